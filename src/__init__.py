@@ -1,0 +1,20 @@
+"""workerctl: supervised Python workers on a PostgreSQL queue. The public face; everything is imported on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .handler import Cancel, Context, Fail, Retry, Snooze, job
+
+_HOMES = {name: ".handler" for name in ("Cancel", "Context", "Fail", "Retry", "Snooze", "job")}
+
+__all__ = ["Cancel", "Context", "Fail", "Retry", "Snooze", "job"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'workerctl' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -1,0 +1,262 @@
+"""What handlers and workers both know: @job, the registry, Context, and the outcomes a handler may raise."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import time
+import typing
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+
+from .contract import WorkerctlError
+
+if TYPE_CHECKING:
+    import httpx
+    import psycopg
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+PAYLOAD_LIMIT_BYTES = 1024 * 1024
+
+
+class InvalidPayload(WorkerctlError):
+    """The payload does not fit its handler's type; the message has the path of the wrong field."""
+
+
+class Retry(Exception):
+    """Raised by a handler: this attempt failed; try again after `after_seconds`, else after the usual delay."""
+
+    def __init__(self, reason: str = "", *, after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.after_seconds = after_seconds
+
+
+class Snooze(Exception):
+    """Raised by a handler: not now, ask again after `after_seconds`. Costs no failure."""
+
+    def __init__(self, after_seconds: float, reason: str = "") -> None:
+        super().__init__(reason)
+        self.after_seconds = after_seconds
+
+
+class Cancel(Exception):
+    """Raised by a handler: this job is not wanted any more; it ends `cancelled`."""
+
+
+class Fail(Exception):
+    """Raised by a handler: no later attempt can succeed; the job ends `dead` at once with this reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One kind's function and how it wants to be run."""
+
+    kind: str
+    function: Callable[..., Any]
+    queue: str
+    timeout_seconds: float | None  # None: the setting jobs.timeout
+    max_attempts: int | None  # None: the setting jobs.max_attempts
+    batch: int  # up to this many jobs in one call, whose first argument is then a list of payloads
+    payload_type: Any
+    is_async: bool
+    takes_context: bool
+
+
+_registry: dict[str, Handler] = {}
+
+
+def job(
+    kind: str,
+    *,
+    queue: str = "default",
+    timeout_seconds: float | None = None,
+    max_attempts: int | None = None,
+    batch: int = 1,
+) -> Callable[[Function], Function]:
+    """Register a function as the handler of `kind`.
+
+    The function is `async def` (one task in the worker's loop) or `def` (one thread a job) and takes
+    `(payload)` or `(payload, ctx)`. The payload's annotation, a msgspec Struct, a dataclass or any type that
+    msgspec converts to, is checked at enqueue and again before the call. With `batch > 1` the first argument is
+    a list. What the function returns must be JSON; it becomes the job's result.
+    """
+    if not kind or not queue or batch < 1:
+        raise ValueError(f"@job({kind!r}): kind and queue must not be empty and batch must be at least 1")
+
+    def register(function: Function) -> Function:
+        known = _registry.get(kind)
+        if known is not None and _place(known.function) != _place(function):
+            raise ValueError(f"@job({kind!r}) is registered twice: {_place(known.function)} and {_place(function)}")
+        _registry[kind] = Handler(
+            kind=kind,
+            function=function,
+            queue=queue,
+            timeout_seconds=timeout_seconds,
+            max_attempts=max_attempts,
+            batch=batch,
+            payload_type=_payload_type(function, batched=batch > 1),
+            is_async=inspect.iscoroutinefunction(function),
+            takes_context=len(inspect.signature(function).parameters) > 1,
+        )
+        return function
+
+    return register
+
+
+def handlers() -> Mapping[str, Handler]:
+    """Every registered handler by kind."""
+    return _registry
+
+
+def validate(handler: Handler, payload: Any) -> Any:
+    """The payload as the handler's type. Raises InvalidPayload with the path of the wrong field.
+
+    Non-strict: what a query string or JSON can mean is accepted ("3" for an int).
+    """
+    try:
+        return msgspec.convert(payload, handler.payload_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidPayload(f"{handler.kind}: payload does not fit: {error}") from None
+
+
+class Storage(Protocol):
+    """What handlers see of workerctl.storage.Storage."""
+
+    def put(self, key: str, content: bytes, *, content_type: str = ...) -> Any: ...
+    def get(self, key: str, *, limit_bytes: int | None = None) -> bytes: ...
+
+
+class Services(Protocol):
+    """What a worker lends to the contexts of its jobs. Everything is made on first use."""
+
+    @property
+    def storage(self) -> Any: ...
+    @property
+    def http(self) -> httpx.AsyncClient: ...
+    @property
+    def settings(self) -> Any: ...
+    def database(self) -> AbstractContextManager[psycopg.Connection[Any]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a handler may know about the job it runs."""
+
+    id: int
+    kind: str
+    queue: str = "default"
+    attempt: int = 1
+    failures: int = 0
+    max_attempts: int = 3
+    priority: int = 0
+    user_id: str | None = None
+    plan: str | None = None
+    parent_id: int | None = None
+    created_at: dt.datetime | None = None
+
+
+@dataclass(slots=True)
+class Context:
+    """One attempt's view of the world, handed to the handler. Its methods may be called from any thread.
+
+    `progress` is the latest wins and reaches the database within about a second. What `enqueue` collects is
+    written in the statement that settles this attempt, so it exists if and only if the attempt counted.
+    """
+
+    job: Job
+    services: Services
+    deadline: float = float("inf")  # monotonic instant at which the attempt times out
+    on_change: Callable[[], None] = lambda: None  # tells the worker's main thread that there is news
+    progress_now: tuple[int, int] | None = None
+    enqueued: list[dict[str, Any]] = field(default_factory=list)
+    logged: list[dict[str, Any]] = field(default_factory=list)
+    done_next: dict[str, Any] | None = None
+    cancel_requested: bool = False
+
+    @property
+    def storage(self) -> Any:
+        """The configured storage (workerctl.storage.Storage): put, get, exists, delete, list, url."""
+        return self.services.storage
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """The worker's one pooled httpx.AsyncClient; for `async def` handlers."""
+        return self.services.http
+
+    @property
+    def settings(self) -> Any:
+        """The effective settings (workerctl.settings.Settings)."""
+        return self.services.settings
+
+    def database(self) -> AbstractContextManager[psycopg.Connection[Any]]:
+        """A psycopg connection of this worker's own second seat; one handler at a time holds it."""
+        return self.services.database()
+
+    def progress(self, done: int, total: int) -> None:
+        """Say how far this attempt is. Raises ValueError unless 0 <= done <= total."""
+        if not 0 <= done <= total:
+            raise ValueError(f"progress({done}, {total}): done must lie between 0 and total")
+        self.progress_now = (done, total)
+        self.on_change()
+
+    def log(self, message: str, *, level: str = "info", **fields: Any) -> None:
+        """Add a row to the job's execution log. Written within about a second, through `log.write`."""
+        now = dt.datetime.now(dt.UTC).isoformat()
+        self.logged.append({"job_id": self.job.id, "attempt": self.job.attempt, "level": level,
+                            "message": message, "fields": fields, "logged_at": now})  # fmt: skip
+        self.on_change()
+
+    def enqueue(self, kind: str, payload: Any = None, *, child: bool = False, **options: Any) -> None:
+        """Enqueue a job together with this attempt's settlement.
+
+        With `child=True` this job becomes the parent: it waits until every child is done and its own result
+        gains their counts. Options are those of `workerctl.enqueue` (queue, priority, run_at, unique_key,
+        user_id, plan, max_attempts); user, plan and priority are this job's own unless given.
+        """
+        known = _registry.get(kind)
+        content = to_json(payload)
+        if known is not None:
+            validate(known, content)
+        inherited = {"user_id": self.job.user_id, "plan": self.job.plan, "priority": self.job.priority}
+        self.enqueued.append({"kind": kind, "payload": content, "child": child, **inherited, **options})
+
+    def on_done(self, kind: str, payload: Any = None, **options: Any) -> None:
+        """When this job's last child has ended, enqueue `kind`; it sees this job's id as its payload's `parent`."""
+        self.done_next = {"kind": kind, "payload": {**(to_json(payload) or {}), "parent": self.job.id}, **options}
+
+    def seconds_left(self) -> float:
+        """Seconds until this attempt times out; never negative."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def raise_if_cancelled(self) -> None:
+        """Raise Cancel where somebody cancelled this job; `def` handlers call it between steps."""
+        if self.cancel_requested:
+            raise Cancel("cancelled by request")
+
+
+def to_json(payload: Any) -> Any:
+    """The payload as plain JSON types: mappings, lists, strings, numbers. Raises InvalidPayload where it has none."""
+    try:
+        return msgspec.to_builtins(payload, str_keys=True)
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise InvalidPayload(f"payload is not JSON: {error}") from None
+
+
+def _place(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _payload_type(function: Callable[..., Any], *, batched: bool) -> Any:
+    parameters = list(inspect.signature(function).parameters)
+    if not parameters:
+        raise ValueError(f"{_place(function)}: a handler takes (payload) or (payload, ctx)")
+    annotation = typing.get_type_hints(function).get(parameters[0], Any)
+    if batched:
+        arguments = typing.get_args(annotation)
+        return arguments[0] if arguments else Any
+    return annotation
