@@ -6,11 +6,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .handler import Cancel, Context, Fail, Retry, Snooze, job
+    from .handler import Cancel, Context, Fail, InvalidPayload, Retry, Snooze, job
+    from .producer import Refused, enqueue, enqueue_async, enqueue_many
 
-_HOMES = {name: ".handler" for name in ("Cancel", "Context", "Fail", "Retry", "Snooze", "job")}
+_HOMES = dict.fromkeys(("Cancel", "Context", "Fail", "InvalidPayload", "Retry", "Snooze", "job"), ".handler")
+_HOMES |= dict.fromkeys(("Refused", "enqueue", "enqueue_async", "enqueue_many"), ".producer")
 
-__all__ = ["Cancel", "Context", "Fail", "Retry", "Snooze", "job"]
+__all__ = [
+    "Cancel",
+    "Context",
+    "Fail",
+    "InvalidPayload",
+    "Refused",
+    "Retry",
+    "Snooze",
+    "enqueue",
+    "enqueue_async",
+    "enqueue_many",
+    "job",
+]
 __version__ = "0.1.0"
 
 

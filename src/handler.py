@@ -91,7 +91,9 @@ def job(
     def register(function: Function) -> Function:
         known = _registry.get(kind)
         if known is not None and _place(known.function) != _place(function):
-            raise ValueError(f"@job({kind!r}) is registered twice: {_place(known.function)} and {_place(function)}")
+            raise ValueError(
+                f"@job({kind!r}) is registered twice: {_place(known.function)} and {_place(function)}"
+            )
         _registry[kind] = Handler(
             kind=kind,
             function=function,
@@ -227,7 +229,11 @@ class Context:
 
     def on_done(self, kind: str, payload: Any = None, **options: Any) -> None:
         """When this job's last child has ended, enqueue `kind`; it sees this job's id as its payload's `parent`."""
-        self.done_next = {"kind": kind, "payload": {**(to_json(payload) or {}), "parent": self.job.id}, **options}
+        self.done_next = {
+            "kind": kind,
+            "payload": {**(to_json(payload) or {}), "parent": self.job.id},
+            **options,
+        }
 
     def seconds_left(self) -> float:
         """Seconds until this attempt times out; never negative."""

@@ -1,0 +1,110 @@
+"""The worker's one statement, typed: what it reports and what it is told."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+import psycopg
+
+from .connection import statement
+
+
+class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job that ends now: succeeded, dead or cancelled."""
+
+    id: int
+    attempt: int
+    status: str
+    result: msgspec.Raw | None = None
+    error: str | None = None
+
+
+class Again(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job that goes back to pending: a failure to be retried, a snooze or a hand-back."""
+
+    id: int
+    attempt: int
+    failed: bool = msgspec.field(default=False)
+    delay_seconds: float = msgspec.field(default=0.0)
+    error: str | None = None
+
+
+class Parent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job whose handler is done and whose children now begin."""
+
+    id: int
+    attempt: int
+    children: list[dict[str, Any]]
+    result: msgspec.Raw | None = None
+    on_done: dict[str, Any] | None = None
+
+
+class FollowUp(msgspec.Struct, frozen=True):
+    """A job that a handler enqueued; it comes to be if the settlement of `id` counts."""
+
+    id: int
+    spec: dict[str, Any]
+
+
+class Progress(msgspec.Struct, frozen=True):
+    id: int
+    attempt: int
+    done: int
+    total: int
+
+
+class Request(msgspec.Struct, omit_defaults=True):
+    """One round trip; empty lists are left out, so that an idle one is a few bytes."""
+
+    want: int = 0
+    renew_seconds: float | None = None
+    ended: list[Ended] = []
+    again: list[Again] = []
+    parents: list[Parent] = []
+    follow_ups: list[FollowUp] = []
+    progress: list[Progress] = []
+    logs: list[dict[str, Any]] = []
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A job as it is handed out."""
+
+    id: int
+    kind: str
+    queue: str
+    attempt: int
+    failures: int
+    max_attempts: int
+    priority: int
+    user_id: str | None
+    plan: str | None
+    parent_id: int | None
+    created_at: dt.datetime
+    payload: Any
+
+
+class Reply(msgspec.Struct):
+    """What the database says. `gone`: this worker was given up; nothing of what it holds is its own any more."""
+
+    gone: bool = False
+    lost: list[int] | None = None
+    cancel: list[int] | None = None
+    claimed: list[Claimed] | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Reply)
+
+
+def exchange(connection: psycopg.Connection[Any], worker_id: int, request: Request) -> Reply:
+    """One statement, one transaction. Raises psycopg.Error where nothing of it is known to have happened."""
+    row = connection.execute(statement("exchange"), [worker_id, _encoder.encode(request).decode()]).fetchone()
+    assert row is not None
+    return _decoder.decode(row[0])
+
+
+def claims(connection: psycopg.Connection[Any], worker_id: int) -> set[tuple[int, int]]:
+    """(id, attempt) of every job that this worker holds; asked after a reconnect."""
+    return set(connection.execute(statement("claims"), [worker_id]).fetchall())

@@ -1,0 +1,117 @@
+"""What agents and workers say about themselves: registration, give-back, leases, the primary and its ticks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+import psycopg
+
+from .connection import statement
+
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A worker process as the database knows it. `queues` None: every queue but the excluded."""
+
+    incarnation: str
+    node_id: str
+    host: str
+    pool: str
+    slot: int
+    pid: int
+    queues: list[str] | None
+    excluded_queues: list[str]
+    lease_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKind:
+    """A kind that a worker can run, as producers in any language need it."""
+
+    name: str
+    queue: str
+    max_attempts: int
+    batch: int
+
+
+def register_worker(connection: Connection, worker: Registration, kinds: list[KnownKind]) -> int:
+    """Make a worker known and start its lease; returns its id, which fences its claims."""
+    values = asdict(worker) | {"kinds": msgspec.json.encode(kinds).decode()}
+    return int(_one(connection, "register_worker", values))
+
+
+def release_worker(connection: Connection, incarnation: str, *, died: bool) -> int:
+    """Give back what a worker holds and forget it; returns how many jobs went back. Again: 0."""
+    return int(_one(connection, "release_worker", {"incarnation": incarnation, "died": died}))
+
+
+def release_others(connection: Connection, node_id: str, alive: list[str], since: dt.datetime) -> int:
+    """Give back the jobs of every worker of this node that registered before `since` and is not `alive`."""
+    return int(_one(connection, "release_others", {"node_id": node_id, "alive": alive, "since": since}))
+
+
+def renew_node(
+    connection: Connection, *, node_id: str, host: str, version: str, cores: int, lease_seconds: float
+) -> int:
+    """Renew this node's lease, give up workers whose lease ended; returns how many."""
+    values = {
+        "node_id": node_id,
+        "host": host,
+        "version": version,
+        "cores": cores,
+        "lease_seconds": lease_seconds,
+    }
+    return int(_one(connection, "renew_node", values))
+
+
+def hold_primary(connection: Connection, *, agent: str, node_id: str, lease_seconds: float) -> int | None:
+    """Take or renew the primary's lease: its term while it is ours, else None."""
+    values = {"agent": agent, "node_id": node_id, "lease_seconds": lease_seconds}
+    term = _one(connection, "hold_primary", values)
+    return None if term is None else int(term)
+
+
+def set_schedules(connection: Connection, tasks: list[dict[str, str]]) -> dict[str, dt.datetime]:
+    """Make the configured tasks known; returns for each the last due time that was handled."""
+    return dict(
+        connection.execute(
+            statement("set_schedules"), {"tasks": msgspec.json.encode(tasks).decode()}
+        ).fetchall()
+    )
+
+
+def make_tick(
+    connection: Connection, *, term: int, name: str, due_at: dt.datetime, kind: str, payload: dict[str, Any]
+) -> int | None:
+    """Enqueue one due time exactly once; None where it exists already or the term is over."""
+    values = {
+        "term": term,
+        "name": name,
+        "due_at": due_at,
+        "kind": kind,
+        "payload": msgspec.json.encode(payload).decode(),
+    }
+    job_id = _one(connection, "make_tick", values)
+    return None if job_id is None else int(job_id)
+
+
+def database_now(connection: Connection) -> dt.datetime:
+    """The fleet's clock."""
+    row = connection.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    return row[0]  # type: ignore[no-any-return]
+
+
+def queues_with_due_jobs(connection: Connection) -> list[str]:
+    """Queues in which a job is due that nobody has claimed."""
+    return [queue for (queue,) in connection.execute(statement("due_lanes")).fetchall()]
+
+
+def _one(connection: Connection, name: str, values: dict[str, Any]) -> Any:
+    row = connection.execute(statement(name), values).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,97 @@
+"""What users ask about jobs and do to them: list, show, wait, retry, cancel, count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from ..contract import WorkerctlError
+from .connection import statement
+
+Row = dict[str, Any]
+
+STATUSES = ("pending", "running", "waiting", "succeeded", "dead", "cancelled")
+
+
+class NoSuchJob(WorkerctlError):
+    """No job has this id, or retention has removed it."""
+
+
+def list_jobs(
+    connection: psycopg.Connection[Any],
+    *,
+    status: str | None = None,
+    kind: str | None = None,
+    user_id: str | None = None,
+    parent_id: int | None = None,
+    limit: int = 50,
+) -> list[Row]:
+    """Newest first; every filter given must match. Raises WorkerctlError for a status that does not exist."""
+    if status is not None and status not in STATUSES:
+        raise WorkerctlError(f"no status {status!r}; there are {', '.join(STATUSES)}")
+    wanted = {"status": status, "kind": kind, "user_id": user_id, "parent_id": parent_id, "limit": limit}
+    return [_public(row) for row in _rows(connection, "list_jobs", wanted)]
+
+
+def show_job(connection: psycopg.Connection[Any], job_id: int) -> Row:
+    """Everything about one job, with `waits_because` where it is pending. Raises NoSuchJob."""
+    rows = _rows(connection, "show_job", {"id": job_id})
+    if not rows:
+        raise NoSuchJob(f"no job {job_id}")
+    return _public(rows[0]) | {"waits_because": waits_because(rows[0])}
+
+
+def waits_because(row: Row) -> str | None:
+    """Why a pending job has not begun; None for any other."""
+    if row["status"] == "waiting":
+        ended = row["children_succeeded"] + row["children_dead"] + row["children_cancelled"]
+        return f"{row['children_total'] - ended} of {row['children_total']} children are not done"
+    if row["status"] != "pending":
+        return None
+    if row["paused"]:
+        return f"queue {row['queue']!r} is paused"
+    if not row["kind_known"]:
+        return f"no worker knows the kind {row['kind']!r}"
+    if not row["served"]:
+        return f"no worker serves the queue {row['queue']!r}"
+    if row["due_in_seconds"] > 0:
+        return f"due in {row['due_in_seconds']:.0f} s, at {row['run_at']:%Y-%m-%d %H:%M:%S}Z"
+    return "waiting for a free worker"
+
+
+def retry_jobs(connection: psycopg.Connection[Any], ids: list[int]) -> int:
+    """Redo ended jobs; of a batch just the children that did not succeed. Returns how many jobs will run."""
+    return sum(_value(connection, "retry_job", {"id": job_id}) for job_id in ids)
+
+
+def cancel_jobs(connection: psycopg.Connection[Any], ids: list[int]) -> int:
+    """Cancel unfinished jobs and their children; returns how many were ended or asked to stop."""
+    return _value(connection, "cancel_jobs", {"ids": ids})
+
+
+def job_stats(connection: psycopg.Connection[Any]) -> list[Row]:
+    """Per queue and kind: how many pending, running and waiting, and what the last hour ended."""
+    return _rows(connection, "job_stats", {})
+
+
+def job_log(connection: psycopg.Connection[Any], job_id: int, limit: int = 200) -> list[Row]:
+    """The last lines of a job's execution log, oldest first."""
+    return _rows(connection, "job_log", {"id": job_id, "limit": limit})
+
+
+def _rows(connection: psycopg.Connection[Any], name: str, values: Row) -> list[Row]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement(name), values).fetchall()
+
+
+def _value(connection: psycopg.Connection[Any], name: str, values: Row) -> int:
+    row = connection.execute(statement(name), values).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _public(row: Row) -> Row:
+    done, total = row.pop("progress_done"), row.pop("progress_total")
+    return row | {"progress": None if total is None else {"done": done, "total": total}}

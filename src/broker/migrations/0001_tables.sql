@@ -1,0 +1,206 @@
+-- The queue: live work in one hot table, ended work in history partitioned by day, workers and their leases beside it.
+-- Every function qualifies its names, so that it means the same under any search_path and through any pooler.
+
+CREATE SCHEMA IF NOT EXISTS workerctl;
+
+CREATE TYPE workerctl.job_status AS ENUM ('pending', 'running', 'waiting', 'succeeded', 'dead', 'cancelled');
+
+-- A domain is checked when a payload is made, not at every update of its row as a table's CHECK would be.
+CREATE DOMAIN workerctl.payload AS jsonb
+    CONSTRAINT payload_at_most_1_mib CHECK (octet_length(VALUE::text) <= 1048576);
+
+CREATE SEQUENCE workerctl.job_id;
+
+CREATE TABLE workerctl.kind (
+    name         text PRIMARY KEY CHECK (name <> '' AND length(name) <= 200),
+    queue        text NOT NULL,
+    max_attempts smallint,
+    batch        integer NOT NULL DEFAULT 1 CHECK (batch >= 1)
+);
+
+CREATE TABLE workerctl.queue (
+    name      text PRIMARY KEY,
+    paused_at timestamptz
+);
+
+-- One lane per queue and kind: a claim looks only into lanes its worker can serve, so jobs of unknown kinds and of
+-- paused queues are never walked over.
+CREATE TABLE workerctl.lane (
+    id    integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    queue text NOT NULL CHECK (queue <> '' AND length(queue) <= 200),
+    kind  text NOT NULL CHECK (kind <> '' AND length(kind) <= 200),
+    UNIQUE (queue, kind)
+);
+
+CREATE TABLE workerctl.node (
+    id           text PRIMARY KEY,
+    host         text NOT NULL,
+    version      text NOT NULL,
+    cores        integer NOT NULL,
+    started_at   timestamptz NOT NULL DEFAULT now(),
+    lease_until  timestamptz NOT NULL,
+    steady_since timestamptz NOT NULL DEFAULT now()  -- since when its lease has been renewed without a gap
+);
+
+-- One row per living worker process. A claim is a lease held by a worker: this row's, whatever it runs.
+CREATE TABLE workerctl.worker (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    incarnation     text NOT NULL UNIQUE,
+    node_id         text NOT NULL,
+    host            text NOT NULL,
+    pool            text NOT NULL,
+    slot            integer NOT NULL,
+    pid             integer NOT NULL,
+    kinds           text[] NOT NULL,
+    queues          text[],            -- NULL: every queue but those of other pools
+    excluded_queues text[] NOT NULL DEFAULT '{}',
+    started_at      timestamptz NOT NULL DEFAULT now(),
+    lease_until     timestamptz NOT NULL
+);
+
+CREATE TABLE workerctl.live (
+    id                 bigint PRIMARY KEY DEFAULT nextval('workerctl.job_id'),
+    lane_id            integer NOT NULL,
+    rank               bigint NOT NULL,  -- claim order, fixed at enqueue: run_at in ms, ten minutes earlier per priority
+    worker_id          bigint,
+    status             workerctl.job_status NOT NULL DEFAULT 'pending',
+    priority           smallint NOT NULL DEFAULT 0 CHECK (priority BETWEEN -100 AND 100),
+    max_attempts       smallint NOT NULL DEFAULT 3 CHECK (max_attempts >= 1),
+    failures           smallint NOT NULL DEFAULT 0,  -- counts against max_attempts
+    deaths             smallint NOT NULL DEFAULT 0,  -- workers that died with this job in hand
+    lone_deaths        smallint NOT NULL DEFAULT 0,  -- of these, with nothing else in hand
+    attempt            integer NOT NULL DEFAULT 0,   -- the fence: + 1 at every hand-out, never given back
+    child_index        integer,
+    parent_id          bigint,
+    children_total     integer NOT NULL DEFAULT 0,
+    children_succeeded integer NOT NULL DEFAULT 0,
+    children_dead      integer NOT NULL DEFAULT 0,
+    children_cancelled integer NOT NULL DEFAULT 0,
+    progress_done      integer,
+    progress_total     integer,
+    run_at             timestamptz NOT NULL DEFAULT now(),
+    created_at         timestamptz NOT NULL DEFAULT now(),
+    started_at         timestamptz,
+    cancel_asked_at    timestamptz,
+    unique_key         text CHECK (length(unique_key) <= 500),
+    user_id            text CHECK (length(user_id) <= 200),
+    plan               text CHECK (length(plan) <= 200),
+    payload            workerctl.payload NOT NULL DEFAULT '{}',
+    result             jsonb,
+    error              text,
+    on_done            jsonb,
+    CONSTRAINT only_live_states CHECK (status IN ('pending', 'running', 'waiting')),
+    CONSTRAINT running_has_a_worker CHECK ((status = 'running') = (worker_id IS NOT NULL)),
+    CONSTRAINT running_has_started CHECK (status <> 'running' OR started_at IS NOT NULL),
+    CONSTRAINT waiting_has_children CHECK (status <> 'waiting' OR children_total > 0),
+    CONSTRAINT children_add_up
+        CHECK (children_succeeded + children_dead + children_cancelled <= children_total),
+    CONSTRAINT a_child_has_an_index CHECK ((parent_id IS NULL) = (child_index IS NULL)),
+    CONSTRAINT progress_is_a_fraction CHECK (progress_done BETWEEN 0 AND progress_total)
+) WITH (
+    fillfactor = 75,
+    toast_tuple_target = 512,  -- larger payloads go out of line at once, so that a claim rewrites a narrow row
+    autovacuum_vacuum_scale_factor = 0.01,
+    autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0.2
+);
+
+CREATE INDEX live_claim ON workerctl.live (lane_id, rank, id) WHERE status = 'pending';
+CREATE INDEX live_running ON workerctl.live (worker_id) WHERE worker_id IS NOT NULL;
+CREATE UNIQUE INDEX live_unique_key ON workerctl.live (unique_key) WHERE unique_key IS NOT NULL;
+CREATE UNIQUE INDEX live_child ON workerctl.live (parent_id, child_index) WHERE parent_id IS NOT NULL;
+
+CREATE TABLE workerctl.history (
+    id                 bigint NOT NULL,
+    status             workerctl.job_status NOT NULL,
+    finished_at        timestamptz NOT NULL DEFAULT now(),
+    kind               text NOT NULL,
+    queue              text NOT NULL,
+    priority           smallint NOT NULL,
+    max_attempts       smallint NOT NULL,
+    failures           smallint NOT NULL,
+    deaths             smallint NOT NULL,
+    attempt            integer NOT NULL,
+    child_index        integer,
+    parent_id          bigint,
+    children_total     integer NOT NULL,
+    children_succeeded integer NOT NULL,
+    children_dead      integer NOT NULL,
+    children_cancelled integer NOT NULL,
+    progress_done      integer,
+    progress_total     integer,
+    run_at             timestamptz NOT NULL,
+    created_at         timestamptz NOT NULL,
+    started_at         timestamptz,
+    node               text,
+    worker             text,
+    unique_key         text,
+    user_id            text,
+    plan               text,
+    payload            jsonb NOT NULL,
+    result             jsonb,
+    error              text,
+    on_done            jsonb,
+    CONSTRAINT only_ended_states CHECK (status IN ('succeeded', 'dead', 'cancelled'))
+) PARTITION BY RANGE (finished_at);
+
+CREATE INDEX history_id ON workerctl.history (id);
+CREATE INDEX history_parent ON workerctl.history (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX history_dead ON workerctl.history (id) WHERE status = 'dead';
+CREATE TABLE workerctl.history_default PARTITION OF workerctl.history DEFAULT;  -- no insert fails for want of upkeep
+
+CREATE TABLE workerctl.execution_log (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    job_id    bigint,
+    attempt   integer,
+    level     text NOT NULL DEFAULT 'info',
+    message   text NOT NULL,
+    fields    jsonb NOT NULL DEFAULT '{}',
+    logged_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX execution_log_job ON workerctl.execution_log (job_id, id) WHERE job_id IS NOT NULL;
+
+-- The primary's lease: one row, whose term grows with every change of holder. Every act of the primary carries its term.
+CREATE TABLE workerctl.leadership (
+    singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    agent       text,
+    node_id     text,
+    term        bigint NOT NULL DEFAULT 0,
+    lease_until timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO workerctl.leadership DEFAULT VALUES;
+
+CREATE TABLE workerctl.schedule (
+    name        text PRIMARY KEY,
+    cron        text NOT NULL,
+    timezone    text NOT NULL,
+    kind        text NOT NULL,
+    last_due_at timestamptz NOT NULL DEFAULT now(),
+    paused_at   timestamptz
+);
+
+CREATE TABLE workerctl.tick (
+    name    text NOT NULL,
+    due_at  timestamptz NOT NULL,
+    job_id  bigint NOT NULL,
+    term    bigint NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (name, due_at)
+);
+
+-- What a user sees as one job: live and ended alike.
+CREATE VIEW workerctl.job AS
+SELECT l.id, a.kind, a.queue, l.status, l.priority, l.attempt, l.max_attempts, l.failures, l.deaths, l.payload::jsonb AS payload,
+       l.result, l.error, l.user_id, l.plan, l.parent_id, l.child_index, l.children_total, l.children_succeeded,
+       l.children_dead, l.children_cancelled, l.progress_done, l.progress_total, l.unique_key,
+       l.created_at, l.run_at, l.started_at, NULL::timestamptz AS finished_at, w.host AS node,
+       w.pool || '/' || w.slot AS worker, l.cancel_asked_at
+  FROM workerctl.live l
+  JOIN workerctl.lane a ON a.id = l.lane_id
+  LEFT JOIN workerctl.worker w ON w.id = l.worker_id
+UNION ALL
+SELECT h.id, h.kind, h.queue, h.status, h.priority, h.attempt, h.max_attempts, h.failures, h.deaths, h.payload,
+       h.result, h.error, h.user_id, h.plan, h.parent_id, h.child_index, h.children_total, h.children_succeeded,
+       h.children_dead, h.children_cancelled, h.progress_done, h.progress_total, h.unique_key,
+       h.created_at, h.run_at, h.started_at, h.finished_at, h.node, h.worker, NULL::timestamptz
+  FROM workerctl.history h;

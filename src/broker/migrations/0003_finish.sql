@@ -1,0 +1,176 @@
+-- The one way a job ends, and how a batch learns of it; cancel and retry, which users ask for.
+
+-- End jobs: rows that match (id, attempt, holder) move to history, and are counted into their parents.
+-- `outcomes` is an array of {id, attempt, status, result, error}; without an attempt any matches; without a holder only
+-- jobs that no worker holds do. Returns the ids that matched.
+CREATE FUNCTION workerctl.finish(outcomes jsonb, holder workerctl.worker DEFAULT NULL) RETURNS bigint[]
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    ids bigint[] := ARRAY(SELECT r.id FROM jsonb_to_recordset(outcomes) AS r(id bigint));
+    settled record;
+BEGIN
+    WITH outcome AS (
+        SELECT * FROM jsonb_to_recordset(outcomes)
+                   AS r(id bigint, attempt integer, status workerctl.job_status, result jsonb, error text)
+    ), moved AS (
+        DELETE FROM workerctl.live l
+         USING outcome o
+         WHERE l.id = ANY (ids) AND l.id = o.id AND l.attempt = coalesce(o.attempt, l.attempt)
+           AND l.worker_id IS NOT DISTINCT FROM holder.id
+        RETURNING l.*, o.status AS final_status, o.result AS final_result, o.error AS final_error
+    ), kept AS (
+        INSERT INTO workerctl.history (
+            id, status, kind, queue, priority, max_attempts, failures, deaths, attempt, child_index, parent_id,
+            children_total, children_succeeded, children_dead, children_cancelled, progress_done, progress_total,
+            run_at, created_at, started_at, node, worker, unique_key, user_id, plan, payload, result, error, on_done)
+        SELECT m.id, m.final_status, a.kind, a.queue, m.priority, m.max_attempts,
+               m.failures + (m.final_status = 'dead' AND holder.id IS NOT NULL)::integer, m.deaths, m.attempt,
+               m.child_index, m.parent_id, m.children_total, m.children_succeeded, m.children_dead,
+               m.children_cancelled, m.progress_done, m.progress_total, m.run_at, m.created_at, m.started_at,
+               holder.host, holder.pool || '/' || holder.slot, m.unique_key, m.user_id, m.plan, m.payload,
+               coalesce(m.final_result, m.result), m.final_error, m.on_done
+          FROM moved m
+          JOIN workerctl.lane a ON a.id = m.lane_id
+        RETURNING id, parent_id, status
+    )
+    SELECT array_agg(k.id) AS ids,
+           array_agg(k.parent_id) FILTER (WHERE k.parent_id IS NOT NULL) AS parents,
+           array_agg(k.status) FILTER (WHERE k.parent_id IS NOT NULL) AS statuses
+      INTO settled
+      FROM kept k;
+    IF settled.parents IS NOT NULL THEN
+        PERFORM workerctl.count_into_parents(settled.parents, settled.statuses);
+    END IF;
+    RETURN coalesce(settled.ids, '{}');
+END $$;
+
+-- Count ended children into their parents, and end every parent whose last child this was, which counts into its own
+-- parent in turn. Locks go from children to parents, and among parents by id, everywhere, so that they cannot deadlock.
+CREATE FUNCTION workerctl.count_into_parents(parents bigint[], statuses workerctl.job_status[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    finished record;
+BEGIN
+    PERFORM 1 FROM workerctl.live WHERE id = ANY (parents) ORDER BY id FOR UPDATE;
+
+    UPDATE workerctl.live p
+       SET children_succeeded = p.children_succeeded + c.succeeded,
+           children_dead = p.children_dead + c.dead,
+           children_cancelled = p.children_cancelled + c.cancelled
+      FROM (SELECT ended.parent_id,
+                   count(*) FILTER (WHERE ended.status = 'succeeded') AS succeeded,
+                   count(*) FILTER (WHERE ended.status = 'dead') AS dead,
+                   count(*) FILTER (WHERE ended.status = 'cancelled') AS cancelled
+              FROM unnest(parents, statuses) AS ended(parent_id, status)
+             GROUP BY ended.parent_id) c
+     WHERE p.id = ANY (parents) AND p.id = c.parent_id;
+
+    SELECT jsonb_agg(jsonb_build_object(
+               'id', p.id,
+               'status', CASE WHEN p.cancel_asked_at IS NOT NULL OR p.children_cancelled = p.children_total THEN 'cancelled'
+                              WHEN p.children_succeeded = 0 THEN 'dead'
+                              ELSE 'succeeded' END,
+               'error', CASE WHEN p.children_dead > 0
+                             THEN p.children_dead || ' of ' || p.children_total || ' children failed' END)) AS outcomes,
+           jsonb_agg(p.on_done) FILTER (WHERE p.on_done IS NOT NULL AND p.cancel_asked_at IS NULL
+                                          AND p.children_succeeded > 0) AS next_jobs
+      INTO finished
+      FROM workerctl.live p
+     WHERE p.id = ANY (parents) AND p.status = 'waiting'
+       AND p.children_succeeded + p.children_dead + p.children_cancelled = p.children_total;
+    IF finished.outcomes IS NOT NULL THEN
+        PERFORM workerctl.finish(finished.outcomes);
+    END IF;
+    IF finished.next_jobs IS NOT NULL THEN
+        PERFORM workerctl.insert_jobs(finished.next_jobs);
+    END IF;
+END $$;
+
+-- Cancel jobs and everything below them. Pending ones end now; running ones are asked, and end when their worker has
+-- stopped them; waiting ones end `cancelled` with their last child. Returns how many were ended or asked.
+CREATE FUNCTION workerctl.cancel(ids bigint[]) RETURNS bigint LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    whole bigint[];
+    pending jsonb;
+BEGIN
+    whole := ARRAY(
+        WITH RECURSIVE family AS (
+            SELECT l.id, 0 AS depth FROM workerctl.live l WHERE l.id = ANY (ids)
+            UNION ALL
+            SELECT l.id, f.depth + 1 FROM workerctl.live l JOIN family f ON l.parent_id = f.id
+        )
+        SELECT id FROM family GROUP BY id ORDER BY max(depth) DESC, id);
+    PERFORM 1 FROM workerctl.live l JOIN unnest(whole) WITH ORDINALITY AS w(id, position) USING (id)
+      WHERE l.id = ANY (whole) ORDER BY w.position FOR UPDATE OF l;
+    UPDATE workerctl.live SET cancel_asked_at = now()
+     WHERE id = ANY (whole) AND status <> 'pending' AND cancel_asked_at IS NULL;
+    SELECT jsonb_agg(jsonb_build_object('id', l.id, 'status', 'cancelled', 'error', 'cancelled by request'))
+      INTO pending
+      FROM workerctl.live l WHERE l.id = ANY (whole) AND l.status = 'pending';
+    IF pending IS NOT NULL THEN
+        PERFORM workerctl.finish(pending);
+    END IF;
+    RETURN cardinality(whole);
+END $$;
+
+-- Try an ended job again, with its failures forgiven and its attempt number kept: a batch redoes the children that did
+-- not succeed; a pending job that waits for its next attempt is due now. A child takes its ended parents back to
+-- `waiting`. Returns how many jobs will run; 0 where there was nothing to redo.
+CREATE FUNCTION workerctl.retry(job_id bigint) RETURNS bigint LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    ended workerctl.history;
+    redone bigint := 0;
+    child bigint;
+BEGIN
+    UPDATE workerctl.live SET run_at = now(), rank = workerctl.rank_of(now(), priority)
+     WHERE id = job_id AND status = 'pending' AND run_at > now();
+    IF FOUND THEN
+        PERFORM workerctl.ring();
+        RETURN 1;
+    END IF;
+    FOR child IN SELECT h.id FROM workerctl.history h
+                  WHERE h.parent_id = job_id AND h.status <> 'succeeded' ORDER BY h.id LOOP
+        redone := redone + workerctl.retry(child);
+    END LOOP;
+    SELECT * INTO ended FROM workerctl.history h WHERE h.id = job_id LIMIT 1;
+    IF redone > 0 OR NOT FOUND OR ended.status = 'succeeded' OR ended.children_total > 0 THEN
+        RETURN redone;
+    END IF;
+    PERFORM workerctl.revive(ended, 'pending');
+    PERFORM workerctl.ring();
+    RETURN 1;
+END $$;
+
+-- Move an ended job back to live work; its parents, ended or waiting, count one ended child less.
+CREATE FUNCTION workerctl.revive(ended workerctl.history, new_status workerctl.job_status) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    parent workerctl.history;
+BEGIN
+    DELETE FROM workerctl.history h WHERE h.id = ended.id AND h.finished_at = ended.finished_at;
+    IF NOT FOUND THEN
+        RETURN;  -- somebody else revived it
+    END IF;
+    INSERT INTO workerctl.lane (queue, kind) VALUES (ended.queue, ended.kind) ON CONFLICT DO NOTHING;
+    INSERT INTO workerctl.live (
+        id, lane_id, rank, status, priority, max_attempts, attempt, child_index, parent_id, children_total,
+        children_succeeded, children_dead, children_cancelled, run_at, created_at, unique_key, user_id, plan, payload,
+        result, on_done)
+    SELECT ended.id, a.id, workerctl.rank_of(now(), ended.priority), new_status, ended.priority, ended.max_attempts,
+           ended.attempt, ended.child_index, ended.parent_id, ended.children_total, ended.children_succeeded,
+           ended.children_dead, ended.children_cancelled, now(), ended.created_at, ended.unique_key, ended.user_id,
+           ended.plan, ended.payload, CASE WHEN new_status = 'waiting' THEN ended.result END, ended.on_done
+      FROM workerctl.lane a WHERE a.queue = ended.queue AND a.kind = ended.kind;
+    IF ended.parent_id IS NOT NULL THEN
+        SELECT * INTO parent FROM workerctl.history h WHERE h.id = ended.parent_id LIMIT 1;
+        IF FOUND THEN
+            PERFORM workerctl.revive(parent, 'waiting');
+        END IF;
+        UPDATE workerctl.live p
+           SET children_succeeded = p.children_succeeded - (ended.status = 'succeeded')::integer,
+               children_dead = p.children_dead - (ended.status = 'dead')::integer,
+               children_cancelled = p.children_cancelled - (ended.status = 'cancelled')::integer,
+               cancel_asked_at = NULL
+         WHERE p.id = ended.parent_id;
+    END IF;
+END $$;

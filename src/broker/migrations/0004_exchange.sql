@@ -1,0 +1,164 @@
+-- What a worker says and hears: one call settles what ended, reports progress, renews the lease and claims more.
+
+-- Put running jobs of one worker back: `again` is an array of {id, attempt, failed, delay_seconds, error}. A failed
+-- attempt counts against max_attempts, a snooze or a hand-back does not. Returns the ids that matched.
+CREATE FUNCTION workerctl.return_jobs(me workerctl.worker, again jsonb) RETURNS bigint[]
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    ids bigint[] := ARRAY(SELECT r.id FROM jsonb_to_recordset(again) AS r(id bigint));
+    returned record;
+BEGIN
+    WITH outcome AS (
+        SELECT r.id, r.attempt, coalesce(r.failed, false) AS failed, coalesce(r.delay_seconds, 0) AS delay_seconds, r.error
+          FROM jsonb_to_recordset(again)
+                   AS r(id bigint, attempt integer, failed boolean, delay_seconds double precision, error text)
+    ), put_back AS (
+        UPDATE workerctl.live l
+           SET status = 'pending', worker_id = NULL, started_at = NULL, progress_done = NULL, progress_total = NULL,
+               failures = l.failures + o.failed::integer, error = coalesce(o.error, l.error),
+               run_at = now() + make_interval(secs => o.delay_seconds),
+               rank = workerctl.rank_of(now() + make_interval(secs => o.delay_seconds), l.priority)
+          FROM outcome o
+         WHERE l.id = ANY (ids) AND l.id = o.id AND l.attempt = o.attempt AND l.worker_id = me.id
+        RETURNING l.id, o.delay_seconds
+    )
+    SELECT array_agg(p.id) AS ids, coalesce(bool_or(p.delay_seconds <= 0), false) AS due INTO returned FROM put_back p;
+    IF returned.due THEN
+        PERFORM workerctl.ring();
+    END IF;
+    RETURN coalesce(returned.ids, '{}');
+END $$;
+
+-- Make one running job the waiting parent of `children` (job specs). Returns whether the job was still this worker's.
+CREATE FUNCTION workerctl.await_children(
+    me workerctl.worker, job bigint, attempt_no integer, outcome jsonb, next_job jsonb, children jsonb
+) RETURNS boolean LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+    UPDATE workerctl.live l
+       SET status = 'waiting', worker_id = NULL, result = outcome, on_done = next_job,
+           children_total = jsonb_array_length(children), progress_done = NULL, progress_total = NULL
+     WHERE l.id = job AND l.attempt = attempt_no AND l.worker_id = me.id;
+    IF FOUND THEN
+        PERFORM workerctl.insert_jobs(children, job);
+    END IF;
+    RETURN FOUND;
+END $$;
+
+-- Claim up to `want` seats' worth of due jobs in rank order over the lanes this worker serves. A lane of a batch kind
+-- gives up to that kind's batch of jobs for one seat. Returns a JSON array of jobs, or NULL.
+CREATE FUNCTION workerctl.claim(me workerctl.worker, want integer) RETURNS json
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    share record;
+    picked bigint[] := '{}';
+    jobs json;
+BEGIN
+    FOR share IN
+        SELECT head.lane_id, max(head.batch) AS batch, count(*) AS seats, min(head.rank) AS first_rank
+          FROM (SELECT a.id AS lane_id, h.rank, coalesce(k.batch, 1) AS batch
+                  FROM workerctl.lane a
+                  LEFT JOIN workerctl.kind k ON k.name = a.kind
+                  LEFT JOIN workerctl.queue q ON q.name = a.queue
+                 CROSS JOIN LATERAL (
+                       SELECT l.rank FROM workerctl.live l
+                        WHERE l.lane_id = a.id AND l.status = 'pending' AND l.run_at <= now()
+                        ORDER BY l.rank, l.id
+                        LIMIT CASE WHEN coalesce(k.batch, 1) > 1 THEN 1 ELSE want END) h
+                 WHERE a.kind = ANY (me.kinds) AND q.paused_at IS NULL
+                   AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues)
+                            ELSE a.queue = ANY (me.queues) END
+                 ORDER BY h.rank
+                 LIMIT want) head
+         GROUP BY head.lane_id
+         ORDER BY first_rank
+    LOOP
+        picked := picked || ARRAY(
+            SELECT l.id FROM workerctl.live l
+             WHERE l.lane_id = share.lane_id AND l.status = 'pending' AND l.run_at <= now()
+             ORDER BY l.rank, l.id
+             LIMIT CASE WHEN share.batch > 1 THEN share.batch ELSE share.seats END
+               FOR UPDATE SKIP LOCKED);
+    END LOOP;
+    IF picked = '{}' THEN
+        RETURN NULL;
+    END IF;
+    WITH claimed AS (
+        UPDATE workerctl.live l
+           SET status = 'running', worker_id = me.id, attempt = l.attempt + 1, started_at = clock_timestamp()
+         WHERE l.id = ANY (picked)
+        RETURNING l.*
+    )
+    SELECT json_agg(json_build_object(
+               'id', c.id, 'kind', a.kind, 'queue', a.queue, 'attempt', c.attempt, 'failures', c.failures,
+               'max_attempts', c.max_attempts, 'priority', c.priority, 'user_id', c.user_id, 'plan', c.plan,
+               'parent_id', c.parent_id, 'created_at', c.created_at, 'payload', c.payload)
+               ORDER BY c.rank, c.id)
+      INTO jobs
+      FROM claimed c JOIN workerctl.lane a ON a.id = c.lane_id;
+    RETURN jobs;
+END $$;
+
+-- One round trip of a worker. `request`: {want, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?}.
+-- Reply: {gone: true} where this worker has been given up (its lease ended or its supervisor reported it dead), else
+-- {lost: ids whose settlement touched nothing, cancel: ids in hand that somebody cancelled, claimed: jobs}.
+CREATE FUNCTION workerctl.exchange(worker_id bigint, request jsonb) RETURNS json
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    me workerctl.worker;
+    matched bigint[] := '{}';
+    parent record;
+    specs jsonb;
+BEGIN
+    -- The row lock keeps a give-back of this worker from running in between.
+    SELECT w.* INTO me FROM workerctl.worker w WHERE w.id = exchange.worker_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN '{"gone": true}';
+    END IF;
+    IF request ? 'renew_seconds' THEN
+        UPDATE workerctl.worker w
+           SET lease_until = now() + make_interval(secs => (request ->> 'renew_seconds')::double precision)
+         WHERE w.id = me.id;
+    END IF;
+    IF request ? 'ended' THEN
+        matched := workerctl.finish(request -> 'ended', me);
+    END IF;
+    IF request ? 'again' THEN
+        matched := matched || workerctl.return_jobs(me, request -> 'again');
+    END IF;
+    IF request ? 'parents' THEN
+        FOR parent IN SELECT * FROM jsonb_to_recordset(request -> 'parents')
+                         AS r(id bigint, attempt integer, result jsonb, on_done jsonb, children jsonb) LOOP
+            IF workerctl.await_children(me, parent.id, parent.attempt, parent.result, parent.on_done, parent.children) THEN
+                matched := matched || parent.id;
+            END IF;
+        END LOOP;
+    END IF;
+    IF request ? 'follow_ups' THEN  -- what handlers enqueued, only where their settlement counted
+        SELECT jsonb_agg(r.spec) INTO specs
+          FROM jsonb_to_recordset(request -> 'follow_ups') AS r(id bigint, spec jsonb)
+         WHERE r.id = ANY (matched);
+        IF specs IS NOT NULL THEN
+            PERFORM workerctl.insert_jobs(specs);
+        END IF;
+    END IF;
+    IF request ? 'logs' THEN
+        PERFORM workerctl.insert_jobs(request -> 'logs');
+    END IF;
+    IF request ? 'progress' THEN
+        UPDATE workerctl.live l
+           SET progress_done = r.done, progress_total = r.total
+          FROM jsonb_to_recordset(request -> 'progress') AS r(id bigint, attempt integer, done integer, total integer)
+         WHERE l.id = ANY (ARRAY(SELECT p.id FROM jsonb_to_recordset(request -> 'progress') AS p(id bigint)))
+           AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id;
+    END IF;
+    RETURN json_build_object(
+        'lost', (SELECT array_agg(r.id) FROM jsonb_to_recordset(
+                     coalesce(request -> 'ended', '[]') || coalesce(request -> 'again', '[]')
+                     || coalesce(request -> 'parents', '[]')) AS r(id bigint) WHERE r.id <> ALL (matched)),
+        'cancel', CASE WHEN request ? 'renew_seconds' THEN
+                       (SELECT array_agg(l.id) FROM workerctl.live l
+                         WHERE l.worker_id = me.id AND l.cancel_asked_at IS NOT NULL) END,
+        'claimed', CASE WHEN (request ->> 'want')::integer > 0
+                        THEN workerctl.claim(me, (request ->> 'want')::integer) END);
+END $$;

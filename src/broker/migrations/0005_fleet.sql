@@ -1,0 +1,164 @@
+-- Workers and nodes: registration, give-back of the lost, leases, the primary and its ticks.
+
+CREATE FUNCTION workerctl.register_worker(
+    incarnation text, node_id text, host text, pool text, slot integer, pid integer, kinds jsonb, queues text[],
+    excluded_queues text[], lease_seconds double precision
+) RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    new_id bigint;
+BEGIN
+    INSERT INTO workerctl.kind AS k (name, queue, max_attempts, batch)
+    SELECT r.name, r.queue, r.max_attempts, r.batch
+      FROM jsonb_to_recordset(kinds) AS r(name text, queue text, max_attempts smallint, batch integer)
+     ORDER BY r.name
+        ON CONFLICT (name) DO UPDATE
+           SET queue = excluded.queue, max_attempts = excluded.max_attempts, batch = excluded.batch
+         WHERE (k.queue, k.max_attempts, k.batch) IS DISTINCT FROM (excluded.queue, excluded.max_attempts, excluded.batch);
+    INSERT INTO workerctl.worker AS w (incarnation, node_id, host, pool, slot, pid, kinds, queues, excluded_queues, lease_until)
+    VALUES (incarnation, node_id, host, pool, slot, pid,
+            ARRAY(SELECT r.name FROM jsonb_to_recordset(kinds) AS r(name text)), queues, excluded_queues,
+            now() + make_interval(secs => lease_seconds))
+    RETURNING w.id INTO new_id;
+    RETURN new_id;
+END $$;
+
+-- Give back everything that these workers hold and forget them. `died` counts the death against the jobs in hand; a
+-- job that was alone in hand at three deaths, or in any company at ten, is not handed out again.
+CREATE FUNCTION workerctl.release_workers(worker_ids bigint[], died boolean) RETURNS bigint
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    gone bigint[];
+    returned bigint[];
+    poison jsonb;
+BEGIN
+    gone := ARRAY(SELECT w.id FROM workerctl.worker w WHERE w.id = ANY (worker_ids) ORDER BY w.id FOR UPDATE);
+    WITH in_hand AS (
+        SELECT l.worker_id, count(*) AS jobs FROM workerctl.live l WHERE l.worker_id = ANY (gone) GROUP BY l.worker_id
+    ), put_back AS (
+        UPDATE workerctl.live l
+           SET status = 'pending', worker_id = NULL, started_at = NULL, progress_done = NULL, progress_total = NULL,
+               deaths = l.deaths + died::integer,
+               lone_deaths = l.lone_deaths + (died AND h.jobs = 1)::integer,
+               error = CASE WHEN died THEN 'the worker died with this job in hand' ELSE l.error END
+          FROM in_hand h
+         WHERE l.worker_id = ANY (gone) AND l.worker_id = h.worker_id
+        RETURNING l.id
+    )
+    SELECT coalesce(array_agg(p.id), '{}') INTO returned FROM put_back p;
+    SELECT jsonb_agg(jsonb_build_object(
+               'id', l.id, 'status', CASE WHEN l.cancel_asked_at IS NOT NULL THEN 'cancelled' ELSE 'dead' END,
+               'error', CASE WHEN l.cancel_asked_at IS NOT NULL THEN 'cancelled by request'
+                             ELSE 'its worker died ' || l.deaths || ' times with this job in hand' END))
+      INTO poison
+      FROM workerctl.live l
+     WHERE l.id = ANY (returned) AND (l.lone_deaths >= 3 OR l.deaths >= 10 OR l.cancel_asked_at IS NOT NULL);
+    IF poison IS NOT NULL THEN
+        PERFORM workerctl.finish(poison);
+    END IF;
+    DELETE FROM workerctl.worker w WHERE w.id = ANY (gone);
+    IF cardinality(returned) > 0 THEN
+        PERFORM workerctl.ring();
+    END IF;
+    RETURN cardinality(returned);
+END $$;
+
+-- Renew a node's lease and give back the jobs of every worker whose own lease ended. Others are judged only by a node
+-- that has been steady for a whole lease, on a server that has been up for one: an outage of the database expires nobody.
+-- Returns how many workers were given up.
+CREATE FUNCTION workerctl.renew_node(
+    node_id text, host text, version text, cores integer, lease_seconds double precision
+) RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    lease interval := make_interval(secs => lease_seconds);
+    expired bigint[];
+BEGIN
+    INSERT INTO workerctl.node AS n (id, host, version, cores, lease_until)
+    VALUES (node_id, host, version, cores, now() + lease)
+        ON CONFLICT (id) DO UPDATE
+           SET lease_until = now() + lease, host = excluded.host, version = excluded.version, cores = excluded.cores,
+               steady_since = CASE WHEN n.lease_until < now() THEN now() ELSE n.steady_since END;
+    expired := ARRAY(
+        SELECT w.id FROM workerctl.worker w, workerctl.node n
+         WHERE w.lease_until < now() AND n.id = node_id AND n.steady_since < now() - lease
+           AND pg_postmaster_start_time() < now() - lease);
+    IF expired <> '{}' THEN
+        PERFORM workerctl.release_workers(expired, died => false);
+    END IF;
+    RETURN cardinality(expired);
+END $$;
+
+-- Take or renew the primary's lease. A new agent of the node that holds it takes over at once. Returns the term while
+-- the lease is this agent's, else NULL.
+CREATE FUNCTION workerctl.hold_primary(agent text, node text, lease_seconds double precision) RETURNS bigint
+LANGUAGE sql AS $$
+    UPDATE workerctl.leadership
+       SET agent = hold_primary.agent, node_id = hold_primary.node,
+           term = term + (leadership.agent IS DISTINCT FROM hold_primary.agent)::integer,
+           lease_until = now() + make_interval(secs => lease_seconds)
+     WHERE leadership.agent = hold_primary.agent OR leadership.node_id = hold_primary.node OR lease_until < now()
+    RETURNING term;
+$$;
+
+-- One due time of one scheduled task: its tick and its job in one transaction, refused where the term is not the
+-- primary's any more. Returns the job's id, or NULL where the tick exists already or the term is over.
+CREATE FUNCTION workerctl.make_tick(primary_term bigint, task text, due_at timestamptz, kind text, payload jsonb)
+RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
+DECLARE
+    new_job bigint;
+BEGIN
+    PERFORM 1 FROM workerctl.leadership l
+      WHERE l.term = primary_term AND l.lease_until > clock_timestamp() FOR SHARE;
+    IF NOT FOUND OR EXISTS (SELECT FROM workerctl.tick t WHERE t.name = task AND t.due_at = make_tick.due_at) THEN
+        RETURN NULL;
+    END IF;
+    new_job := workerctl.enqueue(kind => kind, payload => payload);
+    INSERT INTO workerctl.tick (name, due_at, job_id, term) VALUES (task, due_at, new_job, primary_term);
+    UPDATE workerctl.schedule s SET last_due_at = due_at WHERE s.name = task AND s.last_due_at < due_at;
+    RETURN new_job;
+END $$;
+
+-- Make history's partitions for today and the next days (UTC), and take in what the default partition caught meanwhile.
+CREATE FUNCTION workerctl.make_partitions(days_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    day date;
+    name text;
+    made integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('workerctl.history'));
+    FOR day IN SELECT d::date FROM generate_series((now() AT TIME ZONE 'UTC')::date,
+                                                   (now() AT TIME ZONE 'UTC')::date + days_ahead, '1 day') AS d LOOP
+        name := 'history_' || to_char(day, 'YYYYMMDD');
+        CONTINUE WHEN to_regclass('workerctl.' || name) IS NOT NULL;
+        EXECUTE format('CREATE TABLE workerctl.%I (LIKE workerctl.history INCLUDING ALL)', name);
+        EXECUTE format('WITH caught AS (DELETE FROM workerctl.history_default WHERE finished_at >= %L AND finished_at < %L '
+                       'RETURNING *) INSERT INTO workerctl.%I SELECT * FROM caught',
+                       day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC', name);
+        EXECUTE format('ALTER TABLE workerctl.history ATTACH PARTITION workerctl.%I FOR VALUES FROM (%L) TO (%L)',
+                       name, day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END $$;
+
+-- Drop the days of history, and the execution log and ticks of the time, that are older than `keep`.
+CREATE FUNCTION workerctl.drop_old(keep interval) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    name text;
+    dropped integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('workerctl.history'));
+    FOR name IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                 WHERE i.inhparent = 'workerctl.history'::regclass AND c.relname ~ '^history_\d{8}$'
+                   AND to_date(right(c.relname, 8), 'YYYYMMDD') < ((now() - keep) AT TIME ZONE 'UTC')::date LOOP
+        EXECUTE format('DROP TABLE workerctl.%I', name);
+        dropped := dropped + 1;
+    END LOOP;
+    DELETE FROM workerctl.execution_log WHERE logged_at < now() - keep;
+    DELETE FROM workerctl.tick WHERE due_at < now() - keep;
+    RETURN dropped;
+END $$;
+
+SELECT workerctl.make_partitions(3);

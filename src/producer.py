@@ -1,0 +1,161 @@
+"""The enqueue clients: for a program that is no worker, inside its own transaction or on a connection kept for it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import select
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import psycopg
+
+from .broker.connection import connect, statement, unreachable
+from .broker.found import Database, find_database
+from .contract import WorkerctlError
+from .handler import PAYLOAD_LIMIT_BYTES, handlers, to_json, validate
+
+Spec = dict[str, Any]
+
+ROUND_TRIP_JOBS = 1000
+OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
+
+
+class Refused(WorkerctlError):
+    """A job that the queue does not take; the message says which part of it and why."""
+
+
+def enqueue(
+    kind: str,
+    payload: Any = None,
+    *,
+    queue: str | None = None,
+    priority: int = 0,
+    run_at: dt.datetime | None = None,
+    unique_key: str | None = None,
+    user_id: str | None = None,
+    plan: str | None = None,
+    max_attempts: int | None = None,
+    conn: psycopg.Connection[Any] | None = None,
+) -> int:
+    """Put one job in and return its id; with `conn` inside the caller's own transaction.
+
+    `queue` and `max_attempts` default to what the kind's handler declared. A `unique_key` that an
+    unfinished job holds returns that job's id. Without `conn` the database is the one that `workerctl` in this
+    folder uses.
+    Raises InvalidPayload, Refused, NotRunning (no database is known), Unreachable.
+    """
+    options = {"queue": queue, "priority": priority, "run_at": run_at, "unique_key": unique_key,
+               "user_id": user_id, "plan": plan, "max_attempts": max_attempts}  # fmt: skip
+    return _insert([spec(kind, payload, **options)], conn)[0]
+
+
+def enqueue_many(
+    jobs: Iterable[tuple[str, Any] | Spec], *, conn: psycopg.Connection[Any] | None = None
+) -> list[int]:
+    """Put many jobs in, 1,000 a round trip, and return their ids in order.
+
+    A job is `(kind, payload)` or a mapping with `kind`, `payload` and the options of `enqueue`. Each round
+    trip is one transaction, unless `conn` brings its own.
+    """
+    specs = [spec(job[0], job[1]) if isinstance(job, tuple) else spec(**job) for job in jobs]
+    ids: list[int] = []
+    for start in range(0, len(specs), ROUND_TRIP_JOBS):
+        ids += _insert(specs[start : start + ROUND_TRIP_JOBS], conn)
+    return ids
+
+
+async def enqueue_async(
+    kind: str, payload: Any = None, *, conn: psycopg.AsyncConnection[Any] | None = None, **options: Any
+) -> int:
+    """`enqueue` for asyncio: in the caller's transaction with an async `conn`, else in a thread."""
+    if conn is None:
+        return await asyncio.to_thread(enqueue, kind, payload, **options)
+    cursor = await conn.execute(statement("enqueue_many"), [_encode([spec(kind, payload, **options)])])
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0][0])
+
+
+def spec(kind: str, payload: Any = None, **options: Any) -> Spec:
+    """One job as the database takes it, checked as far as this process can. Raises as `enqueue`."""
+    unknown = options.keys() - OPTIONS
+    if unknown:
+        raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
+    if not -100 <= (options.get("priority") or 0) <= 100:
+        raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
+    content = {} if payload is None else to_json(payload)
+    if kind in handlers():
+        validate(handlers()[kind], content)
+    size = len(msgspec.json.encode(content))
+    if size > PAYLOAD_LIMIT_BYTES:
+        raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
+    return {
+        "kind": kind,
+        "payload": content,
+        **{name: value for name, value in options.items() if value is not None},
+    }
+
+
+def _insert(specs: list[Spec], conn: psycopg.Connection[Any] | None) -> list[int]:
+    text = _encode(specs)
+    try:
+        row = (
+            _shared.execute(text)
+            if conn is None
+            else conn.execute(statement("enqueue_many"), [text]).fetchone()
+        )
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        raise Refused(f"refused by the queue: {_first_line(error)}") from None
+    assert row is not None
+    return list(row[0])
+
+
+def _encode(specs: list[Spec]) -> str:
+    text = msgspec.json.encode(specs).decode()
+    if "\\u0000" in text:
+        raise Refused("a payload holds the character NUL, which PostgreSQL cannot store")
+    return text
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+class _SharedConnection:
+    """One connection of this process for all its producers; made anew after a fork or a loss."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: tuple[psycopg.Connection[Any], Database] | None = None
+        self._owner_pid = 0
+
+    def execute(self, text: str) -> tuple[Any, ...] | None:
+        """Raises Unreachable; where the connection broke in the middle, the jobs may or may not be in."""
+        with self._lock:
+            connection, database = self._connected()
+            try:
+                return connection.execute(statement("enqueue_many"), [text]).fetchone()
+            except psycopg.OperationalError as error:
+                raise unreachable(database.url, error) from None
+
+    def _connected(self) -> tuple[psycopg.Connection[Any], Database]:
+        if self._held is None or self._owner_pid != os.getpid() or _server_has_spoken(self._held[0]):
+            database = find_database()
+            connection = connect(database.url, application="producer", pooled=database.pooled)
+            self._held, self._owner_pid = (connection, database), os.getpid()
+        return self._held
+
+
+def _server_has_spoken(connection: psycopg.Connection[Any]) -> bool:
+    """An idle session hears nothing from its server but the end of it."""
+    if connection.closed:
+        return True
+    readable, _, _ = select.select([connection.fileno()], [], [], 0)
+    return bool(readable)
+
+
+_shared = _SharedConnection()

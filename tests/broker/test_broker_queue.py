@@ -1,0 +1,338 @@
+"""The queue's promises, told by workers who speak to a real PostgreSQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Progress
+from workerctl.broker.fleet import release_worker
+from workerctl.broker.jobs import NoSuchJob, cancel_jobs, list_jobs, retry_jobs, show_job
+from workerctl.broker.migrate import migrate, migrations
+from workerctl.contract import Unusable
+from workerctl.producer import Refused, enqueue, enqueue_many
+
+Queue = psycopg.Connection[Any]
+
+
+def ended(job: tuple[int, int], status: str = "succeeded", **fields: Any) -> Ended:
+    return Ended(*job, status, **fields)
+
+
+def status(queue: Queue, job_id: int) -> str:
+    return str(show_job(queue, job_id)["status"])
+
+
+def test_migrations_run_once_and_only_know_their_own_text(queue: Queue) -> None:
+    assert migrate(queue) == []
+    queue.execute("UPDATE workerctl.migration SET checksum = 'other' WHERE version = 1")
+    with pytest.raises(Unusable, match="differs"):
+        migrate(queue)
+    queue.execute("DELETE FROM workerctl.migration")
+    queue.execute("INSERT INTO workerctl.migration VALUES (9999, '9999_future', 'x')")
+    with pytest.raises(Unusable, match="upgrade workerctl"):
+        migrate(queue)
+    assert [migration.version for migration in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+def test_two_migrations_at_once_both_succeed(database_url: str) -> None:
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                migrate(connection)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_a_job_is_claimed_run_and_kept_in_history(queue: Queue, new_worker: Any) -> None:
+    job_id = enqueue("a", {"text": "三国演义"}, user_id="u1", plan="paid", conn=queue)
+    worker = new_worker()
+    reply = worker.says(want=8)
+    assert [(job.id, job.payload, job.attempt) for job in reply.claimed] == [
+        (job_id, {"text": "三国演义"}, 1)
+    ]
+    assert status(queue, job_id) == "running"
+    assert worker.says(ended=[ended((job_id, 1), result=msgspec.Raw(b'{"n": 1}'))]).lost is None
+    row = show_job(queue, job_id)
+    assert (row["status"], row["result"], row["node"], row["worker"]) == (
+        "succeeded",
+        {"n": 1},
+        "host",
+        "default/1",
+    )
+    assert row["finished_at"] is not None
+
+
+def test_a_late_settlement_touches_nothing(queue: Queue, new_worker: Any) -> None:
+    job_id = enqueue("a", conn=queue)
+    first, second = new_worker(), new_worker()
+    assert first.claims(1) == [(job_id, 1)]
+    assert first.says(again=[Again(job_id, 1)]).lost is None
+    assert second.claims(1) == [(job_id, 2)]
+    assert first.says(ended=[ended((job_id, 1))]).lost == [job_id]
+    assert second.says(ended=[ended((job_id, 1))]).lost == [job_id], "an older attempt of the same worker"
+    assert status(queue, job_id) == "running"
+    assert second.says(ended=[ended((job_id, 2))]).lost is None
+
+
+def test_two_workers_never_get_the_same_job(queue: Queue, new_worker: Any) -> None:
+    ids = enqueue_many([("a", {"n": n}) for n in range(400)], conn=queue)
+    workers = [new_worker() for _ in range(4)]
+    taken: list[list[tuple[int, int]]] = [[] for _ in workers]
+
+    def drain(index: int) -> None:
+        while jobs := workers[index].claims(7):
+            taken[index] += jobs
+
+    threads = [threading.Thread(target=drain, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(job for jobs in taken for job, _ in jobs) == ids
+
+
+def test_order_is_run_at_earlier_by_priority(queue: Queue, new_worker: Any) -> None:
+    first = enqueue("a", conn=queue)
+    urgent = enqueue("b", priority=5, conn=queue)
+    later = enqueue("a", run_at=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), conn=queue)
+    assert [job for job, _ in new_worker().claims(8)] == [urgent, first]
+    assert "due in" in show_job(queue, later)["waits_because"]
+
+
+def test_a_failure_comes_back_later_and_keeps_its_error(queue: Queue, new_worker: Any) -> None:
+    job_id = enqueue("a", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    worker.says(again=[Again(job_id, 1, failed=True, delay_seconds=60, error="no luck")])
+    row = show_job(queue, job_id)
+    assert (row["status"], row["error"], row["failures"]) == ("pending", "no luck", 1)
+    assert worker.claims(1) == []
+    assert retry_jobs(queue, [job_id]) == 1, "a pending job that waits for its next attempt is due now"
+    assert worker.claims(1) == [(job_id, 2)]
+
+
+def test_a_kind_that_no_worker_knows_stays_pending_and_says_so(queue: Queue, new_worker: Any) -> None:
+    job_id = enqueue("mystery", conn=queue)
+    assert new_worker().claims(8) == []
+    assert show_job(queue, job_id)["waits_because"] == "no worker knows the kind 'mystery'"
+
+
+def test_a_pool_serves_its_queues_only(queue: Queue, new_worker: Any) -> None:
+    own = enqueue("a", queue="content", conn=queue)
+    enqueue("a", conn=queue)
+    assert [job for job, _ in new_worker(queues=["content"]).claims(8)] == [own]
+
+
+def test_a_kind_brings_its_queue_to_producers_in_any_language(queue: Queue, new_worker: Any) -> None:
+    new_worker()
+    queue.execute("UPDATE workerctl.kind SET queue = 'text', max_attempts = 7 WHERE name = 'a'")
+    row = queue.execute("SELECT workerctl.enqueue('a', '{}')").fetchone()
+    assert row is not None
+    job = show_job(queue, row[0])
+    assert (job["queue"], job["max_attempts"]) == ("text", 7)
+
+
+def test_a_unique_key_returns_the_unfinished_job(queue: Queue, new_worker: Any) -> None:
+    first = enqueue("a", unique_key="order-7", conn=queue)
+    assert enqueue("a", unique_key="order-7", conn=queue) == first
+    other, again = enqueue_many([{"kind": "b"}, {"kind": "a", "unique_key": "order-7"}], conn=queue)
+    assert again == first
+    assert other != first
+    worker = new_worker()
+    worker.says(ended=[ended(job) for job in worker.claims(8)])
+    assert enqueue("a", unique_key="order-7", conn=queue) != first
+
+
+def test_the_same_key_twice_in_one_call_is_one_job(queue: Queue) -> None:
+    ids = enqueue_many([{"kind": "a", "unique_key": "k"}, {"kind": "a", "unique_key": "k"}], conn=queue)
+    assert ids[0] == ids[1]
+    assert len(list_jobs(queue)) == 1
+
+
+def test_enqueue_belongs_to_the_callers_transaction(queue: Queue) -> None:
+    with pytest.raises(ZeroDivisionError), queue.transaction():
+        enqueue("a", conn=queue)
+        raise ZeroDivisionError
+    assert list_jobs(queue) == []
+
+
+def test_what_the_queue_refuses(queue: Queue) -> None:
+    with pytest.raises(Refused, match="over 1 MiB"):
+        enqueue("a", {"text": "x" * 1024 * 1024}, conn=queue)
+    with pytest.raises(Refused, match="NUL"):
+        enqueue("a", {"text": "a\x00b"}, conn=queue)
+    with pytest.raises(Refused, match="priority 101"):
+        enqueue("a", priority=101, conn=queue)
+    with pytest.raises(Refused, match="unknown option 'prioriy'"):
+        enqueue_many([{"kind": "a", "prioriy": 1}], conn=queue)
+    with pytest.raises(Refused, match="refused by the queue"):
+        enqueue("", conn=queue)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        queue.execute("SELECT workerctl.enqueue('a', to_jsonb(repeat('x', 1048577)))")
+
+
+def test_ctx_enqueue_counts_only_with_its_settlement(queue: Queue, new_worker: Any) -> None:
+    job_id = enqueue("a", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    follow_up = FollowUp(job_id, {"kind": "b", "payload": {}})
+    worker.says(ended=[ended((job_id, 99))], follow_ups=[follow_up])
+    assert [row["kind"] for row in list_jobs(queue)] == ["a"]
+    worker.says(ended=[ended((job_id, 1))], follow_ups=[follow_up])
+    assert [row["kind"] for row in list_jobs(queue)] == ["b", "a"]
+
+
+def begin_batch(queue: Queue, worker: Any, children: int) -> int:
+    batch = enqueue("a", conn=queue)
+    assert worker.claims(1) == [(batch, 1)]
+    parent = Parent(batch, 1, [{"kind": "b", "payload": {"n": n}} for n in range(children)],
+                    on_done={"kind": "a", "payload": {"parent": batch}})  # fmt: skip
+    assert worker.says(parents=[parent]).lost is None
+    return batch
+
+
+def test_one_failed_child_does_not_spoil_the_batch(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    batch = begin_batch(queue, worker, 3)
+    assert status(queue, batch) == "waiting"
+    children = worker.claims(8)
+    worker.says(ended=[ended(children[0]), ended(children[1], "dead", error="no paint")])
+    assert "1 of 3 children" in show_job(queue, batch)["waits_because"]
+    worker.says(ended=[ended(children[2])])
+    row = show_job(queue, batch)
+    assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 2, 1)
+    continuation = worker.says(want=8).claimed
+    assert [job.payload for job in continuation] == [{"parent": batch}]
+
+
+def test_retry_of_a_batch_redoes_just_the_failed_children(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    batch = begin_batch(queue, worker, 3)
+    children = worker.claims(8)
+    worker.says(ended=[ended(children[0]), ended(children[1], "dead"), ended(children[2], "dead")])
+    worker.says(ended=[ended(job) for job in worker.claims(8)])
+    assert retry_jobs(queue, [batch]) == 2
+    assert status(queue, batch) == "waiting"
+    redone = worker.claims(8)
+    assert redone == [(children[1][0], 2), (children[2][0], 2)], "the attempt is never reset"
+    worker.says(ended=[ended(job) for job in redone])
+    row = show_job(queue, batch)
+    assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 3, 0)
+    assert retry_jobs(queue, [batch]) == 0
+
+
+def test_a_batch_whose_children_all_died_is_dead(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    batch = begin_batch(queue, worker, 2)
+    worker.says(ended=[ended(job, "dead") for job in worker.claims(8)])
+    row = show_job(queue, batch)
+    assert (row["status"], row["error"]) == ("dead", "2 of 2 children failed")
+    assert worker.claims(8) == [], "no continuation of nothing"
+
+
+def test_a_batch_in_a_batch_counts_upwards(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    outer = begin_batch(queue, worker, 1)
+    inner = worker.claims(1)[0]
+    worker.says(parents=[Parent(*inner, [{"kind": "b"}])])
+    worker.says(ended=[ended(job) for job in worker.claims(8)])
+    assert (status(queue, inner[0]), status(queue, outer)) == ("succeeded", "succeeded")
+
+
+def test_cancel_ends_what_is_pending_and_asks_what_runs(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    batch = begin_batch(queue, worker, 3)
+    running = worker.claims(1)[0]
+    assert cancel_jobs(queue, [batch]) == 4
+    assert worker.says(renew_seconds=30.0).cancel == [running[0]]
+    assert status(queue, batch) == "waiting"
+    worker.says(ended=[ended(running, "cancelled")])
+    assert status(queue, batch) == "cancelled"
+    assert worker.claims(8) == []
+    assert cancel_jobs(queue, [batch]) == 0
+
+
+def test_a_dead_workers_jobs_go_back_at_once(queue: Queue, new_worker: Any) -> None:
+    ids = enqueue_many([("a", None), ("a", None)], conn=queue)
+    lost, other = new_worker(), new_worker()
+    lost.claims(2)
+    assert release_worker(queue, lost.incarnation, died=True) == 2
+    assert release_worker(queue, lost.incarnation, died=True) == 0
+    assert lost.says(want=1).gone
+    assert other.claims(8) == [(ids[0], 2), (ids[1], 2)]
+    assert show_job(queue, ids[0])["deaths"] == 1
+
+
+def test_a_job_that_was_alone_at_three_deaths_is_not_handed_out_again(queue: Queue, new_worker: Any) -> None:
+    job_id = enqueue("a", conn=queue)
+    for _ in range(3):
+        worker = new_worker()
+        assert worker.claims(8) != []
+        release_worker(queue, worker.incarnation, died=True)
+    row = show_job(queue, job_id)
+    assert (row["status"], row["error"]) == ("dead", "its worker died 3 times with this job in hand")
+
+
+def test_a_cancelled_job_of_a_dead_worker_is_not_run_again(queue: Queue, new_worker: Any) -> None:
+    job_id = enqueue("a", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    cancel_jobs(queue, [job_id])
+    release_worker(queue, worker.incarnation, died=True)
+    assert status(queue, job_id) == "cancelled"
+
+
+def test_progress_is_a_fraction_of_the_claim_that_made_it(queue: Queue, new_worker: Any) -> None:
+    job_id = enqueue("a", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    worker.says(progress=[Progress(job_id, 1, 3, 7)])
+    assert show_job(queue, job_id)["progress"] == {"done": 3, "total": 7}
+    worker.says(progress=[Progress(job_id, 9, 4, 7)])
+    assert show_job(queue, job_id)["progress"] == {"done": 3, "total": 7}
+
+
+def test_a_batch_kind_gives_many_jobs_for_one_seat(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker(("a",), batch=5)
+    enqueue_many([("a", None)] * 7, conn=queue)
+    assert [len(worker.claims(1)), len(worker.claims(1))] == [5, 2]
+
+
+def test_an_enqueue_rings_and_a_flood_rings_seldom(queue: Queue, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as listener:
+        listener.execute("LISTEN workerctl")
+        started = queue.execute("SELECT clock_timestamp()").fetchone()
+        for _ in range(200):
+            enqueue("a", conn=queue)
+        spent = queue.execute("SELECT extract(epoch FROM clock_timestamp() - %s)", started).fetchone()
+        assert spent is not None
+        rings = len(list(listener.notifies(timeout=0.5)))
+        assert 1 <= rings <= float(spent[0]) / 0.020 + 2
+
+
+def test_ids_that_do_not_exist_are_said(queue: Queue) -> None:
+    with pytest.raises(NoSuchJob, match="no job 42"):
+        show_job(queue, 42)
+
+
+def test_payloads_survive_as_they_were(queue: Queue, new_worker: Any) -> None:
+    payload = {"文": "“引号”\\ \n", "n": 1.5, "deep": [{"x": None}]}
+    enqueue("a", payload, conn=queue)
+    claimed = new_worker().says(want=1).claimed
+    assert json.dumps(claimed[0].payload, sort_keys=True) == json.dumps(payload, sort_keys=True)
