@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .handler import Cancel, Context, Fail, InvalidPayload, Retry, Snooze, job
-    from .producer import Refused, enqueue, enqueue_async, enqueue_many
+    from .handler import Cancel, Context, Fail, InvalidPayload, Refused, Retry, Snooze, job
+    from .producer import enqueue, enqueue_async, enqueue_many
 
-_HOMES = dict.fromkeys(("Cancel", "Context", "Fail", "InvalidPayload", "Retry", "Snooze", "job"), ".handler")
-_HOMES |= dict.fromkeys(("Refused", "enqueue", "enqueue_async", "enqueue_many"), ".producer")
+_HOMES = dict.fromkeys(("Cancel", "Context", "Fail", "InvalidPayload", "Refused", "Retry", "Snooze", "job"), ".handler")
+_HOMES |= dict.fromkeys(("enqueue", "enqueue_async", "enqueue_many"), ".producer")
 
 __all__ = [
     "Cancel",

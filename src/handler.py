@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import re
 import time
 import typing
 from collections.abc import Callable, Mapping
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
+PROGRESS_LIMIT = 2**53
+OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
 
 
 class InvalidPayload(WorkerctlError):
     """The payload does not fit its handler's type; the message has the path of the wrong field."""
+
+
+class Refused(WorkerctlError):
+    """A job that the queue does not take; the message says which part of it and why."""
 
 
 class Retry(Exception):
@@ -91,9 +98,7 @@ def job(
     def register(function: Function) -> Function:
         known = _registry.get(kind)
         if known is not None and _place(known.function) != _place(function):
-            raise ValueError(
-                f"@job({kind!r}) is registered twice: {_place(known.function)} and {_place(function)}"
-            )
+            raise ValueError(f"@job({kind!r}) is registered twice: {_place(known.function)} and {_place(function)}")
         _registry[kind] = Handler(
             kind=kind,
             function=function,
@@ -173,7 +178,6 @@ class Context:
     job: Job
     services: Services
     deadline: float = float("inf")  # monotonic instant at which the attempt times out
-    on_change: Callable[[], None] = lambda: None  # tells the worker's main thread that there is news
     progress_now: tuple[int, int] | None = None
     enqueued: list[dict[str, Any]] = field(default_factory=list)
     logged: list[dict[str, Any]] = field(default_factory=list)
@@ -200,18 +204,16 @@ class Context:
         return self.services.database()
 
     def progress(self, done: int, total: int) -> None:
-        """Say how far this attempt is. Raises ValueError unless 0 <= done <= total."""
-        if not 0 <= done <= total:
+        """Say how far this attempt is. Raises ValueError unless 0 <= done <= total <= 2**53."""
+        if not 0 <= done <= total <= PROGRESS_LIMIT:
             raise ValueError(f"progress({done}, {total}): done must lie between 0 and total")
         self.progress_now = (done, total)
-        self.on_change()
 
     def log(self, message: str, *, level: str = "info", **fields: Any) -> None:
         """Add a row to the job's execution log. Written within about a second, through `log.write`."""
         now = dt.datetime.now(dt.UTC).isoformat()
         self.logged.append({"job_id": self.job.id, "attempt": self.job.attempt, "level": level,
                             "message": message, "fields": fields, "logged_at": now})  # fmt: skip
-        self.on_change()
 
     def enqueue(self, kind: str, payload: Any = None, *, child: bool = False, **options: Any) -> None:
         """Enqueue a job together with this attempt's settlement.
@@ -220,12 +222,8 @@ class Context:
         gains their counts. Options are those of `workerctl.enqueue` (queue, priority, run_at, unique_key,
         user_id, plan, max_attempts); user, plan and priority are this job's own unless given.
         """
-        known = _registry.get(kind)
-        content = to_json(payload)
-        if known is not None:
-            validate(known, content)
         inherited = {"user_id": self.job.user_id, "plan": self.job.plan, "priority": self.job.priority}
-        self.enqueued.append({"kind": kind, "payload": content, "child": child, **inherited, **options})
+        self.enqueued.append(job_spec(kind, payload, **{**inherited, **options}) | {"child": child})
 
     def on_done(self, kind: str, payload: Any = None, **options: Any) -> None:
         """When this job's last child has ended, enqueue `kind`; it sees this job's id as its payload's `parent`."""
@@ -243,6 +241,32 @@ class Context:
         """Raise Cancel where somebody cancelled this job; `def` handlers call it between steps."""
         if self.cancel_requested:
             raise Cancel("cancelled by request")
+
+
+def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
+    """One job as the database takes it, checked as far as this process can. Raises InvalidPayload and Refused."""
+    unknown = options.keys() - OPTIONS
+    if unknown:
+        raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
+    if not -100 <= (options.get("priority") or 0) <= 100:
+        raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
+    if not 1 <= (options.get("max_attempts") or 1) <= 1000:
+        raise Refused(f"{kind}: max_attempts {options['max_attempts']} is not between 1 and 1000")
+    content = {} if payload is None else to_json(payload)
+    if kind in _registry:
+        validate(_registry[kind], content)
+    size = len(msgspec.json.encode(content))
+    if size > PAYLOAD_LIMIT_BYTES:
+        raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
+    spec = {"kind": kind, "payload": content} | {name: value for name, value in options.items() if value is not None}
+    if holds_nul(msgspec.json.encode(spec)):
+        raise Refused(f"{kind}: the character NUL is in it, which PostgreSQL cannot store")
+    return spec
+
+
+def holds_nul(json_text: bytes) -> bool:
+    """Whether a JSON text holds the character NUL, which PostgreSQL's jsonb cannot store."""
+    return b"\\u0000" in json_text and re.search(rb"(?<!\\)(?:\\\\)*\\u0000", json_text) is not None
 
 
 def to_json(payload: Any) -> Any:

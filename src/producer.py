@@ -15,17 +15,11 @@ import psycopg
 
 from .broker.connection import connect, statement, unreachable
 from .broker.found import Database, find_database
-from .contract import WorkerctlError
-from .handler import PAYLOAD_LIMIT_BYTES, handlers, to_json, validate
+from .handler import Refused, job_spec
 
 Spec = dict[str, Any]
 
 ROUND_TRIP_JOBS = 1000
-OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
-
-
-class Refused(WorkerctlError):
-    """A job that the queue does not take; the message says which part of it and why."""
 
 
 def enqueue(
@@ -50,18 +44,16 @@ def enqueue(
     """
     options = {"queue": queue, "priority": priority, "run_at": run_at, "unique_key": unique_key,
                "user_id": user_id, "plan": plan, "max_attempts": max_attempts}  # fmt: skip
-    return _insert([spec(kind, payload, **options)], conn)[0]
+    return _insert([job_spec(kind, payload, **options)], conn)[0]
 
 
-def enqueue_many(
-    jobs: Iterable[tuple[str, Any] | Spec], *, conn: psycopg.Connection[Any] | None = None
-) -> list[int]:
+def enqueue_many(jobs: Iterable[tuple[str, Any] | Spec], *, conn: psycopg.Connection[Any] | None = None) -> list[int]:
     """Put many jobs in, 1,000 a round trip, and return their ids in order.
 
     A job is `(kind, payload)` or a mapping with `kind`, `payload` and the options of `enqueue`. Each round
     trip is one transaction, unless `conn` brings its own.
     """
-    specs = [spec(job[0], job[1]) if isinstance(job, tuple) else spec(**job) for job in jobs]
+    specs = [job_spec(*job) if isinstance(job, tuple) else job_spec(**job) for job in jobs]
     ids: list[int] = []
     for start in range(0, len(specs), ROUND_TRIP_JOBS):
         ids += _insert(specs[start : start + ROUND_TRIP_JOBS], conn)
@@ -74,51 +66,22 @@ async def enqueue_async(
     """`enqueue` for asyncio: in the caller's transaction with an async `conn`, else in a thread."""
     if conn is None:
         return await asyncio.to_thread(enqueue, kind, payload, **options)
-    cursor = await conn.execute(statement("enqueue_many"), [_encode([spec(kind, payload, **options)])])
+    cursor = await conn.execute(
+        statement("enqueue_many"), [msgspec.json.encode([job_spec(kind, payload, **options)]).decode()]
+    )
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0][0])
 
 
-def spec(kind: str, payload: Any = None, **options: Any) -> Spec:
-    """One job as the database takes it, checked as far as this process can. Raises as `enqueue`."""
-    unknown = options.keys() - OPTIONS
-    if unknown:
-        raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
-    if not -100 <= (options.get("priority") or 0) <= 100:
-        raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
-    content = {} if payload is None else to_json(payload)
-    if kind in handlers():
-        validate(handlers()[kind], content)
-    size = len(msgspec.json.encode(content))
-    if size > PAYLOAD_LIMIT_BYTES:
-        raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
-    return {
-        "kind": kind,
-        "payload": content,
-        **{name: value for name, value in options.items() if value is not None},
-    }
-
-
 def _insert(specs: list[Spec], conn: psycopg.Connection[Any] | None) -> list[int]:
-    text = _encode(specs)
+    text = msgspec.json.encode(specs).decode()
     try:
-        row = (
-            _shared.execute(text)
-            if conn is None
-            else conn.execute(statement("enqueue_many"), [text]).fetchone()
-        )
+        row = _shared.execute(text) if conn is None else conn.execute(statement("enqueue_many"), [text]).fetchone()
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         raise Refused(f"refused by the queue: {_first_line(error)}") from None
     assert row is not None
     return list(row[0])
-
-
-def _encode(specs: list[Spec]) -> str:
-    text = msgspec.json.encode(specs).decode()
-    if "\\u0000" in text:
-        raise Refused("a payload holds the character NUL, which PostgreSQL cannot store")
-    return text
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -1,0 +1,1 @@
+"""The machine's one process on the database's side."""

@@ -22,9 +22,7 @@ _BOUNDS: dict[str, Any] = {
 STATEMENT_TIMEOUT_MS = 5000
 
 
-def connect(
-    url: str, *, application: str, pooled: bool = False, bounded: bool = True
-) -> psycopg.Connection[Any]:
+def connect(url: str, *, application: str, pooled: bool = False, bounded: bool = True) -> psycopg.Connection[Any]:
     """An autocommit connection. Raises Unreachable with host and port, never with the password.
 
     Through a transaction pooler nothing may live in the session: no prepared statements and no options at connect.

@@ -30,11 +30,7 @@ class Migration:
 def migrations() -> list[Migration]:
     """Every migration that ships, in order."""
     files = sorted(
-        (
-            file
-            for file in (resources.files(__package__) / "migrations").iterdir()
-            if file.name.endswith(".sql")
-        ),
+        (file for file in (resources.files(__package__) / "migrations").iterdir() if file.name.endswith(".sql")),
         key=lambda file: file.name,
     )
     return [Migration(int(file.name[:4]), file.name[:-4], file.read_text(encoding="utf-8")) for file in files]
@@ -80,6 +76,4 @@ def pending(connection: psycopg.Connection[Any]) -> list[Migration]:
 def _applied(connection: psycopg.Connection[Any]) -> list[tuple[int, str, str]]:
     if connection.execute("SELECT to_regclass('workerctl.migration')").fetchone() == (None,):
         return []
-    return connection.execute(
-        "SELECT version, name, checksum FROM workerctl.migration ORDER BY version"
-    ).fetchall()
+    return connection.execute("SELECT version, name, checksum FROM workerctl.migration ORDER BY version").fetchall()

@@ -1,0 +1,22 @@
+"""The command line: typer, one file per group of commands; everything else is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """The console script. Errors of ours are one line on stderr and their own exit code; bugs keep their traceback."""
+    from ..contract import Exit, WorkerctlError
+    from .app import app
+
+    try:
+        app(standalone_mode=True)
+    except WorkerctlError as error:
+        sys.stderr.write(f"workerctl: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left, as `| head` does
+        sys.exit(Exit.FAILED)

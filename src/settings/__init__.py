@@ -1,0 +1,34 @@
+"""One TOML file and the environment become typed settings; what cannot work is refused in one line."""
+
+from __future__ import annotations
+
+from .load import Loaded, load
+from .redact import redact
+from .reference import Entry, reference
+from .stored import dump, restore
+from .types import (
+    JobsSettings,
+    LogsSettings,
+    PoolSettings,
+    ScheduleSettings,
+    Settings,
+    StorageSettings,
+    SupervisorSettings,
+)
+
+__all__ = [
+    "Entry",
+    "JobsSettings",
+    "Loaded",
+    "LogsSettings",
+    "PoolSettings",
+    "ScheduleSettings",
+    "Settings",
+    "StorageSettings",
+    "SupervisorSettings",
+    "dump",
+    "load",
+    "redact",
+    "reference",
+    "restore",
+]

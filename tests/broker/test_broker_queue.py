@@ -16,7 +16,8 @@ from workerctl.broker.fleet import release_worker
 from workerctl.broker.jobs import NoSuchJob, cancel_jobs, list_jobs, retry_jobs, show_job
 from workerctl.broker.migrate import migrate, migrations
 from workerctl.contract import Unusable
-from workerctl.producer import Refused, enqueue, enqueue_many
+from workerctl.handler import Refused
+from workerctl.producer import enqueue, enqueue_many
 
 Queue = psycopg.Connection[Any]
 
@@ -63,9 +64,7 @@ def test_a_job_is_claimed_run_and_kept_in_history(queue: Queue, new_worker: Any)
     job_id = enqueue("a", {"text": "三国演义"}, user_id="u1", plan="paid", conn=queue)
     worker = new_worker()
     reply = worker.says(want=8)
-    assert [(job.id, job.payload, job.attempt) for job in reply.claimed] == [
-        (job_id, {"text": "三国演义"}, 1)
-    ]
+    assert [(job.id, job.payload, job.attempt) for job in reply.claimed] == [(job_id, {"text": "三国演义"}, 1)]
     assert status(queue, job_id) == "running"
     assert worker.says(ended=[ended((job_id, 1), result=msgspec.Raw(b'{"n": 1}'))]).lost is None
     row = show_job(queue, job_id)

@@ -148,7 +148,7 @@ BEGIN
     IF request ? 'progress' THEN
         UPDATE workerctl.live l
            SET progress_done = r.done, progress_total = r.total
-          FROM jsonb_to_recordset(request -> 'progress') AS r(id bigint, attempt integer, done integer, total integer)
+          FROM jsonb_to_recordset(request -> 'progress') AS r(id bigint, attempt integer, done bigint, total bigint)
          WHERE l.id = ANY (ARRAY(SELECT p.id FROM jsonb_to_recordset(request -> 'progress') AS p(id bigint)))
            AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id;
     END IF;

@@ -1,0 +1,203 @@
+"""The agent's loop: wakes workers, gives back what the dead held, keeps this node's lease, is primary where it can."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import random
+import selectors
+import socket
+import sys
+import time
+import uuid
+from typing import Any
+
+import psycopg
+
+from .. import __version__
+from ..broker.connection import connect
+from ..broker.fleet import (
+    database_now,
+    queues_with_due_jobs,
+    release_others,
+    release_worker,
+    renew_node,
+)
+from ..broker.surroundings import Surroundings
+from ..contract import Channel, ChannelClosed, Unreachable
+from ..settings import PoolSettings
+from .listener import Listener
+from .primary import Primary
+from .wakes import WakePipes
+
+LOOK_AGAIN_SECONDS = 0.025  # after a ring: jobs that became visible since, whose own ring was swallowed
+IDLE_LOOK_SECONDS = 1.0  # jobs that fell due, rings that nobody heard
+RENEW_SECONDS = 2.0  # the node's and the primary's lease
+SELF_RING_SECONDS = 30.0  # how long a deaf listener can go unnoticed
+DEAF_SECONDS = 5.0
+RECONNECT_SECONDS = 0.5
+DEATHS = frozenset({"crash", "kernel-oom", "memory-hard", "hung"})  # causes that speak against the jobs in hand
+
+
+class Agent:
+    """One per machine. `turn` does what is due; every statement is bounded by the connection's timeouts."""
+
+    def __init__(self, around: Surroundings, channel: Channel) -> None:
+        self._around = around
+        self._channel = channel
+        self._wakes = WakePipes()
+        self._queries: psycopg.Connection[Any] | None = None
+        self._listener: Listener | None = None
+        self._primary = Primary(around.settings, f"{around.node_id}/{uuid.uuid4().hex[:8]}", around.node_id)
+        self._lost: dict[str, str] = {}  # incarnation -> cause, until the database knows
+        self._alive: list[str] | None = None  # what the supervisor lists, until the others are released
+        self._since: dt.datetime | None = None
+        self._ready = False
+        self._reconnect_at = self._look_at = self._renew_at = self._self_ring_at = 0.0
+        self._deaf_at = float("inf")
+
+    def serve(self, signals: socket.socket) -> None:
+        """Until the supervisor says stop or is gone."""
+        while True:
+            with selectors.DefaultSelector() as selector:  # few descriptors, of which one changes with each reconnect
+                selector.register(self._channel, selectors.EVENT_READ)
+                selector.register(signals, selectors.EVENT_READ)
+                if self._listener is not None:
+                    selector.register(self._listener, selectors.EVENT_READ)
+                ready = {key.fileobj for key, _ in selector.select(self._pause_seconds())}
+            if signals in ready:
+                break
+            try:
+                if self._channel in ready:
+                    self._hear_the_supervisor()
+            except ChannelClosed:
+                break
+            self.turn(time.monotonic())
+        self._step_down()
+
+    def turn(self, now: float) -> None:
+        """Connect where there is no connection; then everything that is due."""
+        try:
+            if self._queries is None and not self._connect(now):
+                return
+            self._hear_the_queue(now)
+            self._release()
+            if now >= self._renew_at:
+                self._renew(now)
+            if now >= self._look_at:
+                self._look(now)
+        except (psycopg.Error, Unreachable) as error:
+            self._disconnect(now, error)
+
+    def _pause_seconds(self) -> float:
+        now = time.monotonic()
+        if self._queries is None:
+            return max(0.0, self._reconnect_at - now)
+        return max(0.0, min(self._look_at, self._renew_at, self._self_ring_at, self._deaf_at) - now)
+
+    def _hear_the_supervisor(self) -> None:
+        for message in self._channel.receive():
+            match message["type"]:
+                case "pool":
+                    self._wakes.take(message["name"], message["fds"][0])
+                case "alive":
+                    self._alive = list(message["incarnations"])
+                case "lost":
+                    self._lost[message["incarnation"]] = message["cause"]
+
+    def _connect(self, now: float) -> bool:
+        if now < self._reconnect_at:
+            return False
+        database = self._around.database
+        self._queries = connect(database.url, application="agent", pooled=database.pooled)
+        if not database.pooled or database.url_direct != database.url:
+            self._listener = Listener(database.url_direct)
+        self._since = self._since or database_now(self._queries)
+        self._renew_at = self._look_at = now
+        self._self_ring_at = now + SELF_RING_SECONDS
+        if not self._ready:
+            self._ready = True
+            self._channel.send({"type": "ready"})
+        return True
+
+    def _disconnect(self, now: float, error: Exception) -> None:
+        sys.stderr.write(f"database away: {str(error).strip().splitlines()[0]}\n")
+        sys.stderr.flush()
+        for connection in (self._queries, self._listener):
+            if connection is not None:
+                with contextlib.suppress(psycopg.Error):
+                    connection.close()
+        self._queries = self._listener = None
+        self._deaf_at = float("inf")
+        self._reconnect_at = now + RECONNECT_SECONDS * (0.5 + random.random())
+
+    def _hear_the_queue(self, now: float) -> None:
+        if self._listener is None:
+            return
+        if self._listener.heard():
+            self._wakes.wake()
+            self._look_at = min(self._look_at, now + LOOK_AGAIN_SECONDS)
+            self._deaf_at = float("inf")
+            self._self_ring_at = now + SELF_RING_SECONDS
+        elif now >= self._deaf_at:
+            raise Unreachable("the listening connection does not hear its own ring; connecting again")
+        elif now >= self._self_ring_at:
+            self._listener.ring()
+            self._self_ring_at = now + SELF_RING_SECONDS
+            self._deaf_at = now + DEAF_SECONDS
+
+    def _release(self) -> None:
+        """Give back what dead workers held; the supervisor repeats itself until it hears `released`."""
+        assert self._queries is not None
+        if self._alive is not None:
+            assert self._since is not None
+            jobs = release_others(self._queries, self._around.node_id, self._alive, self._since)
+            self._alive = None
+            if jobs:
+                sys.stdout.write(f"gave back {jobs} jobs of workers that were gone before this agent began\n")
+        for incarnation, cause in list(self._lost.items()):
+            jobs = release_worker(self._queries, incarnation, died=cause in DEATHS)
+            del self._lost[incarnation]
+            self._channel.send({"type": "released", "incarnation": incarnation, "jobs": jobs})
+
+    def _renew(self, now: float) -> None:
+        assert self._queries is not None
+        self._renew_at = now + RENEW_SECONDS
+        around = self._around
+        renew_node(
+            self._queries,
+            node_id=around.node_id,
+            host=around.host,
+            version=__version__,
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            lease_seconds=around.settings.jobs.lease_seconds,
+        )
+        if self._primary.renew(self._queries):
+            holds = self._primary.term is not None
+            self._channel.send({"type": "primary", "holds_lease": holds, "holder": around.host if holds else None})
+
+    def _look(self, now: float) -> None:
+        """Wake the pools whose queues have due work; scheduled tasks fall due on the same beat."""
+        assert self._queries is not None
+        self._look_at = now + IDLE_LOOK_SECONDS
+        self._primary.work(self._queries, now)
+        due = queues_with_due_jobs(self._queries)
+        if due:
+            self._wakes.wake(pools_of(due, self._around.settings.pools))
+
+    def _step_down(self) -> None:
+        """Leave the lease to another machine at once."""
+        if self._queries is None:
+            return
+        with contextlib.suppress(psycopg.Error):
+            self._primary.step_down(self._queries)
+        with contextlib.suppress(psycopg.Error):
+            self._queries.close()
+
+
+def pools_of(queues: list[str], pools: dict[str, PoolSettings]) -> set[str]:
+    """The pools that serve any of these queues: those that name it, else those that name none."""
+    named = {queue: name for name, pool in pools.items() for queue in pool.queues}
+    general = {name for name, pool in pools.items() if not pool.queues}
+    return set().union(*({named[queue]} if queue in named else general for queue in queues))

@@ -1,0 +1,33 @@
+"""The agent's ear: one connection that LISTENs, and a way to know that it still hears."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from ..broker.connection import connect
+
+CHANNEL = "workerctl"
+
+
+class Listener:
+    """Hears the queue's doorbell. Raises Unreachable and psycopg.OperationalError as connections do."""
+
+    def __init__(self, url: str) -> None:
+        self._connection: psycopg.Connection[Any] = connect(url, application="agent listener")
+        self._connection.execute(f"LISTEN {CHANNEL}")
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def heard(self) -> bool:
+        """Whether it rang since the last call; never waits."""
+        return any(True for _ in self._connection.notifies(timeout=0))
+
+    def ring(self) -> None:
+        """Ring ourselves: a listener that does not hear this is deaf (a pooler, a lost connection)."""
+        self._connection.execute("SELECT pg_notify(%s, 'self')", [CHANNEL])
+
+    def close(self) -> None:
+        self._connection.close()

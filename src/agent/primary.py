@@ -1,0 +1,76 @@
+"""The primary's work: scheduled tasks once per due time, partitions and retention. Only under the fleet's lease."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from typing import Any
+
+import psycopg
+
+from ..broker.connection import statement
+from ..broker.fleet import database_now, hold_primary, make_tick, set_schedules
+from ..settings import Settings
+from .schedule import Task, due_times
+
+LEASE_SECONDS = 8.0  # another machine takes over within this of a machine's end
+UPKEEP_SECONDS = 3600.0
+PARTITION_DAYS = 3
+
+
+class Primary:
+    """One candidate for the lease. `term` is set while it is ours."""
+
+    def __init__(self, settings: Settings, agent: str, node_id: str) -> None:
+        self._agent = agent
+        self._node_id = node_id
+        self._retention = dt.timedelta(seconds=settings.jobs.retention_seconds)
+        self._schedule = settings.schedule
+        self._tasks = {name: Task(name, task.cron, task.timezone) for name, task in settings.schedule.items()}
+        self._last_due: dict[str, dt.datetime] = {}
+        self._upkeep_at = 0.0
+        self.term: int | None = None
+
+    def renew(self, connection: psycopg.Connection[Any]) -> bool:
+        """Take or keep the lease; returns whether that changed."""
+        before = self.term
+        self.term = hold_primary(connection, agent=self._agent, node_id=self._node_id, lease_seconds=LEASE_SECONDS)
+        if self.term is not None and self.term != before:
+            self._last_due = self._known_schedules(connection)
+        return (before is None) != (self.term is None)
+
+    def step_down(self, connection: psycopg.Connection[Any]) -> None:
+        """Leave the lease, so that another machine need not wait for its end."""
+        if self.term is not None:
+            connection.execute(statement("leave_primary"), {"agent": self._agent})
+            self.term = None
+
+    def work(self, connection: psycopg.Connection[Any], now: float) -> None:
+        """Make the ticks that are due; every hour the upkeep. `now` is monotonic; due times go by the database's clock."""
+        if self.term is None:
+            return
+        if self._tasks:
+            self._make_due_ticks(connection, database_now(connection))
+        if now >= self._upkeep_at:
+            self._upkeep_at = now + UPKEEP_SECONDS
+            connection.execute(statement("upkeep"), {"days": PARTITION_DAYS, "keep": self._retention})
+
+    def _known_schedules(self, connection: psycopg.Connection[Any]) -> dict[str, dt.datetime]:
+        rows = [
+            {"name": name, "cron": task.cron, "timezone": task.timezone, "kind": task.kind}
+            for name, task in self._schedule.items()
+        ]
+        return set_schedules(connection, rows)
+
+    def _make_due_ticks(self, connection: psycopg.Connection[Any], clock: dt.datetime) -> None:
+        assert self.term is not None
+        for name, task in self._tasks.items():
+            for due_at in due_times(task, self._last_due[name], clock):
+                wanted = self._schedule[name]
+                job_id = make_tick(
+                    connection, term=self.term, name=name, due_at=due_at, kind=wanted.kind, payload=wanted.payload
+                )
+                self._last_due[name] = due_at
+                if job_id is not None:
+                    sys.stdout.write(f"schedule {name}: job {job_id} for {due_at.isoformat()}\n")
+                    sys.stdout.flush()

@@ -1,0 +1,48 @@
+"""`python -m workerctl.broker`: brings the schema up to date, as the one-shot that `start` runs before the workers."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from setproctitle import setproctitle
+
+from ..contract import Channel, Unreachable, WorkerctlError
+from .connection import connect
+from .migrate import migrate
+from .surroundings import surroundings
+
+PATIENCE = 0.8  # of the boot timeout is spent waiting for the database; the rest is for the migrations
+PAUSE_SECONDS = 0.25
+
+
+def main() -> int:
+    """Wait for the database, migrate, say what was done; the exit code of the process."""
+    setproctitle("workerctl: migrations")
+    channel = Channel.from_environment()
+    try:
+        for name in _migrate_when_up():
+            sys.stdout.write(f"applied {name}\n")
+    except WorkerctlError as error:
+        sys.stderr.write(f"{error}\n")
+        if channel is not None:
+            channel.send({"type": "failed", "exit_code": error.exit_code, "message": str(error)})
+        return error.exit_code
+    return 0
+
+
+def _migrate_when_up() -> list[str]:
+    around = surroundings()
+    give_up_at = time.monotonic() + PATIENCE * around.settings.supervisor.boot_timeout_seconds
+    while True:
+        try:
+            with connect(around.database.url_direct, application="migrations", bounded=False) as connection:
+                return migrate(connection)
+        except Unreachable:
+            if time.monotonic() > give_up_at:
+                raise
+        time.sleep(PAUSE_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

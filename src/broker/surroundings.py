@@ -1,0 +1,35 @@
+"""What every process of ours on the database's side knows from its environment."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..contract import ENV_HOME, ENV_NODE, ENV_SETTINGS, Unusable
+from ..settings import Settings, restore
+from .found import Database, configured
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every process of ours on the database's side knows from its environment."""
+
+    settings: Settings
+    home: Path
+    node_id: str
+    host: str
+    database: Database
+
+
+def surroundings() -> Surroundings:
+    """Read them. Raises Unusable where this process was not started by our supervisor."""
+    missing = [name for name in (ENV_SETTINGS, ENV_HOME, ENV_NODE) if name not in os.environ]
+    if missing:
+        raise Unusable(f"{missing[0]} is not set: this program is started by `workerctl start`")
+    settings = restore(Path(os.environ[ENV_SETTINGS]))
+    database = configured(settings)
+    if database is None:
+        raise Unusable(f"{os.environ[ENV_SETTINGS]} names no database; start again")
+    return Surroundings(settings, Path(os.environ[ENV_HOME]), os.environ[ENV_NODE], socket.gethostname(), database)

@@ -1,0 +1,92 @@
+"""What every command shares: the two global options, the settings, one line for errors, one way to print."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..contract import Exit, WorkerctlError
+
+if TYPE_CHECKING:
+    import psycopg
+    from rich.console import Console
+
+    from ..settings import Loaded
+
+
+@dataclass(slots=True)
+class Options:
+    """The global options of this invocation."""
+
+    config: Path | None = None
+    home: Path | None = None
+
+
+options = Options()
+
+
+def loaded() -> Loaded:
+    """The settings of this invocation; what is odd about them goes to stderr once. Raises Unusable."""
+    from ..settings import load
+
+    found = load(options.config, options.home, os.environ, Path.cwd())
+    for warning in found.warnings:
+        say(f"note: {warning}")
+    return found
+
+
+def home() -> Path:
+    """The home alone, for commands that only read what is in it or talk to its supervisor."""
+    from ..settings.location import find_config, find_home, project_folder
+
+    cwd = Path.cwd()
+    config = find_config(options.config, os.environ, cwd)
+    return find_home(options.home, os.environ, cwd, project_folder(config, cwd))
+
+
+@contextlib.contextmanager
+def database() -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the queue. Raises NotRunning, Unreachable, Unusable."""
+    import psycopg
+
+    from ..broker.connection import connect, unreachable
+    from ..broker.found import find_database
+
+    place = find_database(loaded())
+    with connect(place.url, application="cli", pooled=place.pooled) as connection:
+        try:
+            yield connection
+        except psycopg.errors.UndefinedTable:
+            fail("the queue's schema is missing; type `workerctl migrate` or `workerctl start`")
+        except psycopg.OperationalError as error:
+            raise unreachable(place.url, error) from None
+
+
+def say(text: str) -> None:
+    """One line for people, on stderr."""
+    sys.stderr.write(f"{text}\n")
+
+
+def fail(text: str, code: int = Exit.FAILED) -> NoReturn:
+    """End the command with one line on stderr."""
+    error = WorkerctlError(text)
+    error.exit_code = Exit(code)
+    raise error
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout; dates as ISO 8601."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Colour on a terminal, none into a pipe or where NO_COLOR is set."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())

@@ -1,0 +1,82 @@
+"""Commands about the configuration: check, show, reference."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+import typer
+
+from ..settings import Loaded, redact
+from .common import loaded, print_json, say
+from .plain import table
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group's commands."""
+    group = typer.Typer(help="Validate and explain the configuration.", no_args_is_help=True, rich_markup_mode=None)
+    for name, command in (("check", check), ("show", show), ("reference", reference)):
+        group.command(name)(command)
+    app.add_typer(group, name="config")
+
+
+def check() -> None:
+    """Validate the configuration: exit 78 and one line where it cannot work.
+
+    Example: workerctl -c config/workerctl.toml config check
+    """
+    found = loaded()
+    say(f"{found.config_path or 'defaults'}: fine")
+
+
+def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """The effective values, each with where it came from; secrets hidden.
+
+    Example: workerctl config show
+    """
+    found = loaded()
+    rows = effective(found)
+    if as_json:
+        print_json([{"key": key, "value": value, "origin": origin} for key, value, origin in rows])
+        return
+    say(f"config {found.config_path or 'none'}, home {found.home}")
+    sys.stdout.write(table(("key", "value", "from"), [list(row) for row in rows]) + "\n")
+
+
+def effective(found: Loaded) -> list[tuple[str, str, str]]:
+    """(key, value, origin) of every key, as the file would spell it and without secrets."""
+    from ..settings import reference as entries
+    from ..settings.types import SECRETS
+    from ..settings.units import duration_text, size_text
+
+    units = {entry.key: entry.unit for entry in entries()}
+    document = msgspec.to_builtins(found.settings, str_keys=True)
+    rows = []
+    for key, origin in found.origins.items():
+        parts = key.split(".")
+        value: Any = document
+        for part in parts:
+            value = value.get(part) if isinstance(value, dict) else None
+        unit = units.get(key) or units.get(".".join([parts[0], "NAME", *parts[2:]]), "")
+        if value is None:
+            text = "-"
+        elif parts[-1] in SECRETS:
+            text = redact(str(value))
+        elif unit:
+            text = duration_text(value) if unit == "duration" else size_text(value)
+        else:
+            text = msgspec.json.encode(value).decode()
+        rows.append((key, text, origin))
+    return rows
+
+
+def reference() -> None:
+    """Every key with its default and meaning.
+
+    Example: workerctl config reference
+    """
+    from ..settings import reference as entries
+
+    rows = [[entry.key, entry.default or "", entry.text] for entry in entries()]
+    sys.stdout.write(table(("key", "default", "meaning"), rows) + "\n")

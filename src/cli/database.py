@@ -1,0 +1,143 @@
+"""Commands about the queue's database: migrate, queues, nodes, the schedule."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .common import database, fail, loaded, print_json, say
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group's commands."""
+    app.command("migrate")(migrate)
+    app.command("nodes")(nodes)
+    queues = typer.Typer(help="Look at queues, pause and resume them.", no_args_is_help=True, rich_markup_mode=None)
+    for name, command in (("list", queue_list), ("pause", queue_pause), ("resume", queue_resume)):
+        queues.command(name)(command)
+    app.add_typer(queues, name="queue")
+    schedule = typer.Typer(help="Look at scheduled tasks.", no_args_is_help=True, rich_markup_mode=None)
+    schedule.command("list")(schedule_list)
+    app.add_typer(schedule, name="schedule")
+
+
+def migrate(
+    check: Annotated[bool, typer.Option("--check", help="Only say what is missing; fail where something is.")] = False,
+) -> None:
+    """Bring the schema up to date; `start` does the same.
+
+    Example: workerctl migrate --check
+    """
+    from ..broker.connection import connect
+    from ..broker.found import find_database
+    from ..broker.migrate import migrate as apply
+    from ..broker.migrate import pending
+
+    place = find_database(loaded())
+    with connect(place.url_direct, application="cli", bounded=False) as connection:
+        if check:
+            missing = [migration.name for migration in pending(connection)]
+            if missing:
+                fail(f"missing: {', '.join(missing)}; type `workerctl migrate`")
+            say("up to date")
+            return
+        names = apply(connection)
+    say(f"applied {', '.join(names)}" if names else "up to date")
+
+
+def nodes(as_json: JsonFlag = False) -> None:
+    """The machines of the fleet and who is primary.
+
+    Example: workerctl nodes
+    """
+    from ..broker.overview import nodes as read
+    from .plain import table
+
+    with database() as connection:
+        rows = read(connection)
+    if as_json:
+        print_json(rows)
+        return
+    cells = [
+        [row["host"], row["id"][:8], "alive" if row["alive"] else "gone", "primary" if row["is_primary"] else "",
+         str(row["workers"]), str(row["jobs_running"]), str(row["cores"]), row["version"]]
+        for row in rows
+    ]  # fmt: skip
+    header = ("host", "node", "lease", "role", "workers", "running", "cores", "version")
+    sys.stdout.write(table(header, cells, right=frozenset({4, 5, 6})) + "\n")
+
+
+def queue_list(as_json: JsonFlag = False) -> None:
+    """Queues with how much is due, running and later.
+
+    Example: workerctl queue list
+    """
+    from ..broker.overview import queues
+    from .plain import seconds, table
+
+    with database() as connection:
+        rows = queues(connection)
+    if as_json:
+        print_json(rows)
+        return
+    cells = [
+        [row["queue"], ("paused", "yellow") if row["paused"] else "", str(row["due"]), str(row["later"]),
+         str(row["running"]), seconds(row["oldest_due_seconds"])]
+        for row in rows
+    ]  # fmt: skip
+    sys.stdout.write(table(("queue", "state", "due", "later", "running", "oldest due"), cells, right=frozenset({2, 3, 4, 5})) + "\n")
+
+
+def queue_pause(name: Annotated[str, typer.Argument(help="The queue")]) -> None:
+    """Hand out nothing more from a queue; running jobs finish.
+
+    Example: workerctl queue pause image
+    """
+    from ..broker.overview import pause_queue
+
+    with database() as connection:
+        pause_queue(connection, name, paused=True)
+    say(f"queue {name} is paused")
+
+
+def queue_resume(name: Annotated[str, typer.Argument(help="The queue")]) -> None:
+    """Hand out from a paused queue again.
+
+    Example: workerctl queue resume image
+    """
+    from ..broker.overview import pause_queue
+
+    with database() as connection:
+        pause_queue(connection, name, paused=False)
+    say(f"queue {name} goes on")
+
+
+def schedule_list(as_json: JsonFlag = False) -> None:
+    """Scheduled tasks with their last due time and job, and the next.
+
+    Example: workerctl schedule list
+    """
+    from ..agent.schedule import Task, next_due
+    from ..broker.fleet import database_now
+    from ..broker.overview import schedules
+    from .plain import table
+
+    with database() as connection:
+        rows = schedules(connection)
+        now = database_now(connection)
+    for row in rows:
+        row["next_due_at"] = next_due(Task(row["name"], row["cron"], row["timezone"]), now)
+    if as_json:
+        print_json(rows)
+        return
+    cells = [
+        [row["name"], row["cron"], row["timezone"], row["kind"],
+         f"{row['last_tick_at']:%Y-%m-%d %H:%M}" if row["last_tick_at"] else "never", str(row["last_job_id"] or "-"),
+         f"{row['next_due_at']:%Y-%m-%d %H:%M}"]
+        for row in rows
+    ]  # fmt: skip
+    sys.stdout.write(table(("name", "cron", "time zone", "kind", "last", "job", "next"), cells) + "\n")

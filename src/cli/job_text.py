@@ -1,0 +1,83 @@
+"""Pure: jobs as people read them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .plain import Cell, table
+
+STATUS_COLOURS = {
+    "succeeded": "green",
+    "running": "cyan",
+    "waiting": "cyan",
+    "pending": "yellow",
+    "dead": "red",
+    "cancelled": "grey",
+}
+TEXT_LIMIT = 60
+
+Row = dict[str, Any]
+
+
+def jobs_table(rows: list[Row]) -> str:
+    """One line a job."""
+    header = ("id", "kind", "queue", "status", "attempt", "progress", "user", "created", "worker", "error")
+    return table(header, [_job_row(row) for row in rows], right=frozenset({0, 4, 5}))
+
+
+def stats_table(rows: list[Row]) -> str:
+    """One line a queue and kind; the last three columns are the last hour's."""
+    header = ("queue", "kind", "pending", "running", "waiting", "succeeded/h", "dead/h", "cancelled/h")
+    names = ("queue", "kind", "pending", "running", "waiting", "succeeded", "dead", "cancelled")
+    return table(header, [[str(row[name]) for name in names] for row in rows], right=frozenset(range(2, 8)))
+
+
+def job_text(job: Row, failed: list[Row], log: list[Row]) -> str:
+    """Everything about one job."""
+    shown = ("kind", "queue", "status", "waits_because", "priority", "attempt", "max_attempts", "failures", "deaths",
+             "user_id", "plan", "parent_id", "unique_key", "node", "worker", "created_at", "run_at", "started_at",
+             "finished_at", "error")  # fmt: skip
+    lines = [f"job {job['id']}"]
+    lines += [f"  {name:<14} {job[name]}" for name in shown if job[name] not in (None, "")]
+    if job["progress"]:
+        lines.append(f"  {'progress':<14} {_progress(job)}")
+    if job["children_total"]:
+        counts = ", ".join(f"{job[f'children_{name}']} {name}" for name in ("succeeded", "dead", "cancelled"))
+        lines.append(f"  {'children':<14} {job['children_total']}: {counts}")
+    lines += [f"    failed child {child['id']} {child['kind']}: {child['error']}" for child in failed]
+    for name in ("payload", "result"):
+        if job[name] is not None:
+            lines.append(f"  {name}\n" + _indented(json.dumps(job[name], ensure_ascii=False, indent=2)))
+    if log:
+        lines.append("  log")
+        lines += [f"    {entry['logged_at']:%H:%M:%S} {entry['level']:<7} {entry['message']}" for entry in log]
+    return "\n".join(lines)
+
+
+def _job_row(row: Row) -> list[Cell]:
+    return [
+        str(row["id"]),
+        row["kind"],
+        row["queue"],
+        (row["status"], STATUS_COLOURS[row["status"]]),
+        f"{row['attempt']}/{row['max_attempts']}",
+        _progress(row),
+        row["user_id"] or "",
+        f"{row['created_at'].astimezone():%m-%d %H:%M:%S}",
+        row["worker"] or "",
+        _cut(row["error"] or ""),
+    ]
+
+
+def _progress(row: Row) -> str:
+    return f"{row['progress']['done']}/{row['progress']['total']}" if row["progress"] else ""
+
+
+def _cut(text: str) -> str:
+    line = text.splitlines()[0] if text else ""
+    return line if len(line) <= TEXT_LIMIT else line[: TEXT_LIMIT - 1] + "…"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())

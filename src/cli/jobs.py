@@ -1,0 +1,214 @@
+"""Commands about jobs: enqueue, list, show, retry, cancel, stats."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..contract import Exit
+from .common import database, fail, loaded, print_json, say
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PAYLOAD_FILE_LIMIT_BYTES = 2 * 1024 * 1024
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group's commands."""
+    app.command("enqueue")(enqueue)
+    group = typer.Typer(help="Look at jobs, retry and cancel them.", no_args_is_help=True, rich_markup_mode=None)
+    for name, command in (("list", list_), ("show", show), ("retry", retry), ("cancel", cancel), ("stats", stats)):
+        group.command(name)(command)
+    app.add_typer(group, name="jobs")
+
+
+def enqueue(
+    kind: Annotated[str, typer.Argument(help="The kind of job, such as image.batch")],
+    pairs: Annotated[
+        list[str] | None, typer.Argument(help="Fields of the payload; a value is JSON where it parses.", metavar="[KEY=VALUE]...")
+    ] = None,
+    payload: Annotated[str | None, typer.Option("--payload", help="The payload: JSON, @FILE, or - for stdin.")] = None,
+    queue: Annotated[str | None, typer.Option("--queue", help="Else the queue its handler declares.")] = None,
+    priority: Annotated[int, typer.Option("--priority", help="-100 to 100; each step is worth ten minutes of waiting.")] = 0,
+    delay: Annotated[str | None, typer.Option("--in", help="Not before this time from now, such as 10m.")] = None,
+    at: Annotated[str | None, typer.Option("--at", help="Not before this time, such as 2026-12-24T18:00.")] = None,
+    unique: Annotated[str | None, typer.Option("--unique", help="An unfinished job with this key is returned instead.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Whose job it is.")] = None,
+    plan: Annotated[str | None, typer.Option("--plan", help="The user's plan.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show its progress, print its result, fail where it fails.")] = False,
+) -> None:
+    """Put one job into the queue and print its id.
+
+    Example: workerctl enqueue image.batch prompt="a red fox" count=2 --wait
+    """
+    from ..producer import enqueue as put
+    from .following import follow_job
+
+    content = _payload(pairs or [], payload)
+    _know_kinds(loaded().settings, kind)
+    with database() as connection:
+        job_id = put(kind, content, queue=queue, priority=priority, run_at=_run_at(delay, at), unique_key=unique,
+                     user_id=user, plan=plan, conn=connection)  # fmt: skip
+        if not wait:
+            sys.stdout.write(f"{job_id}\n")
+            return
+        job = follow_job(connection, job_id)
+    if job["status"] != "succeeded":
+        fail(f"job {job_id} is {job['status']}: {job['error']}")
+    print_json(job["result"])
+
+
+def list_(
+    status: Annotated[str | None, typer.Option("--status", help="pending, running, waiting, succeeded, dead, cancelled")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only this kind.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Only this user's.")] = None,
+    parent: Annotated[int | None, typer.Option("--parent", help="Only children of this job.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10000, help="So many at the most.")] = 50,
+    as_json: JsonFlag = False,
+) -> None:
+    """Newest jobs first.
+
+    Example: workerctl jobs list --status dead
+    """
+    from ..broker.jobs import list_jobs
+    from .job_text import jobs_table
+
+    with database() as connection:
+        rows = list_jobs(connection, status=status, kind=kind, user_id=user, parent_id=parent, limit=limit)
+    if as_json:
+        print_json(rows)
+    else:
+        sys.stdout.write(jobs_table(rows) + "\n")
+
+
+def show(job_id: Annotated[int, typer.Argument(help="The job's id", metavar="ID")], as_json: JsonFlag = False) -> None:
+    """Everything about one job: its counts where it is a batch, why it waits, its log.
+
+    Example: workerctl jobs show 42
+    """
+    from ..broker.jobs import job_log, list_jobs, show_job
+    from .job_text import job_text
+
+    with database() as connection:
+        job = show_job(connection, job_id)
+        log = job_log(connection, job_id)
+        failed = list_jobs(connection, parent_id=job_id, status="dead") if job["children_dead"] else []
+    if as_json:
+        print_json(job | {"log": log, "failed_children": failed})
+    else:
+        sys.stdout.write(job_text(job, failed, log) + "\n")
+
+
+def retry(ids: Annotated[list[int], typer.Argument(help="Ids of ended jobs", metavar="ID...")]) -> None:
+    """Try ended jobs again; of a batch just the children that failed.
+
+    Example: workerctl jobs retry 42
+    """
+    from ..broker.jobs import retry_jobs, show_job
+
+    with database() as connection:
+        for job_id in ids:
+            show_job(connection, job_id)
+        count = retry_jobs(connection, ids)
+    if count == 0:
+        fail("nothing to redo: no job of these has failed")
+    say(f"{count} job{'s' if count != 1 else ''} will run again")
+
+
+def cancel(ids: Annotated[list[int], typer.Argument(help="Ids of unfinished jobs", metavar="ID...")]) -> None:
+    """Cancel jobs and their children: pending ones end at once, running ones are stopped within about a second.
+
+    Example: workerctl jobs cancel 42
+    """
+    from ..broker.jobs import cancel_jobs, show_job
+
+    with database() as connection:
+        for job_id in ids:
+            show_job(connection, job_id)
+        count = cancel_jobs(connection, ids)
+    if count == 0:
+        fail("nothing to cancel: these jobs have ended")
+    say(f"{count} job{'s' if count != 1 else ''} cancelled")
+
+
+def stats(as_json: JsonFlag = False) -> None:
+    """Per queue and kind: what waits and runs, and what the last hour ended.
+
+    Example: workerctl jobs stats
+    """
+    from ..broker.jobs import job_stats
+    from .job_text import stats_table
+
+    with database() as connection:
+        rows = job_stats(connection)
+    if as_json:
+        print_json(rows)
+    else:
+        sys.stdout.write(stats_table(rows) + "\n")
+
+
+def _payload(pairs: list[str], text: str | None) -> Any:
+    if text is None:
+        return _fields(pairs)
+    if pairs:
+        fail("give the payload as KEY=VALUE or with --payload, not both", Exit.USAGE)
+    if text == "-":
+        text = sys.stdin.read(PAYLOAD_FILE_LIMIT_BYTES)
+    elif text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"--payload {text}: {error}", Exit.USAGE)
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        fail(f"--payload: not JSON: {error}", Exit.USAGE)
+
+
+def _fields(pairs: list[str]) -> dict[str, Any]:
+    fields = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            fail(f"{pair!r}: expected KEY=VALUE", Exit.USAGE)
+        try:
+            fields[key] = json.loads(value)
+        except ValueError:
+            fields[key] = value
+    return fields
+
+
+def _run_at(delay: str | None, at: str | None) -> dt.datetime | None:
+    from ..settings.units import duration_seconds
+
+    if delay is not None and at is not None:
+        fail("give --in or --at, not both", Exit.USAGE)
+    try:
+        if delay is not None:
+            return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=duration_seconds(delay))
+        return dt.datetime.fromisoformat(at).astimezone() if at is not None else None
+    except (ValueError, OverflowError) as error:
+        fail(f"{'--in ' + delay if delay is not None else f'--at {at}'}: {error}", Exit.USAGE)
+
+
+def _know_kinds(settings: Settings, kind: str) -> None:
+    """Register the handlers, so that a payload is checked here; the user's modules only where the kind may be theirs."""
+    from ..contract import WorkerctlError
+    from ..handler import handlers
+    from ..worker.load import load_modules
+
+    if settings.jobs.shipped:
+        from .. import jobs  # noqa: F401  registers the shipped kinds
+    if kind in handlers() or not settings.jobs.modules:
+        return
+    try:
+        load_modules(settings, warm=False)
+    except WorkerctlError as error:
+        say(f"note: the payload is not checked here: {error}")

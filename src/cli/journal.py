@@ -1,0 +1,136 @@
+"""Commands that read what was written down: logs, why, flush. They work when nothing runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from ..contract import Exit, Unusable
+from .common import fail, home, print_json, say
+from .plain import coloured
+
+COLOURS = ("cyan", "green", "yellow", "blue")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group's commands."""
+    app.command("logs")(logs)
+    app.command("why")(why)
+    app.command("flush")(flush)
+
+
+def logs(
+    name: Annotated[str | None, typer.Argument(help="POOL, role or POOL/SLOT; else all.", metavar="NAME[/SLOT]")] = None,
+    err: Annotated[bool, typer.Option("--err", help="Only what was written to stderr.")] = False,
+    out: Annotated[bool, typer.Option("--out", help="Only what was written to stdout.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the last lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
+    since: Annotated[str | None, typer.Option("--since", help="Only lines younger than 10m, 2h, 1d.")] = None,
+    grep: Annotated[str | None, typer.Option("--grep", help="Only lines that match this regular expression.")] = None,
+    job: Annotated[int | None, typer.Option("--job", help="Only lines that name this job.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Log lines of all workers, merged by time.
+
+    Example: workerctl logs --err -n 100 -f
+    """
+    from ..logs import reader
+
+    directory = home() / "logs"
+    if not directory.is_dir():
+        fail(f"there are no logs in {directory}; nothing has been started here", Exit.NOT_RUNNING)
+    streams = [stream for stream, wanted in (("out", out), ("err", err)) if wanted] or ["out", "err"]
+    selection = None if name is None else [reader.parse_place(name)]
+    pattern = _pattern(grep if job is None else rf"\bjob {job}\b")
+    after = None if since is None else dt.datetime.now(dt.UTC) - dt.timedelta(seconds=_duration(since))
+    read = reader.follow if follow else reader.read
+    try:
+        for line in read(directory, selection, lines, after, pattern, streams):
+            sys.stdout.write(_json_line(line) if as_json else _text_line(line))
+            if follow:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        return
+
+
+def why(
+    name: Annotated[str, typer.Argument(help="POOL/SLOT, or POOL for all its slots", metavar="NAME[/SLOT]")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Why processes ended: cause, signal, memory, jobs in hand, and the last log lines of the latest.
+
+    Example: workerctl why default/2
+    """
+    from ..logs import reader
+    from .slots import EXITS_SHOWN, WORDS_SHOWN, exits, exits_table, parse
+
+    group, slot = parse(name)
+    records = exits(home(), group, slot)[-EXITS_SHOWN:]
+    if not records:
+        fail(f"no exit of {name} is recorded in {home() / 'state'}")
+    latest = records[-1]
+    place = reader.parse_place(f"{group}/{latest['slot']}")
+    last_lines = list(reader.read(home() / "logs", [place], WORDS_SHOWN, serial=latest["serial"]))
+    if as_json:
+        print_json({"exits": records, "last_lines": [line.text for line in last_lines]})
+        return
+    sys.stdout.write(exits_table(records) + "\n")
+    if last_lines:
+        sys.stdout.write(f"\nlast lines of pid {latest['pid']}:\n")
+        sys.stdout.writelines(_text_line(line) for line in last_lines)
+
+
+def flush() -> None:
+    """Empty the logs.
+
+    Example: workerctl flush
+    """
+    from ..supervisor.client import NotRunning, request
+
+    directory = home() / "logs"
+    count = 0
+    for path in directory.glob("*.log*"):
+        path.unlink()
+        count += 1
+    try:
+        request(home(), "reopen")
+    except NotRunning:
+        pass
+    say(f"removed {count} log files in {directory}")
+
+
+def _text_line(line: Any) -> str:
+    name = line.group if line.group == "supervisor" else f"{line.group}/{line.slot}"
+    colour = "red" if line.stream == "err" else COLOURS[line.slot % len(COLOURS)]
+    at = line.at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return f"{coloured(at, 'grey')} {coloured(f'{name:<12}', colour)} {line.text}\n"
+
+
+def _json_line(line: Any) -> str:
+    import json
+
+    document = {"at": line.at.isoformat(), "name": line.group, "slot": line.slot, "stream": line.stream,
+                "serial": line.serial, "sequence": line.seq, "text": line.text}  # fmt: skip
+    return json.dumps(document, ensure_ascii=False) + "\n"
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    if text is None:
+        return None
+    try:
+        return re.compile(text)
+    except re.error as error:
+        fail(f"--grep {text!r}: {error}", Exit.USAGE)
+
+
+def _duration(text: str) -> float:
+    from ..settings.units import duration_seconds
+
+    try:
+        return duration_seconds(text)
+    except (ValueError, Unusable) as error:
+        fail(f"--since {text}: {error}", Exit.USAGE)

@@ -1,0 +1,139 @@
+"""Starts a supervisor for a home: writes what it and its children read, execs it, waits until it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..broker.embedded import Server, plan_server
+from ..broker.found import configured, database_file
+from ..contract import AlreadyRunning, Exit, NotRunning, WorkerctlError
+from ..settings import Loaded, Settings, dump
+from ..settings.cores import machine_cores, resolve_instances
+from ..supervisor.client import request
+from ..supervisor.composition import Composition, save_composition
+from ..supervisor.state import load_desired, load_outcome, save_desired, write_atomically
+from .compose import Plan, compose
+
+POLL_SECONDS = 0.02
+
+
+class StartFailed(WorkerctlError):
+    """The supervisor ended, or nothing of it became ready; the exit code is its own."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = Exit(exit_code) if exit_code in set(Exit) else Exit.FAILED
+
+
+def refuse_second(home: Path) -> None:
+    """Raises AlreadyRunning where a supervisor answers in this home."""
+    try:
+        running = request(home, "status")
+    except NotRunning:
+        return
+    pid = running["status"]["supervisor"]["pid"]
+    raise AlreadyRunning(f"already running as pid {pid} in {home}; see `workerctl status`")
+
+
+def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...], foreground: bool) -> Composition:
+    """Write run/settings.json, run/database.json and run/composition.json. Raises Unusable."""
+    home = loaded.home
+    _make_folders(home)
+    settings, server = _with_database(loaded.settings, home)
+    if server is not None and server.notice:
+        sys.stderr.write(f"{server.notice}\n")
+    cores = machine_cores()
+    plan = Plan(
+        settings=settings,
+        home=home,
+        project=Path.cwd() if loaded.config_path is None else home.parent,
+        config=loaded.config_path,
+        node_id=_node_id(home),
+        host=socket.gethostname(),
+        cores=cores,
+        embedded=server,
+        foreground=foreground,
+        only=only,
+    )
+    composition = compose(plan)
+    if instances is not None:
+        wanted = resolve_instances(instances, len(cores), plan.reserved_cores)  # type: ignore[arg-type]
+        save_desired(home, load_desired(home) | {"default": wanted})
+    dump(settings, home / "run" / "settings.json")
+    database = configured(settings)
+    assert database is not None
+    write_atomically(database_file(home), msgspec.json.encode(database))
+    save_composition(composition, home / "run" / "composition.json")
+    return composition
+
+
+def supervisor_command(home: Path) -> list[str]:
+    """What runs this home's composition."""
+    return [sys.executable, "-m", "workerctl.supervisor", "--composition", str(home / "run" / "composition.json")]
+
+
+def start_in_background(home: Path) -> subprocess.Popen[bytes]:
+    """A supervisor of its own session, so that no terminal's signals reach it."""
+    log = os.open(home / "logs" / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        return subprocess.Popen(
+            supervisor_command(home), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+        )
+    finally:
+        os.close(log)
+
+
+def wait_until_up(
+    home: Path, process: subprocess.Popen[bytes], on_status: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """The status once the supervisor is running or degraded. Raises StartFailed with its last words."""
+    while True:
+        code = process.poll()
+        if code is not None:
+            outcome = load_outcome(home) or {}
+            message = outcome.get("message") or f"the supervisor ended with {code}; see {home}/logs/supervisor.log"
+            raise StartFailed(message, code)
+        try:
+            status: dict[str, Any] = request(home, "status")["status"]
+        except WorkerctlError:
+            time.sleep(POLL_SECONDS)
+            continue
+        on_status(status)
+        if status["supervisor"]["pid"] == process.pid and status["supervisor"]["state"] in ("running", "degraded"):
+            return status
+        time.sleep(POLL_SECONDS)
+
+
+def _with_database(settings: Settings, home: Path) -> tuple[Settings, Server | None]:
+    if settings.database_url is not None:
+        return settings, None
+    server = plan_server(home, Path(settings.postgres_bin) if settings.postgres_bin else None)
+    return msgspec.structs.replace(settings, database_url=server.url), server
+
+
+def _make_folders(home: Path) -> None:
+    for folder in (home, home / "run", home / "state", home / "logs"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _node_id(home: Path) -> str:
+    path = home / "node.json"
+    try:
+        return str(json.loads(path.read_text())["id"])
+    except (OSError, ValueError, KeyError):
+        node_id = str(uuid.uuid4())
+        write_atomically(path, json.dumps({"id": node_id}).encode())
+        return node_id
+
+

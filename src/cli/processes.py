@@ -1,0 +1,226 @@
+"""Commands about processes: what PM2 users type."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..contract import Exit, NotRunning
+from .common import fail, home, loaded, print_json, say
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group's commands."""
+    for name, command in (
+        ("start", start),
+        ("stop", stop),
+        ("restart", restart),
+        ("scale", scale),
+        ("status", status),
+        ("ls", status),
+        ("show", show),
+        ("reset", reset),
+    ):
+        app.command(name, hidden=name == "ls")(command)
+
+
+def start(
+    instances: Annotated[
+        str | None, typer.Option("--instances", "-i", help="Workers of the default pool: a number, auto or max.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Run just this pool; may be repeated.")] = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, as systemd, PM2 and Docker want it.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return before the workers are ready.")] = False,
+) -> None:
+    """Start the supervisor and its workers; returns when every worker is ready.
+
+    Example: workerctl start --instances 4
+    """
+    from . import launch
+
+    wanted = _instances(instances)
+    found = loaded()
+    launch.refuse_second(found.home)
+    launch.prepare(found, instances=wanted, only=tuple(only or ()), foreground=foreground)
+    if foreground:
+        sys.stdout.flush()
+        os.execv(sys.executable, launch.supervisor_command(found.home))
+    process = launch.start_in_background(found.home)
+    if no_wait:
+        say(f"starting as pid {process.pid}; see `workerctl status`")
+        return
+    from .waiting import Waiting
+
+    with Waiting(found.home, process) as waiting:
+        document = launch.wait_until_up(found.home, process, waiting.show)
+    _print_status(document)
+    _judge_start(document, found.home)
+
+
+def stop(
+    now: Annotated[bool, typer.Option("--now", help="Kill what runs; its jobs go back to the queue.")] = False,
+) -> None:
+    """Drain and leave: no new jobs, running ones finish, at most stop_timeout.
+
+    Example: workerctl stop
+    """
+    from ..supervisor.client import request
+
+    place = home()
+    request(place, "stop", now=now)
+    _wait_for_end(place)
+    say("stopped")
+
+
+def restart(name: Annotated[str | None, typer.Argument(help="One pool or app; else everything.")] = None) -> None:
+    """Stop and start; with a name, replace that pool's processes one by one without losing capacity.
+
+    Example: workerctl restart
+    """
+    from ..supervisor.client import request
+
+    if name is not None:
+        request(home(), "restart", name=name)
+        say(f"restarting {name}; watch it with `workerctl status`")
+        return
+    place = home()
+    try:
+        request(place, "stop", now=False)
+        _wait_for_end(place)
+    except NotRunning:
+        say("nothing was running")
+    start(instances=None, only=None, foreground=False, no_wait=False)
+
+
+def scale(
+    wanted: Annotated[str, typer.Argument(help="N, +N, -N or POOL=N", metavar="N|+N|-N|POOL=N")],
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the workers are there, or gone.")] = False,
+) -> None:
+    """Change the number of workers; it is kept over restarts.
+
+    Example: workerctl scale 3    workerctl scale -- -1
+    """
+    from ..supervisor.client import request
+
+    place = home()
+    pool, _, count = wanted.rpartition("=")
+    try:
+        number = int(count)
+    except ValueError:
+        fail(f"scale {wanted!r}: expected N, +N, -N or POOL=N", Exit.USAGE)
+    change = {"by": number} if count[0] in "+-" else {"to": number}
+    desired = request(place, "scale", pool=pool or "default", **change)["desired"]
+    while wait:
+        document = request(place, "status")["status"]
+        team = next(team for team in document["pools"] if team["name"] == (pool or "default"))
+        if team["ready"] == desired and len(_occupied(team)) == desired:
+            break
+        time.sleep(0.05)
+    say(f"{pool or 'default'}: {desired} workers")
+
+
+def status(
+    as_json: JsonFlag = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")] = False,
+) -> None:
+    """What runs: pools, slots, pids, phases, memory, jobs and last exits.
+
+    Example: workerctl status
+    """
+    from ..supervisor.client import request
+
+    place = home()
+    while True:
+        document = request(place, "status")["status"]
+        if as_json:
+            print_json(document)
+        else:
+            if watch and sys.stdout.isatty():
+                sys.stdout.write("\x1b[H\x1b[2J")
+            _print_status(document)
+        if not watch:
+            return
+        time.sleep(1)
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="POOL or POOL/SLOT", metavar="NAME[/SLOT]")], as_json: JsonFlag = False
+) -> None:
+    """Everything about one pool, role or slot; works from the files where nothing runs.
+
+    Example: workerctl show default/1
+    """
+    from ..supervisor.client import request
+    from .slots import describe, facts
+
+    place = home()
+    try:
+        document: dict[str, Any] | None = request(place, "status")["status"]
+    except NotRunning:
+        document = None
+    found = facts(place, document, name)
+    if as_json:
+        print_json(found)
+    else:
+        sys.stdout.write(describe(found) + "\n")
+
+
+def reset(name: Annotated[str, typer.Argument(help="A pool or app")]) -> None:
+    """Clear restart counts, and let a slot that was given up try again.
+
+    Example: workerctl reset default
+    """
+    from ..supervisor.client import request
+
+    request(home(), "reset", name=name)
+    say(f"{name}: counts cleared")
+
+
+def _instances(text: str | None) -> int | str | None:
+    if text is None or text in ("auto", "max"):
+        return text
+    try:
+        number = int(text)
+    except ValueError:
+        fail(f"--instances {text}: expected auto, max or a number from 0 to 512", Exit.USAGE)
+    if not 0 <= number <= 512:
+        fail(f"--instances {number}: expected auto, max or a number from 0 to 512", Exit.USAGE)
+    return number
+
+
+def _judge_start(document: dict[str, Any], place: Path) -> None:
+    if document["supervisor"]["state"] != "degraded":
+        return
+    parked = [
+        f"{team['name']}/{worker['slot']}: {(worker['last_exit'] or {}).get('message') or 'not ready'}"
+        for team in document["pools"]
+        for worker in team["workers"]
+        if worker["phase"] != "ready"
+    ]
+    reason = parked[0] if parked else "not everything is ready"
+    fail(f"degraded: {reason}; see `workerctl logs --err` and `workerctl why NAME/SLOT`")
+
+
+def _occupied(team: dict[str, Any]) -> list[dict[str, Any]]:
+    return [worker for worker in team["workers"] if worker["pid"] is not None]
+
+
+def _wait_for_end(place: Path) -> None:
+    """Until the supervisor has let go of its lock, which is the last thing it does."""
+    from ..supervisor.lock import is_held
+
+    while is_held(place / "run"):
+        time.sleep(0.02)
+
+
+def _print_status(document: dict[str, Any]) -> None:
+    from .status_table import status_text
+
+    sys.stdout.write(status_text(document) + "\n")

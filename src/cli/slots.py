@@ -1,0 +1,103 @@
+"""What `show` and `why` tell: from the running supervisor where there is one, and from the files of the home."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .common import fail
+from .plain import seconds, size, table
+from .status_table import last_exit
+
+EXITS_SHOWN = 10
+WORDS_SHOWN = 20  # last log lines of a process that ended
+
+
+def parse(name: str) -> tuple[str, int | None]:
+    """POOL or POOL/SLOT. Ends the command where the slot is no number."""
+    group, _, slot = name.partition("/")
+    if slot and not slot.isdigit():
+        fail(f"{name!r}: expected NAME or NAME/SLOT, such as default/1", 2)
+    return group, int(slot) if slot else None
+
+
+def exits(home: Path, group: str, slot: int | None) -> list[dict[str, Any]]:
+    """The recorded exits of a group or slot, oldest first."""
+    try:
+        lines = (home / "state" / "exits.jsonl").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # a line that a full disk cut
+        if record.get("group") == group and slot in (None, record.get("slot")):
+            found.append(record)
+    return found
+
+
+def facts(home: Path, document: dict[str, Any] | None, name: str) -> dict[str, Any]:
+    """Everything about one name. Ends the command where it is unknown both to the supervisor and to the files."""
+    group, slot = parse(name)
+    teams = {team["name"]: team for part in ("pools", "apps", "roles") for team in (document or {}).get(part, [])}
+    team = teams.get(group)
+    history = exits(home, group, slot)
+    if team is None and not history:
+        known = ", ".join(teams) or "nothing runs"
+        fail(f"nothing is named {group!r}; there are: {known}")
+    processes = [] if team is None else team.get("workers") or team.get("processes") or []
+    wanted = [process for process in processes if slot in (None, process["slot"])]
+    return {"name": name, "running": document is not None, "processes": wanted, "exits": history[-EXITS_SHOWN:]}
+
+
+def describe(found: dict[str, Any]) -> str:
+    """The facts for people."""
+    parts = [] if found["running"] else ["nothing is running; from the files:"]
+    parts += [_process(process) for process in found["processes"]]
+    if found["exits"]:
+        parts.append(exits_table(found["exits"]))
+    elif found["running"]:
+        parts.append("no process of it has ended yet")
+    return "\n\n".join(parts)
+
+
+def exits_table(records: list[dict[str, Any]]) -> str:
+    """Recorded exits, newest last."""
+    rows = [
+        [
+            str(record["at"])[:19].replace("T", " "),
+            f"{record['group']}/{record['slot']}",
+            str(record.get("pid") or "-"),
+            str(record["cause"]),
+            f"signal {record['signal']}" if record.get("signal") else f"exit {record.get('exit_code')}",
+            seconds(record.get("uptime_seconds")),
+            size(record.get("rss_bytes")),
+            str(record.get("jobs_in_hand", "")),
+            str(record.get("message") or ""),
+        ]
+        for record in records
+    ]
+    header = ("when", "slot", "pid", "cause", "how", "uptime", "memory", "jobs in hand", "last words")
+    return table(header, rows, right=frozenset({2, 6, 7}))
+
+
+def _process(process: dict[str, Any]) -> str:
+    pairs = {
+        "slot": process["slot"],
+        "phase": process["phase"],
+        "pid": process["pid"] or "-",
+        "uptime": seconds(process["uptime_seconds"]),
+        "restarts": process["restarts"],
+        "memory": f"{size(process['rss_bytes'])} resident, {size(process['private_bytes'])} private",
+        "cpu": "-" if process["cpu_percent"] is None else f"{process['cpu_percent']:.1f}%",
+        "last exit": last_exit(process["last_exit"]) or "none",
+    }
+    if "jobs_running" in process:
+        counts = f"{process['jobs_running']} running, {process['jobs_done']} done, {process['jobs_failed']} failed"
+        pairs["jobs"] = counts
+    lines = [f"{name:<10} {value}" for name, value in pairs.items()]
+    lines += [f"  job {job['id']} {job['kind']} for {seconds(job['seconds'])}" for job in process.get("jobs", [])]
+    return "\n".join(lines)

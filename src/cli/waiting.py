@@ -1,0 +1,46 @@
+"""The progress line of `start`, and Ctrl-C during it: whatever was started is stopped again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class Waiting:
+    """Shows how far the start is on a terminal; leaves nothing behind when it is interrupted or fails."""
+
+    def __init__(self, home: Path, process: subprocess.Popen[bytes]) -> None:
+        self._home = home
+        self._process = process
+        self._shown = ""
+
+    def __enter__(self) -> Waiting:
+        return self
+
+    def show(self, status: dict[str, Any]) -> None:
+        """Tell what is up so far; only on a terminal, and only what changed."""
+        up = [team["name"] for team in status["roles"] if team["ready"] >= team["desired"]]
+        ready = sum(team["ready"] for team in status["pools"])
+        desired = sum(team["desired"] for team in status["pools"])
+        text = f"{status['supervisor']['state']}: {', '.join(up) or 'nothing'} up, {ready}/{desired} workers ready"
+        if text != self._shown and sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+            self._shown = text
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+        if kind is not None and self._process.poll() is None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the clean-up
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGTERM)
+            self._process.wait()

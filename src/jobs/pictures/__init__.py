@@ -1,0 +1,1 @@
+"""Pure work on pictures: captions, defensive decoding, encoding."""

@@ -1,0 +1,72 @@
+"""What `characters.merge` leaves in storage: every person with names, mentions and company."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from ..storage import Storage
+    from .manifest import ManifestSection
+    from .text.mentions import Mentions
+
+COMPANIONS = 10
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A section, as the manifest counts it, with its number and title as the novel says."""
+
+    section: int
+    number: int | None
+    title: str
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """One character. `together` are paragraphs that mention both."""
+
+    name: str
+    mentions: int
+    sections: int
+    names: dict[str, int]  # mentions by the name used
+    first: Place
+    last: Place
+    together: dict[str, int]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The characters of a novel, the most mentioned first."""
+
+    manifest: str
+    title: str | None
+    language: str
+    provider: str
+    failed_shares: int
+    characters: list[Person]
+
+
+def person_of(name: str, mentions: Mentions, sections: Sequence[ManifestSection]) -> Person:
+    return Person(
+        name=name,
+        mentions=mentions.total,
+        sections=mentions.sections,
+        names=dict(sorted(mentions.by_name.items(), key=lambda item: (-item[1], item[0]))),
+        first=_place(sections[mentions.first_section]),
+        last=_place(sections[mentions.last_section]),
+        together=dict(sorted(mentions.together.items(), key=lambda item: (-item[1], item[0]))[:COMPANIONS]),
+    )
+
+
+def write_report(storage: Storage, report: Report) -> str:
+    """Write the report under a key made from its content, and give the key."""
+    content = msgspec.json.encode(report)
+    sha256 = hashlib.sha256(content).hexdigest()
+    key = f"characters/reports/{sha256[:2]}/{sha256}.json"
+    storage.put(key, content, content_type="application/json")
+    return key
+
+
+def _place(section: ManifestSection) -> Place:
+    return Place(section=section.index, number=section.number, title=section.title)

@@ -1,0 +1,1 @@
+"""Pure work on novels: decode, find chapters, cut to a token budget."""

@@ -1,0 +1,84 @@
+"""Rules over several keys: names, times in order, schedules that can be due."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+
+from ..contract import HUNG_SECONDS, Unusable
+from .build import Raw
+from .refusal import dotted, refused
+from .types import Settings
+
+RESERVED_NAMES = frozenset({"collector", "postgres", "migrate", "agent", "template", "web", "supervisor", "default"})
+_LEASE = ("jobs", "lease")
+_LONGEST_NAME_BYTES = 100  # a name stands in file names, with slot, stream and a rotation's number
+
+
+def check(settings: Settings, raw: Raw) -> None:
+    """Raise Unusable for the first rule that the settings break."""
+    if settings.jobs.lease_seconds <= HUNG_SECONDS:
+        reason = f"must be longer than {HUNG_SECONDS:g}s, after which a worker is judged hung"
+        raise refused(raw.source(_LEASE), _LEASE, raw.values["jobs"]["lease"], reason)
+    _check_pools(settings, raw)
+    for name, task in settings.schedule.items():
+        wrong = {"timezone": _wrong_timezone(task.timezone), "cron": _wrong_cron(task.cron)}
+        for key, problem in wrong.items():
+            if problem:
+                path = ("schedule", name, key)
+                raise refused(raw.source(path), path, getattr(task, key), problem)
+
+
+def _check_pools(settings: Settings, raw: Raw) -> None:
+    taken: dict[str, str] = {}
+    for name in raw.values.get("pools", {}):
+        path = ("pools", name)
+        if problem := next(_wrong_name(name, taken), None):
+            raise Unusable(f"{raw.file}: [{dotted(path)}]: {problem}")
+        taken[name.casefold()] = name
+        queues = settings.pools[name].queues
+        if not queues or not all(queues):
+            reason = "expected at least one queue name, none of them empty"
+            raise refused(raw.source((*path, "queues")), (*path, "queues"), list(queues), reason)
+
+
+def _wrong_name(name: str, taken: dict[str, str]) -> Iterator[str]:
+    if name.casefold() == "default":
+        yield "the default pool's keys stand in [supervisor] and [jobs]"
+    if name.casefold() in RESERVED_NAMES:
+        yield f"the name belongs to a process of workerctl; reserved are {', '.join(sorted(RESERVED_NAMES))}"
+    if name.casefold() in taken:
+        yield f"the name differs from [pools.{taken[name.casefold()]}] in small and capital letters only"
+    if not name or not name[0].isalnum() or not all(letter.isalnum() or letter in "_-" for letter in name):
+        yield "expected a name of letters, digits, _ and - that begins with a letter or digit"
+    if len(name.encode()) > _LONGEST_NAME_BYTES:
+        yield f"the name is longer than {_LONGEST_NAME_BYTES} bytes"
+
+
+def _wrong_timezone(name: str) -> str | None:
+    if name == "UTC":
+        return None  # needs no time zone database, which minimal systems lack
+    import zoneinfo
+    from difflib import get_close_matches
+
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        known = zoneinfo.available_timezones()
+        if not known:
+            return "this machine has no time zones; `pip install tzdata`"
+        close = get_close_matches(name, known, n=1)
+        return f"unknown time zone{f'; did you mean {close[0]}?' if close else ''}"
+    return None
+
+
+def _wrong_cron(expression: str) -> str | None:
+    import cronsim
+
+    try:
+        next(cronsim.CronSim(expression, dt.datetime(2024, 1, 1)))
+    except cronsim.CronSimError as error:
+        return f'{error}; expected a cron expression such as "0 3 * * *"'
+    except StopIteration:
+        return "is never due"
+    return None

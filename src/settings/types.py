@@ -1,0 +1,187 @@
+"""The effective settings: frozen, complete, numbers in known units. Adding a key is adding a field here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from ..contract import LEASE_SECONDS
+from .redact import redact
+
+MEBIBYTE = 1024 * 1024
+DEFAULT_POOL = "default"
+SECRETS = frozenset({"database_url", "database_url_direct", "access_key_id", "secret_access_key", "session_token"})
+
+
+def _key(text: str, expects: str, *, unit: str = "", **limits: Any) -> Meta:
+    """What a key means and accepts. Units: duration, size, or memory: a size or a share of what there is."""
+    return Meta(description=text, extra={"expects": expects, "unit": unit}, **limits)
+
+
+def _duration(text: str, **limits: float) -> Meta:
+    return _key(
+        text,
+        'a duration such as "500ms", "10s", "5m", "2h" or a number of seconds',
+        unit="duration",
+        **limits,
+    )
+
+
+def _derived(text: str) -> Meta:
+    """A field that `load` works out; no key of the file sets it."""
+    return Meta(description=text, extra={"derived": True})
+
+
+Instances = Annotated[
+    Annotated[int, Meta(ge=0, le=512)] | Literal["auto", "max"],
+    _key(
+        "workers of the pool; auto = usable cores without the reserved ones",
+        '"auto", "max" or a whole number from 0 to 512',
+    ),
+]
+Concurrency = Annotated[int, _key("jobs at a time in one worker", "a whole number from 1 to 1000", ge=1, le=1000)]
+MaxMemory = Annotated[
+    int,
+    _key(
+        "per worker: over it a successor first, then drain",
+        'a size: "500MB", "1.5GB", "80%"',
+        unit="memory",
+        gt=0,
+    ),
+]
+StopTimeout = Annotated[float, _duration("drain time before a kill", ge=0)]
+BootTimeout = Annotated[float, _duration("time to become ready before a kill", gt=0)]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """One table of the file. Its repr hides secrets."""
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={_shown(name, getattr(self, name))}" for name in self.__struct_fields__)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class SupervisorSettings(Table, frozen=True, kw_only=True):
+    """[supervisor]: the default pool, and what other pools inherit."""
+
+    instances: Instances = "auto"
+    reserved_cores: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        _key("the last cores, kept for the database; default 1 with an embedded one on > 2 cores, else 0",
+             "a whole number from 0"),
+    ] = None  # fmt: skip
+    max_memory_bytes: MaxMemory = field(default=500 * MEBIBYTE, name="max_memory")
+    stop_timeout_seconds: StopTimeout = field(default=30.0, name="stop_timeout")
+    boot_timeout_seconds: BootTimeout = field(default=60.0, name="boot_timeout")
+
+
+class JobsSettings(Table, frozen=True, kw_only=True):
+    """[jobs]: what workers import and how they run it. `path` is absolute once loaded."""
+
+    modules: Annotated[
+        tuple[str, ...], _key("imported by the template, found from `path`", "a list of module names")
+    ] = ()
+    path: Annotated[tuple[str, ...], _key("folders to find them in, seen from the project", "a list of folders")] = (
+        ".",
+    )
+    concurrency: Concurrency = 8
+    poll_interval_seconds: Annotated[float, _duration("how often a worker looks when nothing wakes it", gt=0)] = field(
+        default=10.0, name="poll_interval"
+    )
+    max_attempts: Annotated[
+        int, _key("failures after which a job is dead", "a whole number from 1 to 1000", ge=1, le=1000)
+    ] = 3
+    timeout_seconds: Annotated[float, _duration("for one attempt", gt=0)] = field(default=300.0, name="timeout")
+    lease_seconds: Annotated[float, _duration("how long a claim is good without a heartbeat; over 15s", gt=0)] = field(
+        default=LEASE_SECONDS, name="lease"
+    )
+    retry_delay_seconds: Annotated[float, _duration("before the second attempt; doubles, with jitter", ge=0)] = field(
+        default=15.0, name="retry_delay"
+    )
+    retention_seconds: Annotated[float, _duration("how long ended jobs and execution logs are kept", gt=0)] = field(
+        default=30 * 86400.0, name="retention"
+    )
+    shipped: Annotated[bool, _key("the content jobs that come with workerctl", "true or false")] = True
+
+
+class PoolSettings(Table, frozen=True, kw_only=True):
+    """[pools.NAME], complete: what the file leaves out is inherited from [supervisor] and [jobs].
+
+    The pool `default` is always there with no `queues`: it serves every queue that no other pool names.
+    """
+
+    queues: Annotated[tuple[str, ...], _key("queues that this pool serves", "a list of queue names")]
+    instances: Instances = "auto"
+    concurrency: Concurrency = 8
+    max_memory_bytes: MaxMemory = field(default=500 * MEBIBYTE, name="max_memory")
+    stop_timeout_seconds: StopTimeout = field(default=30.0, name="stop_timeout")
+    boot_timeout_seconds: BootTimeout = field(default=60.0, name="boot_timeout")
+
+
+class ScheduleSettings(Table, frozen=True, kw_only=True):
+    """[schedule.NAME]: a job enqueued once per due time in the whole fleet."""
+
+    cron: Annotated[str, _key("minute hour day month weekday", 'a cron expression such as "0 3 * * *"')]
+    timezone: Annotated[str, _key("whose clock", 'a time zone such as "Asia/Shanghai"')] = "UTC"
+    kind: Annotated[str, _key("the job that is enqueued", "a kind of job", min_length=1)]
+    payload: Annotated[dict[str, Any], _key("its payload", "a table")] = {}
+
+
+class StorageSettings(Table, frozen=True, kw_only=True):
+    """[storage], resolved. Credentials come from the environment alone; without any boto3 looks itself."""
+
+    url: Annotated[
+        str, _key("file: is below the home; or s3://bucket/prefix. Absent with all R2_*: R2",
+                  '"file:", "file:///folder" or "s3://bucket/prefix"'),
+    ] = "file:"  # fmt: skip
+    endpoint_url: Annotated[str | None, _derived("of an S3 server that is not AWS")] = None
+    access_key_id: Annotated[str | None, _derived("R2_ACCESS_KEY_ID or AWS_ACCESS_KEY_ID")] = None
+    secret_access_key: Annotated[str | None, _derived("the secret of that key")] = None
+    session_token: Annotated[str | None, _derived("AWS_SESSION_TOKEN, with temporary keys")] = None
+    region: Annotated[str | None, _derived("`auto` for R2, else AWS_REGION or AWS_DEFAULT_REGION")] = None
+    public_url: Annotated[str | None, _derived("R2_PUBLIC_URL: objects are public below it")] = None
+
+
+class LogsSettings(Table, frozen=True, kw_only=True):
+    """[logs]: rotation of each worker's files."""
+
+    max_size_bytes: Annotated[
+        int, _key("of one file before it is rotated", 'a size such as "100MB"', unit="size", gt=0)
+    ] = field(default=100 * MEBIBYTE, name="max_size")
+    keep: Annotated[int, _key("rotated files kept", "a whole number from 1 to 1000", ge=1, le=1000)] = 7
+
+
+def _default_pool() -> dict[str, PoolSettings]:
+    return {DEFAULT_POOL: PoolSettings(queues=())}
+
+
+class Settings(Table, frozen=True, kw_only=True):
+    """Everything, effective. `database_url` None means the embedded PostgreSQL."""
+
+    database_url: Annotated[
+        str | None, _key("absent: embedded PostgreSQL in the home; may be pooled", "a postgresql:// URL")
+    ] = None
+    database_url_direct: Annotated[
+        str | None, _key("for LISTEN and migrations where the other is pooled", "a postgresql:// URL")
+    ] = None
+    database_pooled: Annotated[bool, _derived("database_url goes through a transaction pooler")] = False
+    connection_limit: Annotated[
+        int, _key("refused before start and scale, with the sum", "a whole number from 1", ge=1)
+    ] = 20
+    postgres_bin: Annotated[str | None, _key("bin folder for the embedded server; absent: the wheel's", "a folder")] = (
+        None
+    )
+    supervisor: SupervisorSettings = SupervisorSettings()
+    jobs: JobsSettings = JobsSettings()
+    pools: dict[str, PoolSettings] = field(default_factory=_default_pool)
+    schedule: dict[str, ScheduleSettings] = {}
+    storage: StorageSettings = StorageSettings()
+    logs: LogsSettings = LogsSettings()
+
+
+def _shown(name: str, value: Any) -> str:
+    if name not in SECRETS or value is None:
+        return repr(value)
+    return repr(redact(value)) if "://" in value else "'***'"

@@ -1,0 +1,54 @@
+"""`python -m workerctl.supervisor --composition PATH`: runs until stopped; its exit code is the outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from setproctitle import setproctitle
+
+from ..contract import Exit, WorkerctlError
+from .composition import Composition, load_composition
+from .lock import take_lock
+from .loop import Supervisor
+from .roster import Words
+from .state import save_outcome
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 2 or arguments[0] != "--composition":
+        sys.stderr.write("usage: python -m workerctl.supervisor --composition PATH\n")
+        return Exit.USAGE
+    setproctitle("workerctl: supervisor")
+    os.umask(0o077)
+    try:
+        composition = load_composition(Path(arguments[1]))
+        home = composition.home_path
+        for folder in (home, home / "run", home / "state", home / "logs"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        take_lock(home / "run")
+    except WorkerctlError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    outcome = _run(composition)
+    if outcome.message:
+        sys.stderr.write(f"{outcome.message}\n")
+    return outcome.exit_code
+
+
+def _run(composition: Composition) -> Words:
+    home = composition.home_path
+    (home / "run" / "outcome.json").unlink(missing_ok=True)
+    outcome = Words(Exit.FAILED, "the supervisor itself failed; see logs/supervisor.log")
+    try:
+        outcome = Supervisor(composition).run()
+    finally:
+        with contextlib.suppress(OSError):
+            save_outcome(home, outcome.exit_code, outcome.message)
+    return outcome
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,103 @@
+"""Steps that `plan` asks for. Each is performed by the loop and comes back as an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .roster import Cause, Words
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start a process in this slot; with `replaces` beside the one that sits there."""
+
+    group: str
+    slot: int
+    replaces: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Let a forked worker begin: its pid is recorded."""
+
+    group: str
+    slot: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Send the stop signal."""
+
+    group: str
+    slot: int
+    serial: int
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """Send the stop signal a second time."""
+
+    group: str
+    slot: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    group: str
+    slot: int
+    serial: int
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    group: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unpark:
+    group: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Give this slot up: there are more than are wanted."""
+
+    group: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    """Tell a fresh agent the pools and the living workers."""
+
+    group: str
+    slot: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellLost:
+    incarnation: str
+    cause: Cause
+    jobs_in_hand: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceReady:
+    """Tell systemd or PM2 that the boot is decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Stop everything and end so."""
+
+    outcome: Words
+
+
+Action = Spawn | Go | Drain | Hurry | Kill | Park | Unpark | Retire | Introduce | TellLost | AnnounceReady | Finish

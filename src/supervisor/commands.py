@@ -1,0 +1,104 @@
+"""What a command of the control socket means: facts for the roster and a response. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..contract import Exit, WorkerctlError
+from . import events as ev
+from .composition import Policy
+from .control import Request, refusal
+from .roster import Roster, Team, Words
+
+MUTATING = frozenset({"stop", "scale", "restart", "reset", "reopen"})
+
+
+class Denied(WorkerctlError):
+    """The command cannot be carried out; nothing has changed."""
+
+    exit_code = Exit.FAILED
+
+
+def answer(roster: Roster, policy: Policy, request: Request, now: float) -> tuple[tuple[ev.Event, ...], dict[str, Any]]:
+    """The facts that follow from a mutating command, and the response; no facts where it is refused."""
+    try:
+        match request.command:
+            case "stop":
+                return _stop(request.arguments, now)
+            case "scale":
+                return _scale(roster, policy, request.arguments, now)
+            case "restart":
+                teams = _named(roster, request.arguments, default_all=True)
+                names = [team.group.name for team in teams]
+                return tuple(ev.RestartAsked(now, name) for name in names), {"ok": True, "names": names}
+            case "reset":
+                teams = _named(roster, request.arguments, default_all=False)
+                return tuple(ev.ResetAsked(now, team.group.name) for team in teams), {"ok": True}
+            case "reopen":
+                return (), {"ok": True}
+    except WorkerctlError as error:
+        return (), refusal(str(error), error.exit_code)
+    return (), refusal(f"unknown command {request.command!r}; this supervisor is workerctl {roster.version}")
+
+
+def _stop(arguments: dict[str, Any], now: float) -> tuple[tuple[ev.Event, ...], dict[str, Any]]:
+    facts: tuple[ev.Event, ...] = (ev.StopAsked(now, Words(Exit.DONE, "")),)
+    if arguments.get("now"):
+        facts = (*facts, ev.Hurried(now))
+    return facts, {"ok": True}
+
+
+def _scale(
+    roster: Roster, policy: Policy, arguments: dict[str, Any], now: float
+) -> tuple[tuple[ev.Event, ...], dict[str, Any]]:
+    name = arguments.get("pool", "default")
+    team = roster.teams.get(name) if isinstance(name, str) else None
+    if team is None or team.group.kind != "pool":
+        raise Denied(f"no pool is named {name!r}; there are: {_pool_names(roster)}")
+    desired = _wanted_count(team, arguments)
+    if desired < 0:
+        raise Denied(f"{name} cannot have {desired} workers; 0 is the least")
+    if desired > policy.instance_limit:
+        raise Denied(f"{name} cannot have {desired} workers; {policy.instance_limit} is the most")
+    _check_connections(roster, policy, team, desired)
+    return (ev.Scaled(now, name, desired),), {"ok": True, "pool": name, "was": team.desired, "desired": desired}
+
+
+def _wanted_count(team: Team, arguments: dict[str, Any]) -> int:
+    to, by = arguments.get("to"), arguments.get("by")
+    if type(to) is int and by is None:
+        return to
+    if type(by) is int and to is None:
+        return team.desired + by
+    raise Denied("scale needs a whole number, `to` or `by`")
+
+
+def _check_connections(roster: Roster, policy: Policy, team: Team, desired: int) -> None:
+    limit = policy.connection_limit
+    if limit is None or desired <= team.desired:
+        return
+    others = sum(other.desired for other in roster.teams.values() if other.group.kind == "pool" and other is not team)
+    workers = others + desired
+    surge = max(1, int(desired * policy.surge_fraction))
+    total = (workers + surge) * policy.connections_per_worker + policy.connections_fixed
+    if total > limit:
+        raise Denied(
+            f"{desired} workers of {team.group.name} need {total} database connections "
+            f"(({workers} workers + {surge} while one is replaced) x {policy.connections_per_worker} "
+            f"+ {policy.connections_fixed} others), connection_limit is {limit}"
+        )
+
+
+def _named(roster: Roster, arguments: dict[str, Any], *, default_all: bool) -> list[Team]:
+    name = arguments.get("name")
+    if name is None and default_all:
+        return [team for team in roster.teams.values() if not team.group.role]
+    team = roster.teams.get(name) if isinstance(name, str) else None
+    if team is None or team.group.kind == "once":
+        names = ", ".join(other for other, team in roster.teams.items() if team.group.kind != "once")
+        raise Denied(f"nothing here is named {name!r}; there are: {names}")
+    return [team]
+
+
+def _pool_names(roster: Roster) -> str:
+    return ", ".join(name for name, team in roster.teams.items() if team.group.kind == "pool") or "none"

@@ -1,0 +1,132 @@
+"""What one supervisor runs: the groups that the CLI composed, and the numbers that judge them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ..contract import HUNG_SECONDS, Unusable
+
+Kind = Literal["command", "once", "template", "collector", "agent", "pool"]
+ReadyKind = Literal["channel", "exit", "started", "command"]
+
+
+class Node(msgspec.Struct, frozen=True):
+    """The machine as the database and `status` name it."""
+
+    id: str
+    host: str
+    cores: int
+    reserved_cores: int = 0
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """How a group's process shows that it serves."""
+
+    kind: ReadyKind = "channel"
+    """channel: it says `ready` · exit: it ended with 0 (kind once) · started: at once · command: the probe exits 0."""
+    command: tuple[str, ...] = ()
+    interval_seconds: float = 0.05
+
+
+class Group(msgspec.Struct, frozen=True):
+    """A named set of slots that run the same thing."""
+
+    name: str
+    kind: Kind
+    command: tuple[str, ...] = ()  # empty for a pool: its template forks
+    role: bool = False  # ours: inherits run/alive, is listed under "roles", never parks for crashing
+    env: dict[str, str] = {}  # added to the supervisor's own environment
+    cwd: str | None = None
+    after: tuple[str, ...] = ()
+    ready: Ready = Ready()
+    template: str | None = None  # the group that forks this pool's workers
+    instances: int = 1
+    max_memory_bytes: int | None = None
+    stop_timeout_seconds: float = 30.0
+    boot_timeout_seconds: float = 60.0
+    stop_signal: str = "SIGTERM"
+    cores: tuple[int, ...] | None = None  # affinity; None: every core
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The numbers of `plan`; the defaults are the product's, tests shorten them."""
+
+    hung_seconds: float = HUNG_SECONDS
+    hurry_seconds: float = 1.0  # what is left of a drain after the second signal
+    fault_limit: int = 5  # so many faults within the window park a slot
+    fault_window_seconds: float = 60.0
+    backoff_seconds: float = 0.5
+    backoff_limit_seconds: float = 60.0
+    environment_backoff_limit_seconds: float = 15.0  # exit 69: the database may be back any moment
+    park_probe_seconds: float = 300.0
+    surge_fraction: float = 0.2  # of a pool, at least one: away or being replaced at once
+    memory_samples: int = 2  # so many samples in a row over the limit replace a worker
+    sample_seconds: float = 2.0
+    lost_repeat_seconds: float = 1.0
+    release_wait_seconds: float = 5.0  # a stopping agent may take so long to release the last workers
+    alive_slack_seconds: float = 10.0  # beyond the longest stop timeout, for an earlier set to leave
+    instance_limit: int = 512
+    connection_limit: int | None = None
+    connections_per_worker: int = 1
+    connections_fixed: int = 0  # agent, command line, migrations
+
+
+class Composition(msgspec.Struct, frozen=True):
+    """run/composition.json."""
+
+    home: str
+    node: Node
+    groups: tuple[Group, ...]
+    version: str
+    release: str = ""
+    config: str | None = None
+    policy: Policy = Policy()
+    foreground: bool = False  # keeps waiting for a database; else `start` is told and everything stops
+    exit_when_all_parked: bool = False
+
+    @property
+    def home_path(self) -> Path:
+        return Path(self.home)
+
+
+def load_composition(path: Path) -> Composition:
+    """Raises Unusable where the file is missing, is not a composition, or names groups that do not fit together."""
+    try:
+        composition = msgspec.json.decode(path.read_bytes(), type=Composition)
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}; `workerctl start` writes it") from error
+    except msgspec.DecodeError as error:
+        raise Unusable(f"{path}: {error}; `workerctl start` writes it") from error
+    _check(composition, path)
+    return composition
+
+
+def save_composition(composition: Composition, path: Path) -> None:
+    """Written with mode 0600: the environment of a group may hold secrets."""
+    from .state import write_atomically
+
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(composition), indent=1))
+
+
+def _check(composition: Composition, path: Path) -> None:
+    seen: dict[str, Group] = {}
+    for group in composition.groups:  # a group comes later than what it is after, so that no circle is possible
+        if group.name in seen:
+            raise Unusable(f"{path}: two groups are named {group.name!r}; names are unique")
+        missing = [name for name in group.after if name not in seen]
+        if missing:
+            raise Unusable(f"{path}: {group.name} is after {missing[0]!r}, which does not come before it")
+        if group.kind == "pool" and (group.template not in group.after or group.template is None):
+            raise Unusable(f"{path}: pool {group.name} must be after its template ({group.template!r})")
+        if group.kind != "pool" and not group.command:
+            raise Unusable(f"{path}: {group.name} has no command")
+        if (group.kind == "once") != (group.ready.kind == "exit"):
+            raise Unusable(
+                f"{path}: {group.name} is kind {group.kind!r} with ready {group.ready.kind!r}: once means exit"
+            )
+        if group.instances < 0 or (group.kind != "pool" and not group.role and group.instances < 1):
+            raise Unusable(f"{path}: {group.name} has {group.instances} instances")
+        seen[group.name] = group

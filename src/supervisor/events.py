@@ -1,0 +1,201 @@
+"""Facts: what happened, each a class of its own. The log names an event by its class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .roster import Cause, Usage, Words, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at a monotonic instant."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEvent(Event):
+    """Something that happened to one process. `serial` is its number, unique in this supervisor's life."""
+
+    group: str
+    slot: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class GotAlone(Event):
+    """run/alive is ours: every process of an earlier supervisor has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned(MemberEvent):
+    """A process was started; for a fork, asked of its template, and the pid follows with `Forked`."""
+
+    pid: int | None = None
+    incarnation: str | None = None
+    replaces: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forked(MemberEvent):
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed(MemberEvent):
+    """There is no process: exec or fork was refused. `fault`: trying again soon is unlikely to help."""
+
+    message: str
+    fault: bool
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
+class ForkLost(MemberEvent):
+    """The template ended before it answered; nobody's fault but its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Went(MemberEvent):
+    """`go` was sent to a worker whose pid is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class BecameReady(MemberEvent):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat(MemberEvent):
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class SaidDraining(MemberEvent):
+    """It stopped claiming and finishes what it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaidFailed(MemberEvent):
+    """Last words: it will end with this exit code."""
+
+    words: Words
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySampled(MemberEvent):
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSent(MemberEvent):
+    """It was asked to leave by its stop signal."""
+
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class HurrySent(MemberEvent):
+    """It was asked a second time."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillSent(MemberEvent):
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Exited(MemberEvent):
+    """It ended and was reaped. `jitter` in [0, 1) spreads the next try."""
+
+    code: int | None
+    signal: int | None
+    cause: Cause
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parked(Event):
+    group: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unparked(Event):
+    """The parked slot may try again; one more fault parks it anew."""
+
+    group: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retired(Event):
+    """A slot is no longer wanted."""
+
+    group: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled(Event):
+    group: str
+    desired: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestartAsked(Event):
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResetAsked(Event):
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked(Event):
+    """Everything shall end; `outcome` is how the supervisor ends then."""
+
+    outcome: Words
+
+
+@dataclass(frozen=True, slots=True)
+class Hurried(Event):
+    """Whoever asked for the stop does not want to wait for drains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booted(Event):
+    """Every group was decided: it serves or it was given up for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Introduced(MemberEvent):
+    """The agent was told the pools and the living workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostTold(Event):
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released(Event):
+    """The agent gave back what a lost worker had claimed."""
+
+    incarnation: str
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryChanged(Event):
+    holds_lease: bool
+    holder: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slept(Event):
+    """The supervisor itself did not run for a while: heartbeats of that time say nothing."""
+
+    seconds: float

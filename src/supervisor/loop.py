@@ -1,0 +1,239 @@
+"""The supervisor's loop: waits in one place, turns what happened into facts, applies, plans, performs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import time
+from typing import Any
+
+from . import events as ev
+from .apply import apply
+from .children import Children
+from .commands import MUTATING, answer
+from .composition import Composition
+from .control import ControlServer, Request
+from .ears import Ears
+from .journal import Journal, timestamp
+from .lock import open_alive, try_lock
+from .measure import Gauge
+from .notify import Notifier
+from .perform import Performer
+from .plan import judge
+from .probes import Probes
+from .processes import Processes, become_subreaper
+from .report import report
+from .roster import Roster, Words, new_roster
+from .spawn import Spawner
+from .state import append_exit, load_desired, save_desired
+from .streams import Streams
+
+ALIVE_POLL_SECONDS = 0.05
+LATE_SECONDS = 1.0  # so late, the machine or we were stopped, and the silence of others means nothing
+ROUNDS_LIMIT = 1000  # of plan and perform without waiting; more would be a mistake in `plan`
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+
+
+class Supervisor:
+    """Runs a composition until it is stopped. Expects run/lock to be held."""
+
+    def __init__(self, composition: Composition) -> None:
+        self._home = composition.home_path
+        self._policy = composition.policy
+        self._roster: Roster = new_roster(composition, load_desired(self._home), time.monotonic())
+        self._journal = Journal(self._home / "logs" / "supervisor.log", foreground=composition.foreground)
+        self._notifier = Notifier()  # before any child could inherit what it takes out of the environment
+        self._alive = open_alive(self._home / "run")
+        longest = max((group.stop_timeout_seconds for group in composition.groups), default=0.0)
+        self._alive_deadline = time.monotonic() + longest + self._policy.alive_slack_seconds
+        self._selector = selectors.DefaultSelector()
+        self._processes = Processes()
+        self._streams = Streams()
+        self._probes = Probes(self._processes)
+        self._gauge = Gauge(self._policy.sample_seconds)
+        self._children = Children(self._selector, lambda child: self._ears.listen(child))
+        self._ears = Ears(
+            processes=self._processes,
+            children=self._children,
+            streams=self._streams,
+            probes=self._probes,
+            gauge=self._gauge,
+            journal=self._journal,
+            roster=lambda: self._roster,
+            record=self._record,
+        )
+        self._spawner = Spawner(composition, self._children, self._streams, self._alive)
+        self._performer = Performer(
+            composition, self._processes, self._children, self._spawner, self._probes, self._notifier
+        )
+        self._control = ControlServer(self._home / "run", self._selector, self._answer)
+
+    def run(self) -> Words:
+        """How it ended."""
+        become_subreaper()
+        wakeups = self._catch_signals()
+        self._journal.say("Started", pid=os.getpid(), version=self._roster.version, home=self._home)
+        next_at = self._settle()
+        while self._roster.stop_at is None or not all(team.is_empty for team in self._roster.teams.values()):
+            self._wait(next_at)
+            next_at = self._settle()
+        self._leave(wakeups)
+        return self._roster.outcome
+
+    def _leave(self, wakeups: int) -> None:
+        self._processes.sweep()
+        self._control.close()
+        self._streams.close()
+        self._spawner.close()
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        os.close(wakeups)
+        os.close(self._alive)
+        outcome = self._roster.outcome
+        self._journal.say("Ended", exit_code=outcome.exit_code, message=outcome.message or None)
+        self._journal.close()
+
+    def _settle(self) -> float:
+        """Plan and perform until nothing is left to do now; the instant at which there may be more."""
+        for _ in range(ROUNDS_LIMIT):
+            judgement = judge(self._roster, self._policy, time.monotonic())
+            done = False
+            for action in judgement.actions:
+                for event in self._performer.perform(action, self._roster):
+                    self._record(event)
+                    done = True
+            if not done:
+                return judgement.next_at
+        self._journal.say("Restless", actions=str(judgement.actions)[:500])
+        return time.monotonic() + LATE_SECONDS
+
+    def _record(self, event: ev.Event) -> None:
+        self._journal.record(event)
+        if isinstance(event, ev.Exited):
+            self._remember_exit(event)
+        was_stopping = self._roster.stop_at is not None
+        self._roster = apply(self._roster, event)
+        if not was_stopping and self._roster.stop_at is not None:
+            self._notifier.stopping()
+
+    def _remember_exit(self, event: ev.Exited) -> None:
+        member = self._roster.member(event.group, event.slot, event.serial)
+        if member is None:
+            return
+        line = {
+            "at": timestamp(),
+            "group": event.group,
+            "slot": event.slot,
+            "serial": event.serial,
+            "pid": member.pid,
+            "incarnation": member.incarnation,
+            "cause": str(event.cause),
+            "exit_code": event.code,
+            "signal": event.signal,
+            "uptime_seconds": round(event.at - member.spawned_at, 3),
+            "rss_bytes": member.usage.rss_bytes,
+            "jobs_in_hand": member.work.jobs_running,
+            "message": member.words.message if member.words else "",
+        }
+        with contextlib.suppress(OSError):  # a full disk costs history, never a worker
+            append_exit(self._home, line)
+
+    # Waiting
+
+    def _wait(self, next_at: float) -> None:
+        before = time.monotonic()
+        until = min(next_at, self._probes.next_at(), self._gauge.next_at)
+        if self._awaits_alive or self._control.is_busy:
+            until = min(until, before + ALIVE_POLL_SECONDS)
+        timeout = max(0.0, until - before)
+        ready = self._selector.select(timeout)
+        now = time.monotonic()
+        late = now - before - timeout
+        for key, events in ready:
+            key.data(events)
+        if late > LATE_SECONDS:
+            self._record(ev.Slept(now, round(late, 3)))
+        self._probes.turn(now)
+        self._control.drop_slow(now)
+        self._try_alive(now)
+        for child, usage in self._gauge.turn(now, self._children):
+            self._record(ev.MemorySampled(now, child.group.name, child.slot, child.serial, usage))
+
+    @property
+    def _awaits_alive(self) -> bool:
+        return not self._roster.alone and self._roster.stop_at is None
+
+    def _try_alive(self, now: float) -> None:
+        if not self._awaits_alive:
+            return
+        if try_lock(self._alive):
+            self._record(ev.GotAlone(now))
+        elif now > self._alive_deadline:
+            path = self._home / "run" / "alive"
+            message = f"processes of an earlier supervisor still hold {path}; `fuser {path}` names them"
+            self._record(ev.StopAsked(now, Words(1, message)))
+
+    # Signals and commands
+
+    def _catch_signals(self) -> int:
+        """The descriptor on which signals arrive; the handlers themselves do nothing."""
+        wakeups, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, *STOP_SIGNALS):
+            signal.signal(number, lambda *_: None)
+        self._selector.register(wakeups, selectors.EVENT_READ, lambda _: self._take_signals(wakeups))
+        return wakeups
+
+    def _take_signals(self, wakeups: int) -> None:
+        numbers = os.read(wakeups, 4096)
+        for number in numbers:
+            if number in STOP_SIGNALS:
+                self._take_stop(time.monotonic())
+        if signal.SIGUSR1 in numbers:
+            self._reopen()
+        self._ears.reap()
+
+    def _take_stop(self, now: float) -> None:
+        if self._roster.stop_at is None:
+            self._record(ev.StopAsked(now, Words(0, "")))
+        elif self._roster.hurried_at is None:
+            self._record(ev.Hurried(now))
+
+    def _reopen(self) -> None:
+        self._journal.reopen()
+        collector = self._children.first_of("collector")
+        if collector is not None:
+            self._children.tell(collector, {"type": "reopen"})
+
+    def _answer(self, request: Request) -> dict[str, Any]:
+        now = time.monotonic()
+        if request.command == "status":
+            return {"ok": True, "status": self._report(now)}
+        facts, response = answer(self._roster, self._policy, request, now)
+        if request.command in MUTATING:
+            self._journal.say("Command", **_audited(request), refused=response.get("error"))
+        for fact in facts:
+            self._record(fact)
+        if request.command == "scale" and facts:
+            self._persist_desired()
+        if request.command == "reopen":
+            self._reopen()
+        return response
+
+    def _report(self, now: float) -> dict[str, Any]:
+        members = (member for team in self._roster.teams.values() for slot in team.slots for member in slot.members)
+        return report(self._roster, self._policy, os.getpid(), now, self._gauge.measure_private(members))
+
+    def _persist_desired(self) -> None:
+        counts = {name: team.desired for name, team in self._roster.teams.items() if team.group.kind == "pool"}
+        try:
+            save_desired(self._home, counts)
+        except OSError as error:
+            self._journal.say("NotPersisted", error=error.strerror, counts=counts)
+
+
+def _audited(request: Request) -> dict[str, Any]:
+    arguments = " ".join(f"{name}={value}" for name, value in request.arguments.items())[:200]
+    return {"command": request.command, "arguments": arguments or None, "uid": request.uid, "pid": request.pid}

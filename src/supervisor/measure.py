@@ -1,0 +1,70 @@
+"""Reads what processes use, a few at a time so that no round of the loop grows long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import psutil
+
+from .children import Child
+from .roster import Member, Usage
+
+AT_ONCE = 32
+PRIVATE_BUDGET_SECONDS = 0.02  # of one `status`; who is left out shows what was measured before
+
+
+class Gauge:
+    """Samples every child once per period; remembers what it needs for CPU shares between two samples."""
+
+    def __init__(self, period_seconds: float) -> None:
+        self._period_seconds = period_seconds
+        self._processes: dict[int, psutil.Process] = {}
+        self._queue: list[Child] = []
+        self._portions = 1
+        self._private: dict[int, tuple[float, int]] = {}  # pid: measured when, and what
+        self.next_at = 0.0
+
+    def turn(self, now: float, children: Iterable[Child]) -> Iterator[tuple[Child, Usage]]:
+        """The next portion, where its time has come."""
+        if now < self.next_at:
+            return
+        if not self._queue:
+            self._queue = [child for child in children if child.pid is not None]
+            self._portions = max(1, -(-len(self._queue) // AT_ONCE))
+        portion, self._queue = self._queue[:AT_ONCE], self._queue[AT_ONCE:]
+        self.next_at = now + self._period_seconds / self._portions
+        for child in portion:
+            usage = self._sample(child.pid) if child.pid is not None else None
+            if usage is not None:
+                yield child, usage
+
+    def measure_private(self, members: Iterable[Member]) -> dict[int, int]:
+        """Bytes that only a process itself holds, by pid: 1 to 10 ms each, so only on demand, oldest first."""
+        begun = time.monotonic()
+        pids = {member.pid for member in members if member.pid is not None}
+        self._private = {pid: known for pid, known in self._private.items() if pid in pids}
+        for pid in sorted(pids, key=lambda pid: self._private.get(pid, (0.0, 0))[0]):
+            measured_at, _ = self._private.get(pid, (float("-inf"), 0))
+            if begun - measured_at < self._period_seconds:
+                continue
+            if time.monotonic() - begun > PRIVATE_BUDGET_SECONDS:
+                break
+            try:
+                self._private[pid] = (begun, int(psutil.Process(pid).memory_full_info().uss))
+            except (psutil.Error, AttributeError):
+                continue
+        return {pid: size for pid, (_, size) in self._private.items()}
+
+    def forget(self, pid: int) -> None:
+        self._processes.pop(pid, None)
+
+    def _sample(self, pid: int) -> Usage | None:
+        try:
+            process = self._processes.get(pid)
+            if process is None:
+                process = self._processes[pid] = psutil.Process(pid)
+            with process.oneshot():
+                return Usage(process.memory_info().rss, process.cpu_percent())
+        except psutil.Error:
+            return None

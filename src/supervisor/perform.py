@@ -1,0 +1,136 @@
+"""Carries out what `plan` asked for; every step comes back as the facts it made."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+from . import actions as act
+from . import events as ev
+from .children import Child, Children
+from .composition import Composition
+from .ears import jitter
+from .health import progress
+from .notify import Notifier
+from .probes import Probes
+from .processes import Processes
+from .roster import Roster
+from .spawn import Spawner
+
+
+class Performer:
+    """Turns actions into effects. What cannot be done (no such process any more) makes no fact."""
+
+    def __init__(
+        self,
+        composition: Composition,
+        processes: Processes,
+        children: Children,
+        spawner: Spawner,
+        probes: Probes,
+        notifier: Notifier,
+    ) -> None:
+        self._groups = {group.name: group for group in composition.groups}
+        self._policy = composition.policy
+        self._processes = processes
+        self._children = children
+        self._spawner = spawner
+        self._probes = probes
+        self._notifier = notifier
+
+    def perform(self, action: act.Action, roster: Roster) -> Iterator[ev.Event]:
+        now = time.monotonic()
+        match action:
+            case act.Spawn():
+                yield from self._spawn(action)
+            case act.Go(group=group, slot=slot, serial=serial):
+                if (child := self._children.by_serial(serial)) is not None:
+                    self._children.tell(child, {"type": "go"})
+                    yield ev.Went(now, group, slot, serial)
+            case act.Drain(group=group, slot=slot, serial=serial, cause=cause):
+                if self._signal_stop(serial):
+                    yield ev.DrainSent(now, group, slot, serial, cause)
+            case act.Hurry(group=group, slot=slot, serial=serial):
+                if self._signal_stop(serial):
+                    yield ev.HurrySent(now, group, slot, serial)
+            case act.Kill(group=group, slot=slot, serial=serial, cause=cause):
+                child = self._children.by_serial(serial)
+                if child is not None and child.pid is not None:
+                    self._processes.kill(child.pid)
+                    yield ev.KillSent(now, group, slot, serial, cause)
+            case act.Park(group=group, slot=slot):
+                yield ev.Parked(now, group, slot)
+            case act.Unpark(group=group, slot=slot):
+                yield ev.Unparked(now, group, slot)
+            case act.Retire(group=group, slot=slot):
+                yield ev.Retired(now, group, slot)
+            case act.Introduce(group=group, slot=slot, serial=serial):
+                if (child := self._children.by_serial(serial)) is not None:
+                    self._introduce(child)
+                    yield ev.Introduced(now, group, slot, serial)
+            case act.TellLost():
+                yield from self._tell_lost(action, roster, now)
+            case act.AnnounceReady():
+                self._notifier.ready(str(progress(roster, self._policy)))
+                yield ev.Booted(now)
+            case act.Finish(outcome=outcome):
+                yield ev.StopAsked(now, outcome)
+
+    def _spawn(self, action: act.Spawn) -> Iterator[ev.Event]:
+        group, slot = self._groups[action.group], action.slot
+        serial = self._spawner.next_serial()
+        try:
+            child = self._begin(group.name, slot, serial)
+        except OSError as error:
+            now = time.monotonic()
+            message = f"{error.strerror}: {error.filename or group.name}"
+            fault = isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError)
+            yield ev.SpawnFailed(now, group.name, slot, serial, message, fault=fault, jitter=jitter())
+            return
+        now = time.monotonic()
+        yield ev.Spawned(now, group.name, slot, serial, child.pid, child.incarnation, action.replaces)
+        if group.ready.kind == "started":
+            yield ev.BecameReady(now, group.name, slot, serial)
+        elif group.ready.kind == "command":
+            self._probes.begin(child, now)
+
+    def _begin(self, name: str, slot: int, serial: int) -> Child:
+        group = self._groups[name]
+        if group.kind != "pool":
+            child = self._spawner.execute(group, slot, serial)
+            assert child.pid is not None
+            self._processes.know(child.pid)
+            return child
+        template = next((child for child in self._children if child.group.name == group.template), None)
+        if template is None or template.channel is None:
+            raise OSError(0, f"template {group.template} does not listen")
+        return self._spawner.ask_fork(template, group, slot, serial)
+
+    def _signal_stop(self, serial: int) -> bool:
+        child = self._children.by_serial(serial)
+        if child is None or child.pid is None:
+            return False
+        self._processes.send(child.pid, signal.Signals[child.group.stop_signal])
+        return True
+
+    def _introduce(self, agent: Child) -> None:
+        """Pools first, then the living: whoever of this node is neither listed nor newer has lost its supervisor."""
+        for name, (_, write_end) in self._spawner.wakes.items():
+            self._children.tell(agent, {"type": "pool", "name": name}, (write_end,))
+        living = [child.incarnation for child in self._children if child.incarnation is not None]
+        self._children.tell(
+            agent, {"type": "alive", "incarnations": living, "next_serial": self._spawner.last_serial + 1}
+        )
+
+    def _tell_lost(self, action: act.TellLost, roster: Roster, now: float) -> Iterator[ev.Event]:
+        agent = self._children.by_serial(roster.introduced)
+        if agent is not None and agent.channel is not None:
+            message = {
+                "type": "lost",
+                "incarnation": action.incarnation,
+                "cause": str(action.cause),
+                "jobs_in_hand": action.jobs_in_hand,
+            }
+            self._children.tell(agent, message)
+            yield ev.LostTold(now, action.incarnation)

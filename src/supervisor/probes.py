@@ -1,0 +1,67 @@
+"""Readiness by command: a probe runs again and again until it ends with 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .children import Child
+from .processes import Ended, Processes
+from .spawn import run_probe
+
+PATIENCE_SECONDS = 5.0  # a probe that hangs is killed and counts as a no
+
+
+@dataclass(slots=True)
+class Probe:
+    """The probing of one child."""
+
+    child: Child
+    due_at: float
+    pid: int | None = None
+
+
+class Probes:
+    """One probe per child that is not ready yet, at most one process of it at a time."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._by_serial: dict[int, Probe] = {}
+
+    def begin(self, child: Child, now: float) -> None:
+        self._by_serial[child.serial] = Probe(child, now)
+
+    def forget(self, serial: int) -> None:
+        probe = self._by_serial.pop(serial, None)
+        if probe is not None and probe.pid is not None:
+            self._processes.kill(probe.pid)
+
+    def next_at(self) -> float:
+        return min((probe.due_at for probe in self._by_serial.values()), default=float("inf"))
+
+    def turn(self, now: float) -> None:
+        for probe in self._by_serial.values():
+            if probe.due_at > now:
+                continue
+            if probe.pid is not None:
+                self._processes.kill(probe.pid)
+                probe.due_at = now + PATIENCE_SECONDS
+                continue
+            try:
+                probe.pid = run_probe(probe.child.group.ready.command)
+            except OSError:
+                probe.due_at = now + PATIENCE_SECONDS
+                continue
+            self._processes.know(probe.pid)
+            probe.due_at = now + PATIENCE_SECONDS
+
+    def ended(self, end: Ended, now: float) -> Child | None:
+        """The child that this ended probe found ready."""
+        probe = next((probe for probe in self._by_serial.values() if probe.pid == end.pid), None)
+        if probe is None:
+            return None
+        probe.pid = None
+        probe.due_at = now + probe.child.group.ready.interval_seconds
+        if end.code != 0:
+            return None
+        del self._by_serial[probe.child.serial]
+        return probe.child

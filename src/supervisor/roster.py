@@ -1,0 +1,271 @@
+"""Everything the supervisor knows: groups of slots, and the processes that sit in them. Values only."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .composition import Composition, Group, Node
+
+
+class Cause(enum.StrEnum):
+    """Why a process ended, as far as the supervisor knows."""
+
+    ASKED = "asked"  # a stop or restart that somebody asked for, or it left by itself in order
+    SCALED = "scaled"  # its slot is no longer wanted
+    MEMORY_SOFT = "memory-soft"  # replaced after it passed max_memory
+    BOOT_ERROR = "boot-error"  # ended by itself before it was ready
+    BOOT_TIMEOUT = "boot-timeout"  # killed because it was not ready in time
+    CRASH = "crash"
+    HUNG = "hung"  # killed because its heartbeat stopped
+    DATABASE_AWAY = "database-away"  # exit 69
+
+
+FAULTS = frozenset({Cause.BOOT_ERROR, Cause.BOOT_TIMEOUT, Cause.CRASH, Cause.HUNG})
+
+
+class Phase(enum.StrEnum):
+    """Where a slot, or a process in it, stands."""
+
+    EMPTY = "empty"  # nobody sits there (yet, or between two tries)
+    STARTING = "starting"  # asked for or running, not ready
+    READY = "ready"
+    DRAINING = "draining"  # asked to leave; finishes what it has
+    STOPPING = "stopping"  # killed; its end is awaited
+    PARKED = "parked"  # given up until the next probe, a reset or a scale
+
+
+class Progress(enum.StrEnum):
+    """What the supervisor as a whole is doing, as `status` calls it."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DEGRADED = "degraded"  # serves with less than was asked for
+    WAITING = "waiting for database"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker last said about itself."""
+
+    jobs_running: int = 0
+    jobs_done: int = 0
+    jobs_failed: int = 0
+    jobs: tuple[dict[str, object], ...] = ()
+    database: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process was last seen to use."""
+
+    rss_bytes: int = 0
+    cpu_percent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a process said before it ended, or what its end is told as."""
+
+    exit_code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """One ended process."""
+
+    serial: int
+    pid: int | None
+    cause: Cause
+    code: int | None  # None: ended by a signal
+    signal: int | None
+    at: float
+    uptime_seconds: float
+    rss_bytes: int
+    jobs_in_hand: int
+    message: str
+    incarnation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A try that failed: a death that was nobody's wish, a refused fork, an exit with 69."""
+
+    at: float
+    jitter: float  # in [0, 1): spreads the next try
+    lived_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One process in a slot."""
+
+    serial: int
+    spawned_at: float
+    pid: int | None = None  # None: the template has not answered yet
+    incarnation: str | None = None
+    replaces: Cause | None = None  # why its predecessor goes once this one is ready
+    went_at: float | None = None  # `go` was sent
+    ready_at: float | None = None
+    heartbeat_at: float | None = None
+    work: Work = Work()
+    usage: Usage = Usage()
+    over_limit_samples: int = 0
+    said_draining: bool = False
+    words: Words | None = None
+    drain_cause: Cause | None = None
+    drain_at: float | None = None
+    hurried: bool = False
+    kill_cause: Cause | None = None
+    kill_at: float | None = None
+
+    @property
+    def phase(self) -> Phase:
+        if self.kill_at is not None:
+            return Phase.STOPPING
+        if self.drain_at is not None:
+            return Phase.DRAINING
+        return Phase.STARTING if self.ready_at is None else Phase.READY
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ready_at is not None and self.drain_at is None and self.kill_at is None
+
+    @property
+    def is_leaving(self) -> bool:
+        return self.drain_at is not None or self.kill_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A numbered seat. Up to two sit in it: the newest last, its predecessor before it."""
+
+    number: int
+    members: tuple[Member, ...] = ()
+    retired: bool = False  # no longer wanted: its members leave, then it goes
+    done: bool = False  # kind once: ended with 0
+    was_ready: bool = False  # since the supervisor started
+    restarts: int = 0
+    faults: tuple[Fault, ...] = ()  # the last ones, oldest first
+    absences: tuple[Fault, ...] = ()  # exits with 69 and refused forks since a process was last ready here
+    parked_at: float | None = None
+    probing: bool = False  # was parked; the next early fault parks it again
+    last_exit: Exit | None = None
+
+    @property
+    def newest(self) -> Member | None:
+        return self.members[-1] if self.members else None
+
+    @property
+    def stays(self) -> Member | None:
+        """The newest process that nobody asked to leave."""
+        member = self.newest
+        return None if member is None or member.is_leaving else member
+
+    @property
+    def is_ready(self) -> bool:
+        return self.done or any(member.is_ready for member in self.members)
+
+    @property
+    def phase(self) -> Phase:
+        if any(member.is_ready for member in self.members):
+            return Phase.READY
+        if self.members:
+            return self.members[-1].phase
+        return Phase.PARKED if self.parked_at is not None else Phase.EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """One group and its slots."""
+
+    group: Group
+    desired: int
+    slots: tuple[Slot, ...]
+    opened_at: float | None = None  # its first process was asked for
+    restart_at: float = float("-inf")  # whoever was spawned before shall be replaced
+
+    @property
+    def wanted(self) -> Iterator[Slot]:
+        return (slot for slot in self.slots if not slot.retired)
+
+    @property
+    def all_ready(self) -> bool:
+        return all(slot.is_ready for slot in self.slots if not slot.retired)
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(slot.members for slot in self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker that ended and whose jobs the agent has not given back yet."""
+
+    incarnation: str
+    cause: Cause
+    jobs_in_hand: int
+    at: float
+    told_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Primary:
+    """What the agent last said about the fleet's lease."""
+
+    holds_lease: bool = False
+    holder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The supervisor's whole memory. `apply` alone makes new ones."""
+
+    node: Node
+    version: str
+    release: str
+    foreground: bool
+    exit_when_all_parked: bool
+    started_at: float
+    teams: dict[str, Team]  # in start order: a group comes after those it waits for
+    alone: bool = False  # run/alive is ours: no process of an earlier supervisor lives
+    booted_at: float | None = None
+    stop_at: float | None = None
+    hurried_at: float | None = None
+    outcome: Words = Words(0, "")
+    lost: tuple[Lost, ...] = ()
+    introduced: int | None = None  # serial of the agent that knows pools and living workers
+    primary: Primary = Primary()
+
+    def member(self, group: str, slot: int, serial: int) -> Member | None:
+        found = self.slot(group, slot)
+        if found is None:
+            return None
+        return next((member for member in found.members if member.serial == serial), None)
+
+    def slot(self, group: str, number: int) -> Slot | None:
+        team = self.teams.get(group)
+        if team is None:
+            return None
+        return next((slot for slot in team.slots if slot.number == number), None)
+
+
+def new_roster(composition: Composition, desired: dict[str, int], now: float) -> Roster:
+    """Nothing runs yet; `desired` are the persisted counts, which win over the composed ones for pools."""
+    teams = {}
+    for group in composition.groups:
+        count = desired.get(group.name, group.instances) if group.kind == "pool" else group.instances
+        count = min(count, composition.policy.instance_limit)
+        teams[group.name] = Team(group, count, tuple(Slot(number) for number in range(1, count + 1)))
+    return Roster(
+        node=composition.node,
+        version=composition.version,
+        release=composition.release,
+        foreground=composition.foreground,
+        exit_when_all_parked=composition.exit_when_all_parked,
+        started_at=now,
+        teams=teams,
+    )

@@ -1,0 +1,130 @@
+"""Starts processes: by exec, or by asking a template for a fork."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+
+from ..contract import ENV_CHANNEL, Channel
+from .children import Child, Children
+from .composition import Composition, Group
+from .streams import Streams
+
+ENV_ALIVE = "WORKERCTL_ALIVE"  # descriptor number of run/alive in our own processes
+
+
+class Spawner:
+    """Every child begins here, in a session of its own and with nothing of ours but what is named."""
+
+    def __init__(self, composition: Composition, children: Children, streams: Streams, alive: int) -> None:
+        self._children = children
+        self._streams = streams
+        self._alive = alive
+        self._has_collector = any(group.kind == "collector" for group in composition.groups)
+        pools = [group.name for group in composition.groups if group.kind == "pool"]
+        self.wakes = {name: os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) for name in pools}
+        boot = os.urandom(4).hex()
+        self._identity = f"{composition.node.id[:8]}.{boot}"
+        self._serial = 0
+
+    def close(self) -> None:
+        for ends in self.wakes.values():
+            for end in ends:
+                os.close(end)
+
+    @property
+    def last_serial(self) -> int:
+        return self._serial
+
+    def next_serial(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def execute(self, group: Group, slot: int, serial: int) -> Child:
+        """Raises OSError where the command cannot be run or descriptors have run out."""
+        with ExitStack() as stack:
+            out, err = self._outputs(group, slot, serial, stack)
+            environment = dict(os.environ) | group.env
+            inherited = []
+            channel = None
+            if group.role or group.ready.kind == "channel":
+                channel, theirs = Channel.pair()
+                stack.callback(theirs.close)
+                stack.callback(_close_unless_added, channel, serial, self._children)
+                environment[ENV_CHANNEL] = str(theirs.fileno())
+                inherited.append(theirs.fileno())
+            if group.role:
+                environment[ENV_ALIVE] = str(self._alive)
+                inherited.append(self._alive)
+            pid = _execute(group.command, group, environment, inherited, out, err)
+            child = Child(group, slot, serial, pid, channel=channel)
+            self._children.add(child)
+            return child
+
+    def ask_fork(self, template: Child, group: Group, slot: int, serial: int) -> Child:
+        """The worker's pid follows as `forked`. Raises OSError where descriptors have run out."""
+        incarnation = f"{self._identity}.{serial}"
+        with ExitStack() as stack:
+            out, err = self._outputs(group, slot, serial, stack)
+            channel, theirs = Channel.pair()
+            stack.callback(theirs.close)
+            stack.callback(_close_unless_added, channel, serial, self._children)
+            request = {
+                "type": "fork",
+                "serial": serial,
+                "incarnation": incarnation,
+                "pool": group.name,
+                "slot": slot,
+                "cores": group.cores,
+            }
+            self._children.tell(template, request, (theirs.fileno(), out, err, *self.wakes[group.name]))
+            child = Child(group, slot, serial, None, incarnation, channel, template.serial)
+            self._children.add(child)
+            return child
+
+    def _outputs(self, group: Group, slot: int, serial: int, stack: ExitStack) -> tuple[int, int]:
+        """Where its output goes: into pipes for the collector; its own, and all where there is none, goes to ours."""
+        if group.kind == "collector" or not self._has_collector:
+            return 2, 2
+        out, err = self._streams.open(group.name, slot, serial)
+        stack.callback(os.close, out)
+        stack.callback(os.close, err)
+        stack.push(lambda kind, _error, _trace: self._streams.forget(serial) if kind else None)
+        return out, err
+
+
+def run_probe(command: Sequence[str]) -> int:
+    """The pid of a started readiness probe; it says nothing and is reaped like every child."""
+    return _start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _execute(
+    command: Sequence[str], group: Group, environment: dict[str, str], inherited: Sequence[int], out: int, err: int
+) -> int:
+    pid = _start(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=err,
+        env=environment,
+        cwd=group.cwd,
+        pass_fds=inherited,
+    )
+    if group.cores is not None and hasattr(os, "sched_setaffinity"):
+        with suppress(OSError):  # it has ended already, or a core is not ours to use: it runs where it may
+            os.sched_setaffinity(pid, group.cores)
+    return pid
+
+
+def _start(command: Sequence[str], **options: object) -> int:
+    # a session of its own: Ctrl-C in the terminal must reach the supervisor only
+    process = subprocess.Popen(command, start_new_session=True, **options)  # type: ignore[call-overload]
+    process.returncode = 0  # we reap: Popen must neither wait nor warn
+    return int(process.pid)
+
+
+def _close_unless_added(channel: Channel, serial: int, children: Children) -> None:
+    if children.by_serial(serial) is None:
+        channel.close()

@@ -1,0 +1,73 @@
+"""What outlives a supervisor in the home: desired counts, the history of exits, the outcome. No crash tears it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+EXITS_LIMIT_BYTES = 1024 * 1024  # of exits.jsonl; the older half is dropped beyond
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The old content or the new, whatever happens meanwhile; mode 0600."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def load_desired(home: Path) -> dict[str, int]:
+    """The persisted counts; empty where there are none or the file was damaged."""
+    try:
+        content = tomllib.loads((home / "state" / "desired.toml").read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}
+    return {name: count for name, count in content.items() if isinstance(count, int) and count >= 0}
+
+
+def save_desired(home: Path, counts: Mapping[str, int]) -> None:
+    import tomli_w
+
+    write_atomically(home / "state" / "desired.toml", tomli_w.dumps(dict(counts)).encode())
+
+
+def append_exit(home: Path, record: Mapping[str, Any]) -> None:
+    """One line more in exits.jsonl; not synced, for a crash may cost a line of history but no write may cost 10 ms."""
+    path = home / "state" / "exits.jsonl"
+    line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, line)
+        size = os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+    if size > EXITS_LIMIT_BYTES:
+        content = path.read_bytes()[-EXITS_LIMIT_BYTES // 2 :]
+        write_atomically(path, content[content.index(b"\n") + 1 :])
+
+
+def save_outcome(home: Path, exit_code: int, message: str) -> None:
+    content = json.dumps({"exit_code": exit_code, "message": message}, ensure_ascii=False)
+    write_atomically(home / "run" / "outcome.json", content.encode() + b"\n")
+
+
+def load_outcome(home: Path) -> dict[str, Any] | None:
+    """How the last supervisor ended, or None where none has."""
+    try:
+        outcome: dict[str, Any] = json.loads((home / "run" / "outcome.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return outcome

@@ -1,0 +1,98 @@
+"""The only module that forks: an intermediate forks the worker and leaves, so that the supervisor adopts it."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import random
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import Any, NoReturn
+
+from ..broker.surroundings import Surroundings
+from ..contract import Channel, Exit
+from .identity import Identity
+from .process import WorkerProcess
+
+ADOPTION_SECONDS = 10.0
+
+
+def fork_worker(request: dict[str, Any], around: Surroundings, supervisor_pid: int, foreign: tuple[int, ...]) -> int:
+    """Fork a worker for this request and return its pid. Raises OSError where there is no process to be had.
+
+    `foreign` are the descriptors of the template that the worker must not keep.
+    """
+    read_end, write_end = os.pipe()
+    try:
+        intermediate = os.fork()
+        if intermediate == 0:
+            _intermediate(request, around, supervisor_pid, (*foreign, read_end), write_end)
+    finally:
+        os.close(write_end)
+    with os.fdopen(read_end, "rb") as answer:
+        text = answer.read(32)
+    os.waitpid(intermediate, 0)
+    if not text:
+        raise OSError(0, "the intermediate process could not fork")
+    return int(text)
+
+
+def _intermediate(
+    request: dict[str, Any], around: Surroundings, supervisor_pid: int, foreign: tuple[int, ...], answer: int
+) -> NoReturn:
+    try:
+        pid = os.fork()
+        if pid == 0:
+            os.close(answer)
+            _worker(request, around, supervisor_pid, foreign)
+        os.write(answer, str(pid).encode())
+    finally:
+        os._exit(0)
+
+
+def _worker(request: dict[str, Any], around: Surroundings, supervisor_pid: int, foreign: tuple[int, ...]) -> NoReturn:
+    code: int = Exit.FAILED
+    try:
+        os.setsid()  # what is left of this session can be killed as one
+        _take_descriptors(request["fds"], foreign)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        faulthandler.enable()
+        random.seed()
+        _wait_for_adoption(supervisor_pid)
+        me = Identity.from_request(request)
+        if me.cores is not None and hasattr(os, "sched_setaffinity"):
+            with contextlib.suppress(OSError):  # cores that were taken from this process meanwhile
+                os.sched_setaffinity(0, me.cores)
+        channel, _, _, *wake = request["fds"]
+        code = WorkerProcess(
+            me, around, Channel(socket.socket(fileno=channel)), (wake[0], wake[1]) if wake else None
+        ).run()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)  # handlers' threads must not hold up the exit
+
+
+def _take_descriptors(fds: list[int], foreign: tuple[int, ...]) -> None:
+    _, out, err, *_ = fds
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    for descriptor in (out, err, *foreign):
+        os.close(descriptor)
+
+
+def _wait_for_adoption(supervisor_pid: int) -> None:
+    """Until the supervisor is the parent, signals and exits would reach the wrong process."""
+    deadline = time.monotonic() + ADOPTION_SECONDS
+    while os.getppid() != supervisor_pid:
+        if time.monotonic() > deadline:
+            os._exit(Exit.FAILED)
+        time.sleep(0.0002)

@@ -1,0 +1,167 @@
+"""What a worker has in hand and has not said yet: runs in, settlements out. Talks to nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..broker.exchange import Again, Claimed, Ended, FollowUp, Parent, Progress, Request
+from ..handler import Cancel
+from .outcome import Outcome, Raised, Settlement, follow_ups, settle
+from .run import Run
+
+LOST = Cancel("the claim was lost: this worker had been given up")
+
+
+class Hand:
+    """The runs of one worker, and the settlements that the database has not confirmed.
+
+    A job stays known by its id from its claim until its settlement is confirmed, so that an answer that was lost
+    on the way is told from a new claim.
+    """
+
+    def __init__(self, retry_delay_seconds: float, jitter: Callable[[], float]) -> None:
+        self._retry_delay_seconds = retry_delay_seconds
+        self._jitter = jitter
+        self.active: list[Run] = []
+        self._by_id: dict[int, Run] = {}
+        self._unsaid: dict[int, Settlement] = {}  # by job id
+        self._follow_ups: list[FollowUp] = []
+        self._logs: list[dict[str, object]] = []
+        self._told_progress: dict[int, tuple[int, int]] = {}
+        self.jobs_done = 0
+        self.jobs_failed = 0
+
+    @property
+    def unsaid(self) -> int:
+        """How many settlements wait to be written."""
+        return len(self._unsaid)
+
+    @property
+    def empty(self) -> bool:
+        return not self.active and not self._unsaid and not self._logs
+
+    def knows(self, job: Claimed) -> bool:
+        return job.id in self._by_id
+
+    def add(self, run: Run) -> None:
+        """Take a run in hand; it has just been claimed."""
+        self.active.append(run)
+        for job in run.jobs:
+            self._by_id[job.id] = run
+
+    def put_back(self, job_id: int, attempt: int, delay_seconds: float = 0.0) -> None:
+        """Hand a claim back that this worker cannot run."""
+        self._unsaid[job_id] = Again(job_id, attempt, delay_seconds=delay_seconds)
+
+    def finish(self, run: Run, outcome: Outcome) -> None:
+        """Turn a run's outcome into settlements; a second outcome of the same run is ignored."""
+        if run not in self.active:
+            return
+        self.active.remove(run)
+        self._collect_logs(run)
+        if isinstance(outcome, Raised) and outcome.error is LOST:
+            self._forget(job.id for job in run.jobs)
+            return
+        for job in run.jobs:
+            settlement = settle(job, outcome, run.context, self._retry_delay_seconds, self._jitter())
+            self._unsaid[job.id] = settlement
+            self._count(settlement)
+        self._follow_ups += [
+            FollowUp(run.first.id, spec) for spec in follow_ups(self._unsaid[run.first.id], run.context)
+        ]
+
+    def request(self, want: int, renew_seconds: float | None) -> Request:
+        """Everything there is to say, and how much is wanted."""
+        for run in self.active:
+            self._collect_logs(run)
+        request = Request(want=want, renew_seconds=renew_seconds, follow_ups=self._follow_ups, logs=list(self._logs))
+        for settlement in self._unsaid.values():
+            match settlement:
+                case Ended():
+                    request.ended.append(settlement)
+                case Again():
+                    request.again.append(settlement)
+                case Parent():
+                    request.parents.append(settlement)
+        request.progress = self._news_of_progress()
+        return request
+
+    def said(self, request: Request) -> None:
+        """The database has confirmed `request`: forget what it settled."""
+        self._forget(item.id for items in (request.ended, request.again, request.parents) for item in items)
+        self._follow_ups = [item for item in self._follow_ups if item not in request.follow_ups]
+        del self._logs[: len(request.logs)]
+        for item in request.progress:
+            self._told_progress[item.id] = (item.done, item.total)
+
+    def split(self, request: Request) -> list[tuple[int, Request]]:
+        """The same settlements, one a request, each with its job's id: to find the one that cannot be stored."""
+        alone = [(item.id, Request(ended=[item])) for item in request.ended]
+        alone += [(item.id, Request(again=[item])) for item in request.again]
+        alone += [(item.id, Request(parents=[item])) for item in request.parents]
+        for job_id, part in alone:
+            part.follow_ups = [item for item in request.follow_ups if item.id == job_id]
+        return alone
+
+    def refuse(self, job_id: int, reason: str) -> None:
+        """The database cannot store this settlement: the job ends dead with the reason, without its result."""
+        settlement = self._unsaid[job_id]
+        self._unsaid[job_id] = Ended(job_id, settlement.attempt, "dead", error=f"could not be settled: {reason}")
+        self._follow_ups = [item for item in self._follow_ups if item.id != job_id]
+
+    def drop_logs(self) -> None:
+        """The database cannot store these log entries."""
+        self._logs.clear()
+
+    def run_of(self, job_id: int) -> Run | None:
+        """The run of a job that is still going."""
+        run = self._by_id.get(job_id)
+        return run if run in self.active else None
+
+    def reconcile(self, held: set[tuple[int, int]]) -> list[Run]:
+        """After a reconnect: forget what is not this worker's any more and put back what it never heard of.
+
+        `held` is (id, attempt) of every claim that the database knows. Returns the runs whose claims were lost.
+        """
+        known = {(job.id, job.attempt) for run in self._by_id.values() for job in run.jobs if job.id in self._by_id}
+        for job_id, attempt in held - known:
+            self.put_back(job_id, attempt)
+        lost = {job_id for job_id, _ in known - held}
+        self._follow_ups = [item for item in self._follow_ups if item.id not in lost]
+        runs = [run for run in self.active if any(job.id in lost for job in run.jobs)]
+        for job_id in lost:
+            self._unsaid.pop(job_id, None)
+            if self.run_of(job_id) is None:
+                self._by_id.pop(job_id, None)
+        return runs
+
+    def _count(self, settlement: Settlement) -> None:
+        match settlement:
+            case Ended(status="succeeded") | Parent():
+                self.jobs_done += 1
+            case Ended(status="dead") | Again(failed=True):
+                self.jobs_failed += 1
+
+    def _forget(self, ids: Iterable[int]) -> None:
+        for job_id in ids:
+            self._unsaid.pop(job_id, None)
+            self._by_id.pop(job_id, None)
+            self._told_progress.pop(job_id, None)
+
+    def _collect_logs(self, run: Run) -> None:
+        while run.context.logged:
+            entry = run.context.logged.pop(0)
+            self._logs.append({"kind": "log.write", "payload": entry})
+
+    def _news_of_progress(self) -> list[Progress]:
+        news = []
+        for run in self.active:
+            now = run.context.progress_now
+            if now is not None and self._told_progress.get(run.first.id) != now:
+                news.append(Progress(run.first.id, run.first.attempt, *now))
+        return news
+
+
+def overdue(run: Run, now: float, grace_seconds: float) -> bool:
+    """Whether a run has outlived its deadline without ending: a thread at once, a task after a grace to clean up."""
+    return now >= run.deadline + (grace_seconds if run.handler.is_async else 0.0)

@@ -1,0 +1,100 @@
+"""The worker's one connection to the queue: registered, lost, found again. Every wait is bounded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from ..broker.connection import connect
+from ..broker.exchange import Reply, Request, claims, exchange
+from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
+from ..broker.found import Database
+from ..contract import Unreachable
+
+RECONNECT_LIMIT_SECONDS = 5.0
+
+
+class Rejected(Exception):
+    """The database refuses this request whatever the connection: some part of it cannot be stored."""
+
+
+class Link:
+    """Speaks for one worker. `up` says whether there is a connection; while there is none, `try_connect` is called."""
+
+    def __init__(
+        self, database: Database, registration: Registration, kinds: list[KnownKind], jitter: Callable[[], float]
+    ) -> None:
+        self._database = database
+        self._registration = registration
+        self._kinds = kinds
+        self._jitter = jitter
+        self._connection: psycopg.Connection[Any] | None = None
+        self._worker_id: int | None = None
+        self._failures = 0
+        self.retry_at = 0.0  # monotonic; not before this
+
+    @property
+    def up(self) -> bool:
+        return self._connection is not None
+
+    @property
+    def registered(self) -> bool:
+        return self._worker_id is not None
+
+    def try_connect(self, now: float) -> set[tuple[int, int]] | None:
+        """Connect where it is time to; the claims that are this worker's, or None where there is no link yet."""
+        if now < self.retry_at:
+            return None
+        try:
+            self._connection = connect(self._database.url, application="worker", pooled=self._database.pooled)
+            if self._worker_id is None:
+                self._worker_id = register_worker(self._connection, self._registration, self._kinds)
+            held = claims(self._connection, self._worker_id)
+        except (Unreachable, psycopg.Error) as error:
+            self._lost(now, error)
+            return None
+        self._failures = 0
+        return held
+
+    def exchange(self, request: Request, now: float) -> Reply | None:
+        """One round trip; None where nothing of it is known to have happened. Raises Rejected."""
+        assert self._connection is not None
+        assert self._worker_id is not None
+        try:
+            reply = exchange(self._connection, self._worker_id, request)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            self._lost(now, error)
+            return None
+        except psycopg.Error as error:
+            raise Rejected(str(error).strip().splitlines()[0]) from None
+        if reply.gone:
+            self._worker_id = None  # given up: register as a new worker, with nothing in hand
+            self._disconnect()
+        return reply
+
+    def leave(self) -> None:
+        """Give back whatever is still held and forget this worker; without a link the agent will."""
+        if self._connection is None:
+            return
+        try:
+            release_worker(self._connection, self._registration.incarnation, died=False)
+        except psycopg.Error as error:
+            sys.stderr.write(f"leaving without a word to the queue: {error}\n")
+        self._disconnect()
+
+    def _lost(self, now: float, error: Exception) -> None:
+        if self._failures == 0:
+            sys.stderr.write(f"database away: {str(error).strip().splitlines()[0]}\n")
+            sys.stderr.flush()
+        self._failures += 1
+        pause = min(0.05 * 2 ** min(self._failures, 10), RECONNECT_LIMIT_SECONDS)
+        self.retry_at = now + pause * (0.5 + 0.5 * self._jitter())
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None

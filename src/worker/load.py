@@ -1,0 +1,75 @@
+"""Imports the job modules, and checks that what they left behind can be forked."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import stat
+import sys
+import threading
+from pathlib import Path
+
+from ..contract import Unusable, WorkerctlError
+from ..settings import Settings
+
+
+class ImportFailed(WorkerctlError):
+    """A job module raised while it was imported; its traceback is on stderr."""
+
+
+def load_modules(settings: Settings, *, warm: bool) -> None:
+    """Import every configured module and the shipped jobs, so that their handlers are registered.
+
+    `warm` also imports what the shipped jobs use at run time, to be shared by every worker forked from here.
+    Raises Unusable for a module that does not exist, ImportFailed for one that raises.
+    """
+    for folder in reversed(settings.jobs.path):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    shipped = ["workerctl.jobs"] if settings.jobs.shipped else []
+    for name in [*shipped, *settings.jobs.modules]:
+        _import(name, settings.jobs.path)
+    if warm and settings.jobs.shipped:
+        _import("workerctl.jobs.warm", settings.jobs.path)
+
+
+def check_forkable(own_descriptors: set[int]) -> None:
+    """Raises Unusable where the imports left a thread or an open socket: neither survives a fork whole."""
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if others:
+        raise Unusable(
+            f"a job module started a thread while it was imported ({others[0]}); start it in the handler instead"
+        )
+    tasks = Path("/proc/self/task")
+    if tasks.is_dir() and len(list(tasks.iterdir())) > 1:
+        raise Unusable("a job module started a native thread while it was imported; start it in the handler instead")
+    for descriptor in open_descriptors() - own_descriptors:
+        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            raise Unusable("a job module opened a socket while it was imported; open it in the handler instead")
+
+
+def open_descriptors() -> set[int]:
+    """Every open descriptor of this process."""
+    found = set()
+    for entry in os.listdir("/dev/fd"):  # noqa: PTH208  Path would keep the listing's own descriptor open
+        try:
+            os.fstat(int(entry))
+        except OSError:
+            continue
+        found.add(int(entry))
+    return found
+
+
+def _import(name: str, path: tuple[str, ...]) -> None:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise Unusable(f"jobs.modules: there is no module {name!r} in {', '.join(path)}") from None
+        raise ImportFailed(_words(name, error)) from error
+    except Exception as error:
+        raise ImportFailed(_words(name, error)) from error
+
+
+def _words(name: str, error: Exception) -> str:
+    return f"importing {name} failed: {type(error).__name__}: {error}"

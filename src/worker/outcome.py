@@ -1,0 +1,118 @@
+"""Pure: what an attempt's outcome means for its job. Decides, writes nothing."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ..broker.exchange import Again, Claimed, Ended, Parent
+from ..handler import Cancel, Context, Fail, InvalidPayload, Retry, Snooze, holds_nul
+
+RESULT_LIMIT_BYTES = 1024 * 1024
+ERROR_LIMIT_CHARACTERS = 4000
+RETRY_LIMIT_SECONDS = 3600.0
+
+
+class TimedOut(Exception):
+    """The attempt was still running at its deadline."""
+
+
+class HandedBack(Exception):
+    """The worker leaves before the attempt could end; the job goes back as if it had not begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The handler returned this."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The handler raised this, or was stopped for this reason."""
+
+    error: BaseException
+
+
+Outcome = Returned | Raised
+Settlement = Ended | Again | Parent
+
+
+def settle(job: Claimed, outcome: Outcome, context: Context, retry_delay_seconds: float, jitter: float) -> Settlement:
+    """What is written about one attempt. `jitter` in [0, 1) is chosen by the caller."""
+    match outcome:
+        case Returned(value):
+            return _returned(job, value, context)
+        case Raised(Snooze() as snooze):
+            return Again(job.id, job.attempt, delay_seconds=max(0.0, snooze.after_seconds), error=str(snooze) or None)
+        case Raised(HandedBack()):
+            return Again(job.id, job.attempt)
+        case Raised(Cancel() as cancel):
+            return Ended(job.id, job.attempt, "cancelled", error=str(cancel) or "cancelled by its handler")
+        case Raised(Fail() | InvalidPayload() as final):
+            return Ended(job.id, job.attempt, "dead", error=describe(final))
+        case Raised(error):
+            return _failed(job, error, retry_delay_seconds, jitter)
+
+
+def follow_ups(settlement: Settlement, context: Context) -> list[dict[str, Any]]:
+    """What the handler enqueued beside its children: only what succeeded has consequences.
+
+    A continuation of children that were never made follows at once.
+    """
+    match settlement:
+        case Parent():
+            return [spec for spec in context.enqueued if not spec["child"]]
+        case Ended(status="succeeded"):
+            return context.enqueued + ([context.done_next] if context.done_next else [])
+        case _:
+            return []
+
+
+def backoff_seconds(failures: int, first_seconds: float, jitter: float) -> float:
+    """Seconds before the next attempt: 15, 30, 60 ... up to one hour, stretched by up to 10 %."""
+    return float(min(first_seconds * 2 ** min(failures - 1, 30), RETRY_LIMIT_SECONDS) * (1 + 0.1 * jitter))
+
+
+def describe(error: BaseException) -> str:
+    """One line for people: the class where it is not one of ours, the words, and where it was raised."""
+    words = str(error).replace("\x00", "\ufffd").strip()
+    if isinstance(error, (Fail, Retry, InvalidPayload, TimedOut)):
+        return (words or type(error).__name__)[:ERROR_LIMIT_CHARACTERS]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
+    return f"{type(error).__name__}: {words}"[: ERROR_LIMIT_CHARACTERS - len(place)] + place
+
+
+def _returned(job: Claimed, value: Any, context: Context) -> Settlement:
+    try:
+        result = msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        return Ended(job.id, job.attempt, "dead", error=f"the result is not JSON: {error}")
+    if len(result) > RESULT_LIMIT_BYTES:
+        return Ended(
+            job.id, job.attempt, "dead", error=f"the result of {len(result)} bytes is over 1 MiB; put it into storage"
+        )
+    if holds_nul(result):
+        return Ended(
+            job.id, job.attempt, "dead", error="the result holds the character NUL, which PostgreSQL cannot store"
+        )
+    children = [spec for spec in context.enqueued if spec["child"]]
+    raw = None if value is None else msgspec.Raw(result)
+    if children:
+        return Parent(job.id, job.attempt, children, raw, context.done_next)
+    return Ended(job.id, job.attempt, "succeeded", raw)
+
+
+def _failed(job: Claimed, error: BaseException, retry_delay_seconds: float, jitter: float) -> Settlement:
+    failures = job.failures + 1
+    if failures >= job.max_attempts:
+        return Ended(job.id, job.attempt, "dead", error=describe(error))
+    delay = backoff_seconds(failures, retry_delay_seconds, jitter)
+    if isinstance(error, Retry) and error.after_seconds is not None:
+        delay = max(0.0, error.after_seconds)
+    return Again(job.id, job.attempt, failed=True, delay_seconds=delay, error=describe(error))

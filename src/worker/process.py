@@ -1,0 +1,174 @@
+"""A worker's main thread: waits in one place, hears the supervisor, and leaves in order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import time
+from types import FrameType
+from typing import Any
+
+from setproctitle import setproctitle
+
+from ..broker.surroundings import Surroundings
+from ..contract import HEARTBEAT_SECONDS, Channel, ChannelClosed, Exit
+from .identity import Identity
+from .journal import log_to_stderr
+from .seats import Seats
+
+LEAVE_MARGIN_SECONDS = 1.0  # hand back what is left so long before the supervisor would kill
+NEWS_SECONDS = 0.25  # a worker that became busy or idle says so at once, but not more often
+BOOT_SHARE = 0.8  # of the boot deadline is spent on reaching the database; then it is the database's fault
+
+
+class WorkerProcess:
+    """One worker from `go` to its end. `run` returns the exit code."""
+
+    def __init__(self, me: Identity, around: Surroundings, channel: Channel, wake: tuple[int, int] | None) -> None:
+        pool = around.settings.pools[me.pool]
+        self._name = me.name
+        self._channel = channel
+        self._wake = wake
+        self._seats = Seats(me, around)
+        self._stop_timeout_seconds = pool.stop_timeout_seconds
+        self._give_up_at = time.monotonic() + BOOT_SHARE * pool.boot_timeout_seconds
+        self._selector = selectors.DefaultSelector()
+        self._listening_to_wake = False
+        self._terms = 0
+        self._leave_at: float | None = None  # monotonic; draining since this is set
+        self._ready = False
+        self._told_busy = 0
+        self._heartbeat_at = self._news_at = 0.0
+
+    def run(self) -> int:
+        self._listen()
+        self._wait_for_go()
+        log_to_stderr()
+        while True:
+            self._wait()
+            now = time.monotonic()
+            self._seats.turn(now)
+            if self._seats.full_claim:
+                self._pass_the_wake_on()
+            if self._seats.stuck is not None:
+                self._drain(self._seats.stuck)
+            self._report(now)
+            if self._leave_at is not None and (self._seats.hand.empty or now >= self._leave_at):
+                return Exit.DONE if self._seats.leave() else Exit.UNREACHABLE
+            if not self._ready and now >= self._give_up_at:
+                return Exit.UNREACHABLE
+
+    def _listen(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        self._signals, self._signal_ring = ours, theirs  # both kept: the ring's descriptor is the signal module's
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the supervisor's to handle
+        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        for source in (self._channel, self._signals, self._seats.runner):
+            self._selector.register(source, selectors.EVENT_READ)
+
+    def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
+        self._terms += 1
+
+    def _wait_for_go(self) -> None:
+        """Nothing happens before the supervisor has recorded this pid; without a supervisor there is nothing to do."""
+        while not self._terms:
+            self._selector.select()
+            try:
+                if any(message["type"] == "go" for message in self._channel.receive()):
+                    return
+            except ChannelClosed:
+                break
+        os._exit(Exit.DONE)
+
+    def _wait(self) -> None:
+        self._mind_the_wake_pipe()
+        now = time.monotonic()
+        dues = [self._heartbeat_at, self._seats.due_at(now)]
+        if self._leave_at is not None:
+            dues.append(self._leave_at)
+        if len(self._seats.hand.active) != self._told_busy:
+            dues.append(self._news_at)
+        for key, _ in self._selector.select(max(0.0, min(dues) - now)):
+            if key.fileobj is self._channel:
+                self._hear_the_supervisor()
+            elif key.fileobj is self._signals:
+                with contextlib.suppress(BlockingIOError):
+                    self._signals.recv(4096)
+            elif key.data == "wake":
+                self._take_a_wake_byte()
+        if self._terms:
+            self._drain()
+
+    def _mind_the_wake_pipe(self) -> None:
+        """Only a worker with a free seat takes wake-ups away from its siblings."""
+        if self._wake is None:
+            return
+        wanted = self._seats.free > 0
+        if wanted and not self._listening_to_wake:
+            self._selector.register(self._wake[0], selectors.EVENT_READ, "wake")
+        elif self._listening_to_wake and not wanted:
+            self._selector.unregister(self._wake[0])
+        self._listening_to_wake = wanted
+
+    def _take_a_wake_byte(self) -> None:
+        assert self._wake is not None
+        with contextlib.suppress(BlockingIOError):  # a sibling was faster
+            if os.read(self._wake[0], 1):
+                self._seats.wake()
+
+    def _pass_the_wake_on(self) -> None:
+        if self._wake is not None:
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                os.write(self._wake[1], b"!")
+
+    def _hear_the_supervisor(self) -> None:
+        try:
+            if any(message["type"] == "stop-claiming" for message in self._channel.receive()):
+                self._drain()
+        except ChannelClosed:
+            self._selector.unregister(self._channel)
+            self._drain()
+
+    def _drain(self, reason: str | None = None) -> None:
+        """Stop claiming, finish what is in hand; a second SIGTERM leaves no time for that."""
+        now = time.monotonic()
+        if self._leave_at is None:
+            self._seats.closed = True
+            self._leave_at = now + max(0.0, self._stop_timeout_seconds - LEAVE_MARGIN_SECONDS)
+            self._channel.send({"type": "draining", **({"reason": reason} if reason else {})})
+        if self._terms > 1:
+            self._leave_at = now
+
+    def _report(self, now: float) -> None:
+        """Ready once, heartbeats for ever, and between them news: busy became idle or the other way."""
+        if not self._ready and self._seats.link.up:
+            self._ready = True
+            self._channel.send({"type": "ready"})
+        busy = len(self._seats.hand.active)
+        if now >= self._heartbeat_at or (busy != self._told_busy and now >= self._news_at):
+            self._heartbeat_at = now + HEARTBEAT_SECONDS
+            self._news_at = now + NEWS_SECONDS
+            self._told_busy = busy
+            setproctitle(f"workerctl: worker {self._name}" + (f", {busy} running" if busy else ""))
+            self._channel.send(self._heartbeat(now))
+
+    def _heartbeat(self, now: float) -> dict[str, Any]:
+        hand = self._seats.hand
+        jobs = [
+            {"id": run.first.id, "kind": run.first.kind, "seconds": round(now - run.started, 3)}
+            for run in hand.active[:20]
+        ]
+        return {
+            "type": "heartbeat",
+            "jobs_running": sum(len(run.jobs) for run in hand.active),
+            "jobs_done": hand.jobs_done,
+            "jobs_failed": hand.jobs_failed,
+            "jobs": jobs,
+            "database": self._seats.link.up,
+        }

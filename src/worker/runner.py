@@ -1,0 +1,136 @@
+"""The handlers' threads: a loop for `async def`, a daemon thread for each `def`; outcomes come back in a deque."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from ..handler import Cancel, Fail, InvalidPayload, Retry, Snooze, validate
+from .journal import running_job
+from .outcome import Outcome, Raised, Returned, TimedOut
+from .run import Run
+
+_EXPECTED = (Cancel, Fail, InvalidPayload, Retry, Snooze)
+
+
+class Runner:
+    """Starts runs and collects their outcomes; the main thread alone calls it.
+
+    `fileno()` becomes readable when something finished or a context has news. An executor is not used: it would
+    hold up the process's exit behind a handler that is stuck.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._finished: deque[Run] = deque()
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._theirs.setblocking(False)
+        self._rung = False
+
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The handlers' event loop, in its own thread, started on first use."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True).start()
+        return self._loop
+
+    def start(self, runs: Sequence[Run]) -> None:
+        """Begin these runs, each in its own way."""
+        tasks = [run for run in runs if run.handler.is_async]
+        if tasks:
+            self.loop.call_soon_threadsafe(self._start_tasks, tasks)
+        for run in runs:
+            if not run.handler.is_async:
+                name = f"job {run.first.id}"
+                threading.Thread(target=self._run_in_thread, args=(run,), name=name, daemon=True).start()
+
+    def stop(self, run: Run, reason: BaseException) -> None:
+        """Ask a run to end: a task is cancelled, a thread sees `ctx.cancel_requested`. The first reason stays."""
+        if run.stop_reason is None:
+            run.stop_reason = reason
+        run.context.cancel_requested = True
+        if run.handler.is_async:
+            self.loop.call_soon_threadsafe(_cancel, run)
+
+    def take_finished(self) -> list[Run]:
+        """Every run that ended since the last call."""
+        self._rung = False
+        try:
+            while self._ours.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+        finished = []
+        while self._finished:
+            finished.append(self._finished.popleft())
+        return finished
+
+    def ring(self) -> None:
+        """Wake the main thread; from any thread."""
+        if not self._rung:
+            self._rung = True
+            try:
+                self._theirs.send(b"!")
+            except OSError:
+                return  # a full socket is a ringing one
+
+    def _start_tasks(self, runs: list[Run]) -> None:
+        for run in runs:
+            run.task = self.loop.create_task(self._run_task(run))
+
+    async def _run_task(self, run: Run) -> None:
+        running_job.set(run.first)
+        outcome: Outcome
+        try:
+            async with asyncio.timeout(run.deadline - time.monotonic()) as scope:
+                outcome = Returned(await _call(run))
+        except asyncio.CancelledError as error:
+            outcome = Raised(run.stop_reason or error)
+        except TimeoutError as error:
+            outcome = Raised(TimedOut(f"timed out after {run.timeout_seconds:g} s") if scope.expired() else error)
+        except BaseException as error:
+            outcome = Raised(error)
+        self._end(run, outcome)
+
+    def _run_in_thread(self, run: Run) -> None:
+        running_job.set(run.first)
+        outcome: Outcome
+        try:
+            outcome = Returned(_call(run))
+        except BaseException as error:
+            outcome = Raised(error)
+        self._end(run, outcome)
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        if isinstance(outcome, Raised) and not isinstance(outcome.error, _EXPECTED) and run.stop_reason is None:
+            text = "".join(traceback.format_exception(outcome.error))
+            sys.stderr.write(f"job {run.first.id} {run.first.kind} attempt {run.first.attempt} failed: {text}")
+            sys.stderr.flush()
+        run.outcome = outcome
+        self._finished.append(run)
+        self.ring()
+
+
+def _call(run: Run) -> Any:
+    """Call the handler; for `async def` this gives the coroutine. Raises InvalidPayload before anything of it runs."""
+    payloads = [validate(run.handler, job.payload) for job in run.jobs]
+    argument = payloads if run.handler.batch > 1 else payloads[0]
+    arguments = (argument, run.context) if run.handler.takes_context else (argument,)
+    return run.handler.function(*arguments)
+
+
+def _cancel(run: Run) -> None:
+    if run.task is not None:
+        run.task.cancel()

@@ -1,0 +1,194 @@
+"""A worker's seats: claims jobs into the free ones, runs them, settles what ended, all in one statement a round."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+
+from ..broker.exchange import Claimed, Reply, Request
+from ..broker.surroundings import Surroundings
+from ..contract import HEARTBEAT_SECONDS
+from ..handler import Cancel, Context, Handler, Job, handlers
+from .hand import LOST, Hand, overdue
+from .identity import Identity, known_kinds, registration
+from .link import Link, Rejected
+from .outcome import HandedBack, Raised, TimedOut
+from .run import Run
+from .runner import Runner
+from .services import WorkerServices
+
+FLUSH_JOBS = 50  # settlements are written together, at the latest when so many wait
+FLUSH_SECONDS = 0.020  # or the first of them has waited so long
+BUSY_RENEW_SECONDS = 1.0  # with jobs in hand: progress goes out, cancellations come in
+TASK_GRACE_SECONDS = 10.0  # for an `async def` handler to clean up after its deadline
+CLAIM_IN_HAND_SECONDS = 5.0  # a job whose earlier attempt still runs here is put back for so long
+
+
+class Seats:
+    """The queue's side of one worker. `turn` does what is due; `due_at` says when that is; nothing here waits."""
+
+    def __init__(self, me: Identity, around: Surroundings) -> None:
+        self.runner = Runner()
+        self.hand = Hand(around.settings.jobs.retry_delay_seconds, random.random)
+        self.link = Link(around.database, registration(me, around), known_kinds(around.settings), random.random)
+        self.closed = False  # draining: nothing more is claimed
+        self.full_claim = False  # the last claim got all it wanted: there may be more for a sibling
+        self.stuck: str | None = None  # why this worker must be replaced
+        self._concurrency = around.settings.pools[me.pool].concurrency
+        self._jobs = around.settings.jobs
+        self._services = WorkerServices(around.settings, around.home, around.database)
+        self._woken = True  # look for work as soon as there is a link
+        self._appetite = 1  # how many to claim at once: doubles while there is more, so that idle siblings get a share
+        self._unsaid_since: float | None = None
+        self._renew_at = self._poll_at = 0.0
+
+    @property
+    def free(self) -> int:
+        """Seats for which work may be claimed now."""
+        return 0 if self.closed or not self.link.up else max(0, self._concurrency - len(self.hand.active))
+
+    def wake(self) -> None:
+        """Somebody rang: look for work at the next turn."""
+        self._woken = True
+
+    def due_at(self, now: float) -> float:
+        """The monotonic instant at which `turn` has something to do."""
+        if not self.link.up:
+            return self.link.retry_at
+        dues = [self._renew_at]
+        if self.free:
+            dues.append(now if self._woken else self._poll_at)
+        if self._unsaid_since is not None:
+            dues.append(now if self._must_flush(now) else self._unsaid_since + FLUSH_SECONDS)
+        return min(dues)
+
+    def turn(self, now: float) -> None:
+        """Collect outcomes, stop what is overdue, and speak to the queue where there is reason to."""
+        self.full_claim = False
+        for run in self.runner.take_finished():
+            assert run.outcome is not None
+            self.hand.finish(run, run.outcome)
+        self._stop_overdue(now)
+        if not self.link.up and not self._connect(now):
+            return
+        if self.hand.unsaid and self._unsaid_since is None:
+            self._unsaid_since = now
+        renew, look = now >= self._renew_at, self.free > 0 and (self._woken or now >= self._poll_at)
+        if renew or look or self._must_flush(now):
+            want = min(self.free, self._appetite) if look or self._unsaid_since is not None else 0
+            self._exchange(want, renew, now)
+
+    def leave(self) -> bool:
+        """Settle what ended, hand back the rest, and be forgotten; False where the queue could not be told."""
+        for run in list(self.hand.active):
+            self.runner.stop(run, HandedBack())
+            self.hand.finish(run, Raised(HandedBack()))
+        if self.link.up and not self.hand.empty:
+            self._exchange(0, False, time.monotonic())
+        told = self.link.up or self.hand.empty
+        self.link.leave()
+        return told
+
+    def _must_flush(self, now: float) -> bool:
+        if self._unsaid_since is None:
+            return False
+        waited = now - self._unsaid_since >= FLUSH_SECONDS
+        return waited or not self.hand.active or self.hand.unsaid >= FLUSH_JOBS
+
+    def _connect(self, now: float) -> bool:
+        held = self.link.try_connect(now)
+        if held is None:
+            return False
+        self._stop_lost(self.hand.reconcile(held))
+        self._woken = True
+        self._renew_at = now
+        return True
+
+    def _exchange(self, want: int, renew: bool, now: float) -> None:
+        request = self.hand.request(want, self._jobs.lease_seconds if renew else None)
+        try:
+            reply = self.link.exchange(request, now)
+        except Rejected:
+            self._exchange_one_by_one(request, now)
+            return
+        if reply is None:
+            return
+        if reply.gone:
+            self._stop_lost(self.hand.reconcile(set()))
+            return
+        self.hand.said(request)
+        self._unsaid_since = None
+        if want:
+            self._woken = False
+            self._poll_at = now + self._jobs.poll_interval_seconds
+        self._hear(reply, want)
+        if renew or reply.claimed:
+            self._renew_at = now + (BUSY_RENEW_SECONDS if self.hand.active else HEARTBEAT_SECONDS)
+
+    def _exchange_one_by_one(self, request: Request, now: float) -> None:
+        """Something cannot be stored: find it, so that it spoils nothing else."""
+        parts = self.hand.split(request)
+        for job_id, part in parts:
+            try:
+                if self.link.exchange(part, now) is None:
+                    return
+                self.hand.said(part)
+            except Rejected as error:
+                sys.stderr.write(f"job {job_id} cannot be settled: {error}\n")
+                self.hand.refuse(job_id, str(error))
+        if not parts:
+            sys.stderr.write("log entries of jobs cannot be stored and are dropped\n")
+            self.hand.drop_logs()
+
+    def _hear(self, reply: Reply, want: int) -> None:
+        for job_id in reply.lost or ():
+            sys.stderr.write(f"job {job_id} finished too late: its claim had been given to another; nothing written\n")
+        for job_id in reply.cancel or ():
+            run = self.hand.run_of(job_id)
+            if run is not None:
+                self.runner.stop(run, Cancel("cancelled by request"))
+        runs = self._seat(reply.claimed or [])
+        self.runner.start(runs)
+        if want:
+            self.full_claim = len(runs) >= want
+            self._appetite = min(2 * self._appetite, self._concurrency) if self.full_claim else 1
+
+    def _seat(self, claimed: list[Claimed]) -> list[Run]:
+        """Jobs as runs: those of one batch kind together. A job whose earlier attempt is still here is put back."""
+        runs: list[Run] = []
+        batches: dict[str, Run] = {}
+        for job in claimed:
+            if self.hand.knows(job):
+                self.hand.put_back(job.id, job.attempt, CLAIM_IN_HAND_SECONDS)
+            elif job.kind in batches:
+                batches[job.kind].jobs.append(job)
+            else:
+                handler = handlers()[job.kind]
+                runs.append(self._new_run(handler, job))
+                if handler.batch > 1:
+                    batches[job.kind] = runs[-1]
+        for run in runs:
+            self.hand.add(run)
+        return runs
+
+    def _new_run(self, handler: Handler, job: Claimed) -> Run:
+        known = Job(id=job.id, kind=job.kind, queue=job.queue, attempt=job.attempt, failures=job.failures,
+                    max_attempts=job.max_attempts, priority=job.priority, user_id=job.user_id, plan=job.plan,
+                    parent_id=job.parent_id, created_at=job.created_at)  # fmt: skip
+        context = Context(known, self._services)
+        run = Run(handler, [job], context, handler.timeout_seconds or self._jobs.timeout_seconds)
+        context.deadline = run.deadline
+        return run
+
+    def _stop_overdue(self, now: float) -> None:
+        """A thread cannot be stopped: its job is settled as timed out, and this worker is to be replaced."""
+        for run in list(self.hand.active):
+            if overdue(run, now, TASK_GRACE_SECONDS):
+                run.context.cancel_requested = True
+                self.hand.finish(run, Raised(TimedOut(f"timed out after {run.timeout_seconds:g} s")))
+                self.stuck = f"{run.first.kind} of job {run.first.id} overran its timeout and cannot be stopped"
+
+    def _stop_lost(self, runs: list[Run]) -> None:
+        for run in runs:
+            self.runner.stop(run, LOST)

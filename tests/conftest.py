@@ -1,0 +1,145 @@
+"""What every test may ask for: one embedded PostgreSQL a session, and an empty database of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from workerctl.broker.embedded import STOP_SIGNAL, Server, plan_server
+
+START_SECONDS = 60.0
+
+# No test may find the machine's own PostgreSQL, nor a configuration of the one who runs the tests.
+for _name in list(os.environ):
+    if _name.startswith(("PG", "WORKERCTL_")) or _name in ("DATABASE_URL", "DIRECT_URL"):
+        del os.environ[_name]
+os.environ["PGHOST"] = "/no-default-server-in-tests"  # else libpq would try the system's socket
+
+
+@dataclass
+class RunningServer:
+    """An embedded server that a test started, its process and what it printed."""
+
+    server: Server
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def is_serving(self) -> bool:
+        return subprocess.run(self.server.probe_command, check=False).returncode == 0
+
+    def wait_until_serving(self) -> None:
+        """Return once connections are accepted; fails with the log when the process ends or is late."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.is_serving():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"not serving (exit {self.process.poll()}):\n{self.log.read_text()}")
+            time.sleep(0.01)
+
+    def connect(self, *, superuser: bool = False) -> psycopg.Connection:
+        """A connection that commits each statement."""
+        url = self.server.superuser_url if superuser else self.server.url
+        return psycopg.connect(url, autocommit=True)
+
+    def stop(self) -> int:
+        """Stop fast, whatever state it is in; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(STOP_SIGNAL)
+        return self.process.wait(timeout=START_SECONDS)
+
+
+def launch(server: Server, log: Path, **options: object) -> RunningServer:
+    """Start the server's command in a session of its own, without waiting."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(server.command, stdout=output, stderr=output, start_new_session=True, **options)
+    return RunningServer(server, process, log)
+
+
+@pytest.fixture(scope="session")
+def embedded_server() -> Iterator[RunningServer]:
+    """One server for the whole session, in a folder short enough for a unix socket."""
+    home = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))
+    running = launch(plan_server(home), home / "server.log")
+    try:
+        running.wait_until_serving()
+        with running.connect(superuser=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")  # tests that kill have a server of their own
+            connection.execute("SELECT pg_reload_conf()")
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(embedded_server: RunningServer) -> str:
+    """The session's server as jobs see it: role and database `workerctl`. Shared: leave nothing behind."""
+    return embedded_server.server.url
+
+
+@pytest.fixture
+def database_url(embedded_server: RunningServer) -> Iterator[str]:
+    """A fresh database that the role `workerctl` owns; dropped afterwards, whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with embedded_server.connect(superuser=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER workerctl")
+        yield urlsplit(embedded_server.server.url)._replace(path=f"/{name}").geturl()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def short_home() -> Iterator[Path]:
+    """A home of the test's own, short enough for a unix socket and below folders that everybody may enter."""
+    home = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))
+    home.chmod(0o755)
+    yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def template_home() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))
+    running = launch(plan_server(home), home / "server.log")
+    try:
+        running.wait_until_serving()
+    finally:
+        running.stop()
+    yield home
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def used_home(short_home: Path, template_home: Path) -> Path:
+    """Like `short_home`, and its server was started once before: spares the second that initdb takes."""
+    subprocess.run(["cp", "-a", f"{template_home}/.", short_home], check=True)  # with owners: it may be nobody's
+    return short_home
+
+
+@pytest.fixture
+def start_embedded(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
+    """Starts embedded servers of a home: `start_embedded(home)` waits until serving, `wait=False` does not.
+
+    Further keywords go to subprocess.Popen. Everything started is stopped at the end.
+    """
+    started: list[RunningServer] = []
+
+    def start(home: Path, bin_folder: Path | None = None, *, wait: bool = True, **options: object) -> RunningServer:
+        running = launch(plan_server(home, bin_folder), tmp_path / "server.log", **options)
+        started.append(running)
+        if wait:
+            running.wait_until_serving()
+        return running
+
+    yield start
+    for running in started:
+        running.stop()

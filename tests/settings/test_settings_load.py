@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workerctl.contract import Exit, Unusable
+from workerctl.settings import Settings, dump, load, restore
+from workerctl.settings.memory import machine_memory_bytes
+
+
+def loaded(folder: Path, text: str | None = None, **environ: str):
+    if text is not None:
+        (folder / "workerctl.toml").write_text(text, encoding="utf-8")
+    return load(None, None, environ, folder)
+
+
+def refusal(folder: Path, text: str | None = None, **environ: str) -> str:
+    with pytest.raises(Unusable) as caught:
+        loaded(folder, text, **environ)
+    assert caught.value.exit_code == Exit.UNUSABLE
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_nothing_given_is_the_defaults(tmp_path):
+    found = loaded(tmp_path)
+    assert (found.config_path, found.home, found.warnings) == (None, tmp_path / ".workerctl", [])
+    assert set(found.origins.values()) == {"default"}
+    assert found.settings.jobs.path == (str(tmp_path),)
+    assert found.settings.supervisor == Settings().supervisor
+
+
+def test_the_file_is_searched_in_order(tmp_path):
+    def path_found(config=None, **environ):
+        return load(config, None, environ, tmp_path).config_path
+
+    assert path_found() is None
+    (tmp_path / "config").mkdir()
+    for name in ("config/workerctl.toml", "workerctl.toml", "named.toml", "given.toml"):
+        (tmp_path / name).write_text("")
+        assert path_found(WORKERCTL_CONFIG="named.toml" if (tmp_path / "named.toml").exists() else "",
+                          config=Path("given.toml") if name == "given.toml" else None) == tmp_path / name  # fmt: skip
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path):
+    with pytest.raises(Unusable, match=r"^none\.toml: no such file, but --config names it$"):
+        load(Path("none.toml"), None, {}, tmp_path)
+    assert refusal(tmp_path, WORKERCTL_CONFIG="gone.toml") == "gone.toml: no such file, but WORKERCTL_CONFIG names it"
+
+
+@pytest.mark.parametrize("config", ["workerctl.toml", "config/workerctl.toml", "config/other.toml", "deep/er/x.toml"])
+def test_the_home_lies_beside_the_config_and_beside_its_folder_named_config(tmp_path, config):
+    path = tmp_path / config
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[jobs]\npath = ['lib']\n")
+    project = tmp_path / "deep/er" if config.startswith("deep") else tmp_path
+    found = load(path, None, {}, Path("/"))
+    assert found.home == project / ".workerctl"
+    assert found.settings.jobs.path == (str(project / "lib"),)
+
+
+def test_a_home_that_was_given_wins(tmp_path):
+    environ = {"WORKERCTL_HOME": "from-environment"}
+    assert load(None, Path("given"), environ, tmp_path).home == tmp_path / "given"
+    assert load(None, None, environ, tmp_path).home == tmp_path / "from-environment"
+    assert load(None, Path("/abs"), environ, tmp_path).home == Path("/abs")
+
+
+def test_the_environment_wins_over_the_file_and_origins_say_so(tmp_path):
+    text = "connection_limit = 30\n[supervisor]\ninstances = 2\nstop_timeout = '1m'\n"
+    found = loaded(tmp_path, text, WORKERCTL_SUPERVISOR__INSTANCES="max", MAX_CONCURRENT_JOBS="5")
+    assert found.settings.supervisor.instances == "max"
+    assert found.settings.supervisor.stop_timeout_seconds == 60
+    assert found.settings.jobs.concurrency == 5
+    assert found.settings.connection_limit == 30
+    assert found.origins["supervisor.instances"] == "environment WORKERCTL_SUPERVISOR__INSTANCES"
+    assert found.origins["jobs.concurrency"] == "environment MAX_CONCURRENT_JOBS"
+    assert found.origins["supervisor.stop_timeout"] == "file"
+    assert found.origins["supervisor.boot_timeout"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("JOBS__MODULES", "a.jobs, b.jobs", ("a.jobs", "b.jobs")),
+        ("JOBS__MODULES", '["a.jobs"]', ("a.jobs",)),
+        ("JOBS__TIMEOUT_SECONDS", None, None),
+        ("JOBS__TIMEOUT", "45", 45.0),
+        ("JOBS__TIMEOUT", "1.5", 1.5),
+        ("JOBS__TIMEOUT", "2m", 120.0),
+        ("JOBS__SHIPPED", "false", False),
+        ("JOBS__SHIPPED", "1", True),
+        ("JOBS__MAX_ATTEMPTS", "7", 7),
+    ],
+)
+def test_environment_texts_mean_what_toml_would(tmp_path, name, text, expected):
+    if text is None:
+        assert "did you mean WORKERCTL_JOBS__TIMEOUT" in refusal(tmp_path, **{f"WORKERCTL_{name}": "1"})
+        return
+    jobs = loaded(tmp_path, **{f"WORKERCTL_{name}": text}).settings.jobs
+    field = name.removeprefix("JOBS__").lower()
+    assert getattr(jobs, "timeout_seconds" if field == "timeout" else field) == expected
+
+
+def test_the_environment_reaches_pools_by_the_name_that_the_file_spells(tmp_path):
+    text = "[pools.Big-Ones]\nqueues = ['big']\n"
+    found = loaded(tmp_path, text, WORKERCTL_POOLS__BIG_ONES__INSTANCES="3", WORKERCTL_POOLS__NEW__QUEUES="a,b")
+    assert found.settings.pools["Big-Ones"].instances == 3
+    assert found.settings.pools["new"].queues == ("a", "b")
+    assert found.origins["pools.Big-Ones.instances"] == "environment WORKERCTL_POOLS__BIG_ONES__INSTANCES"
+
+
+def test_empty_variables_and_empty_texts_say_nothing(tmp_path):
+    found = loaded(
+        tmp_path, 'database_url = ""\npostgres_bin = ""\n[storage]\nurl = ""\n', DATABASE_URL="", DIRECT_URL=" "
+    )
+    assert found.settings.database_url is None
+    assert found.settings.postgres_bin is None
+    assert found.settings.storage.url == "file:"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds", "warned"), [("5000", 5, True), ("1000", 1000, False), ("30", 30, False), ("5s", 5, False)]
+)
+def test_a_bare_poll_interval_over_1000_is_milliseconds_and_said(tmp_path, value, seconds, warned):
+    found = loaded(tmp_path, POLL_INTERVAL=value, ERROR_RETRY_DELAY=value)
+    assert found.settings.jobs.poll_interval_seconds == found.settings.jobs.retry_delay_seconds == seconds
+    assert len(found.warnings) == (2 if warned else 0)
+    if warned:
+        assert found.warnings[0] == 'POLL_INTERVAL=5000 is over 1000 and was read as milliseconds; write "5s"'
+
+
+def test_pools_inherit_what_they_do_not_say(tmp_path):
+    text = """
+        [supervisor]
+        instances = 2
+        max_memory = "1GB"
+        [jobs]
+        concurrency = 4
+        [pools.content]
+        queues = ["content_generation"]
+        concurrency = 1
+        """
+    found = loaded(tmp_path, text)
+    content, default = found.settings.pools["content"], found.settings.pools["default"]
+    assert (content.queues, content.instances, content.concurrency) == (("content_generation",), 2, 1)
+    assert (default.queues, default.instances, default.concurrency) == ((), 2, 4)
+    assert content.max_memory_bytes == default.max_memory_bytes == 1024**3
+    assert found.origins["pools.content.concurrency"] == found.origins["pools.content.instances"] == "file"
+    assert found.origins["pools.content.stop_timeout"] == "default"
+
+
+def test_a_share_of_the_memory_is_of_what_this_machine_has(tmp_path):
+    found = loaded(tmp_path, "[supervisor]\nmax_memory = '50%'\n")
+    assert found.settings.supervisor.max_memory_bytes == machine_memory_bytes() // 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[supervisor]\ninstnaces = 4", "supervisor.instnaces = 4: unknown key; did you mean supervisor.instances?"),
+        ("instances = 4", "instances = 4: unknown key; did you mean supervisor.instances?"),
+        ("[supervisr]\ninstances = 4", "supervisr = {...}: unknown key; did you mean supervisor?"),
+        ("[apps.web]\ncommand = 'x'", "apps = {...}: unknown key"),
+        ("[supervisor]\nmax_memory_hard = '1GB'",
+         'supervisor.max_memory_hard = "1GB": unknown key; did you mean supervisor.max_memory?'),
+        ("[pools.a]\nqueues = ['q']\ninstance = 1",
+         "pools.a.instance = 1: unknown key; did you mean pools.a.instances?"),
+        ("database_pooled = true", "database_pooled = true: unknown key"),
+        ("supervisor = 4", "supervisor = 4: expected a table"),
+        ("[pools]\na = 4", "pools.a = 4: expected a table"),
+        ("[supervisor]\ninstances = -1",
+         'supervisor.instances = -1: expected "auto", "max" or a whole number from 0 to 512'),
+        ("[supervisor]\ninstances = 'many'", 'supervisor.instances = "many": expected "auto", "max" or'),
+        ("[supervisor]\ninstances = 2.5", "supervisor.instances = 2.5: expected"),
+        ("[supervisor]\ninstances = true", "supervisor.instances = true: expected"),
+        ("[supervisor]\nstop_timeout = '10 parsecs'",
+         "supervisor.stop_timeout = \"10 parsecs\": unknown duration unit 'parsecs'; expected a duration such as"),
+        ("[supervisor]\nstop_timeout = -1", "supervisor.stop_timeout = -1: expected a duration"),
+        ("[supervisor]\nmax_memory = '5 bananas'", "unknown size unit 'bananas'; expected a size"),
+        ("[supervisor]\nmax_memory = 0", "supervisor.max_memory = 0: expected a size"),
+        ("[jobs]\nmodules = 'myapp.jobs'", 'jobs.modules = "myapp.jobs": expected a list of module names'),
+        ("[jobs]\nmodules = [1]", "jobs.modules = [1]: expected a list of module names"),
+        ("[jobs]\nshipped = 'yes'", 'jobs.shipped = "yes": expected true or false'),
+        ("[jobs]\nconcurrency = 0", "jobs.concurrency = 0: expected a whole number from 1"),
+        ("[jobs]\nlease = '10s'", 'jobs.lease = "10s": must be longer than 15s, after which a worker is judged hung'),
+        ("[jobs]\nlease = 2026-01-01", 'jobs.lease = "2026-01-01": not a duration'),
+        ("[logs]\nmax_size = '80%'", "logs.max_size = \"80%\": unknown size unit '%'"),
+        ("[pools.a]\ninstances = 1",
+         "pools.a.queues is missing: queues that this pool serves; expected a list of queue names"),
+        ("[pools.a]\nqueues = []", "pools.a.queues = []: expected at least one queue name"),
+        ("[pools.agent]\nqueues = ['q']", "[pools.agent]: the name belongs to a process of workerctl"),
+        ("[pools.default]\nqueues = ['q']",
+         "[pools.default]: the default pool's keys stand in [supervisor] and [jobs]"),
+        ("[pools.a]\nqueues = ['q']\n[pools.A]\nqueues = ['r']",
+         "[pools.A]: the name differs from [pools.a] in small"),
+        ("[pools.'a/b']\nqueues = ['q']", '[pools."a/b"]: expected a name of letters, digits, _ and -'),
+        ("[schedule.x]\ncron = '99 3 * * *'\nkind = 'k'", 'schedule.x.cron = "99 3 * * *": Bad minute'),
+        ("[schedule.x]\ncron = '0 0 30 2 *'\nkind = 'k'", 'schedule.x.cron = "0 0 30 2 *":'),
+        ("[schedule.x]\ncron = '0 3 * * *'", "schedule.x.kind is missing"),
+        ("[schedule.x]\ncron = '0 3 * * *'\nkind = ''", 'schedule.x.kind = "": expected a kind of job'),
+        ("[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\ntimezone = 'Asia/Shangai'",
+         'schedule.x.timezone = "Asia/Shangai": unknown time zone; did you mean Asia/Shanghai?'),
+        ("[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\ntimezone = '/etc/passwd'", "unknown time zone"),
+        ("[storage]\nurl = 'ftp://x'", 'storage.url = "ftp://x": neither a folder nor a bucket; expected "file:"'),
+        ("[storage]\nurl = 's3://'", 'storage.url = "s3://": no bucket named'),
+        ("[storage]\nurl = 7", "storage.url = 7: expected"),
+        ("[supervisor\n", "not TOML: "),
+        ("a = 1\nb = ", "at line 2, column 5"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_with_file_key_value_and_what_would_be_right(tmp_path, text, message):
+    assert message in (refused := refusal(tmp_path, text))
+    assert refused.startswith("workerctl.toml: ")
+
+
+def test_the_environment_is_named_where_it_is_wrong(tmp_path):
+    assert refusal(tmp_path, WORKERCTL_SUPERVISOR__INSTANCES="-3").startswith(
+        "environment WORKERCTL_SUPERVISOR__INSTANCES: supervisor.instances = -3: expected"
+    )
+    assert refusal(tmp_path, MAX_CONCURRENT_JOBS="lots").startswith(
+        'environment MAX_CONCURRENT_JOBS: jobs.concurrency = "lots"'
+    )
+    assert "did you mean WORKERCTL_SUPERVISOR__INSTANCES" in refusal(tmp_path, WORKERCTL_SUPERVISOR__INSTNACES="1")
+    assert "no such key" in refusal(tmp_path, WORKERCTL_POOLS__A="1")
+
+
+def test_an_unknown_name_of_ours_in_the_environment_is_a_warning(tmp_path):
+    found = loaded(tmp_path, WORKERCTL_NOVELS="x", WORKERCTL_NODE="y", WORKERCTL_SETTINGS="z")
+    assert found.warnings == ["environment WORKERCTL_NOVELS is no key of ours and was ignored"]
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "workerctl.toml").write_bytes(b"a = '\xff'")
+    assert refusal(tmp_path) == "workerctl.toml: not UTF-8 at byte 5"
+
+
+def test_a_byte_order_mark_is_no_key(tmp_path):
+    (tmp_path / "workerctl.toml").write_bytes("\ufeffconnection_limit = 9\n".encode())
+    assert loaded(tmp_path).settings.connection_limit == 9
+
+
+def test_chinese_names_and_payloads_are_everyday(tmp_path):
+    text = """
+        [pools."内容"]
+        queues = ["小说"]
+        [schedule."夜间"]
+        cron = "0 3 * * *"
+        kind = "报告"
+        payload = {"书" = "三国"}
+        """
+    settings = loaded(tmp_path, text).settings
+    assert settings.pools["内容"].queues == ("小说",)
+    assert settings.schedule["夜间"].payload == {"书": "三国"}
+
+
+def test_what_is_written_for_the_children_reads_back_the_same_and_nobody_else_can(tmp_path):
+    text = """
+        [jobs]
+        modules = ["a"]
+        [pools.content]
+        queues = ["q"]
+        [schedule.n]
+        cron = "0 3 * * *"
+        kind = "k"
+        payload = {a = [1, 2.5, "x"]}
+        """
+    settings = loaded(tmp_path, text, DATABASE_URL="postgresql://u:geheim@h/db").settings
+    path = tmp_path / "settings.json"
+    for _ in range(2):
+        dump(settings, path)
+        assert restore(path) == settings
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["settings.json", "workerctl.toml"]
+
+
+def test_settings_of_another_version_or_none_are_refused(tmp_path):
+    path = tmp_path / "settings.json"
+    with pytest.raises(Unusable, match="workerctl start"):
+        restore(path)
+    path.write_text('{"connection_limit": "geheim"}')
+    with pytest.raises(Unusable, match="start again") as caught:
+        restore(path)
+    assert "geheim" not in str(caught.value)
+
+
+def test_importing_the_settings_stays_cheap():
+    program = "import sys, workerctl.settings; print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
+    loaded_modules = set(shown.stdout.split())
+    assert not loaded_modules & {"tomllib", "zoneinfo", "cronsim", "difflib", "tempfile", "asyncio"}
