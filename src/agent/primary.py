@@ -46,7 +46,7 @@ class Primary:
             self.term = None
 
     def work(self, connection: psycopg.Connection[Any], now: float) -> None:
-        """Make the ticks that are due; every hour the upkeep. `now` is monotonic; due times go by the database's clock."""
+        """Make the ticks that are due, by the database's clock; every hour the upkeep. `now` is monotonic."""
         if self.term is None:
             return
         if self._tasks:

@@ -32,7 +32,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def global_options(
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="The TOML file; else WORKERCTL_CONFIG, workerctl.toml, config/.")
+        Path | None,
+        typer.Option("--config", "-c", help="The TOML file; else WORKERCTL_CONFIG, workerctl.toml, config/."),
     ] = None,
     home: Annotated[
         Path | None, typer.Option("--home", help="State, sockets, logs, embedded PostgreSQL; else WORKERCTL_HOME.")

@@ -99,7 +99,14 @@ def _environment(plan: Plan) -> dict[str, str]:
 
 def _collector(plan: Plan) -> Group:
     logs = plan.settings.logs
-    arguments = ("--directory", str(plan.home / "logs"), "--max-size", str(logs.max_size_bytes), "--keep", str(logs.keep))
+    arguments = (
+        "--directory",
+        str(plan.home / "logs"),
+        "--max-size",
+        str(logs.max_size_bytes),
+        "--keep",
+        str(logs.keep),
+    )
     return Group("collector", "collector", (*_python("workerctl.logs"), *arguments), role=True, stop_timeout_seconds=10)
 
 

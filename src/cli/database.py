@@ -89,7 +89,9 @@ def queue_list(as_json: JsonFlag = False) -> None:
          str(row["running"]), seconds(row["oldest_due_seconds"])]
         for row in rows
     ]  # fmt: skip
-    sys.stdout.write(table(("queue", "state", "due", "later", "running", "oldest due"), cells, right=frozenset({2, 3, 4, 5})) + "\n")
+    sys.stdout.write(
+        table(("queue", "state", "due", "later", "running", "oldest due"), cells, right=frozenset({2, 3, 4, 5})) + "\n"
+    )
 
 
 def queue_pause(name: Annotated[str, typer.Argument(help="The queue")]) -> None:

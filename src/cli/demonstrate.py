@@ -1,2 +1,123 @@
-"""x"""
-def add_to(app): pass
+"""`workerctl demo`: the shipped jobs on real novels, watched as they run, and a summary of what was made where."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .common import console, fail, loaded, say
+
+POLL_SECONDS = 0.2
+WORKERS = 4
+IMAGES = 8
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register this group's commands."""
+    app.command("demo")(demo)
+
+
+def demo(
+    novel: Annotated[
+        list[Path] | None, typer.Option("--novel", help="A text file of your own; may be repeated.")
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=1, max=50, help="Pictures in the batch.")] = IMAGES,
+) -> None:
+    """Split novels into chapters, find their characters, render a batch of images; four workers share the work.
+
+    Example: workerctl demo --novel ~/novel.txt
+    """
+    from .demo_parts import ImagePart, NovelPart, known_novels
+
+    own = [path.expanduser().resolve() for path in novel or []]
+    missing = [path for path in own if not path.is_file()]
+    if missing:
+        fail(f"--novel {missing[0]}: there is no such file")
+    folder = Path(os.environ.get("WORKERCTL_NOVELS") or Path.cwd() / ".cache" / "novels")
+    novels = [NovelPart(path, path.stem) for path in own] or known_novels(folder)
+    if not novels:
+        say(f"no novel in {folder}: type `scripts/demo` in the repository, or give `--novel FILE`; images only")
+    parts = [*novels, ImagePart(images)]
+    with _running_workers() as place:
+        began = time.monotonic()
+        _watch(place, parts)
+        seconds = time.monotonic() - began
+        unmet = _summarise(place, parts, seconds)
+    if unmet:
+        fail("; ".join(unmet))
+
+
+@contextmanager
+def _running_workers() -> Iterator[Any]:
+    """The settings of a running supervisor; one that is started here is stopped here."""
+    from ..contract import NotRunning
+    from ..supervisor.client import request
+    from . import launch
+    from .processes import stop
+    from .waiting import Waiting
+
+    found = loaded()
+    try:
+        request(found.home, "status")
+        ours = False
+    except NotRunning:
+        ours = True
+        launch.prepare(found, instances=WORKERS, only=(), foreground=False)
+        process = launch.start_in_background(found.home)
+        with Waiting(found.home, process) as waiting:
+            launch.wait_until_up(found.home, process, waiting.show)
+    try:
+        yield found
+    finally:
+        if ours:
+            stop(now=False)
+
+
+def _watch(place: Any, parts: list[Any]) -> None:
+    """Enqueue every part and follow all at once, on a terminal with a bar each."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ..broker.connection import connect
+    from ..broker.found import find_database
+
+    database = find_database(place)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        connect(database.url, application="demo", pooled=database.pooled) as connection,
+        Progress(*columns, console=console(stderr=True), disable=not sys.stderr.isatty()) as bars,
+    ):
+        for part in parts:
+            part.begin(connection)
+        rows = {id(stage): bars.add_task(stage.label, total=None) for part in parts for stage in part.stages}
+        while True:
+            for part in parts:
+                part.advance(connection)
+                for stage in part.stages:
+                    bars.update(rows[id(stage)], completed=stage.done, total=stage.total)
+            if all(part.ended for part in parts):
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def _summarise(place: Any, parts: list[Any], seconds: float) -> list[str]:
+    """Print what was made where; returns what did not come out as it must."""
+    out = console()
+    out.print(f"\n[bold]done in {seconds:.1f} s[/bold]  objects in {place.settings.storage.url}"
+              + (f" ({place.home / 'objects'})" if place.settings.storage.url == "file:" else ""))  # fmt: skip
+    unmet: list[str] = []
+    for part in parts:
+        lines, problems = part.summary()
+        out.print("")
+        for line in lines:
+            out.print(line, markup=False)
+        unmet += problems
+    workers = sorted({worker for part in parts for worker in part.workers})
+    out.print(f"\nworkers that took part: {', '.join(workers)}", markup=False)
+    return unmet

@@ -18,7 +18,7 @@ FINISHED = frozenset({"succeeded", "dead", "cancelled"})
 def follow_job(connection: psycopg.Connection[Any], job_id: int) -> dict[str, Any]:
     """The job once it has ended; a batch has ended when its children have."""
     if not sys.stderr.isatty():
-        return _poll(connection, job_id, lambda job: None)
+        return _poll(connection, job_id, lambda _job: None)
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())

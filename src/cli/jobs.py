@@ -32,17 +32,24 @@ def add_to(app: typer.Typer) -> None:
 def enqueue(
     kind: Annotated[str, typer.Argument(help="The kind of job, such as image.batch")],
     pairs: Annotated[
-        list[str] | None, typer.Argument(help="Fields of the payload; a value is JSON where it parses.", metavar="[KEY=VALUE]...")
+        list[str] | None,
+        typer.Argument(help="Fields of the payload; a value is JSON where it parses.", metavar="[KEY=VALUE]..."),
     ] = None,
     payload: Annotated[str | None, typer.Option("--payload", help="The payload: JSON, @FILE, or - for stdin.")] = None,
     queue: Annotated[str | None, typer.Option("--queue", help="Else the queue its handler declares.")] = None,
-    priority: Annotated[int, typer.Option("--priority", help="-100 to 100; each step is worth ten minutes of waiting.")] = 0,
+    priority: Annotated[
+        int, typer.Option("--priority", help="-100 to 100; each step is worth ten minutes of waiting.")
+    ] = 0,
     delay: Annotated[str | None, typer.Option("--in", help="Not before this time from now, such as 10m.")] = None,
     at: Annotated[str | None, typer.Option("--at", help="Not before this time, such as 2026-12-24T18:00.")] = None,
-    unique: Annotated[str | None, typer.Option("--unique", help="An unfinished job with this key is returned instead.")] = None,
+    unique: Annotated[
+        str | None, typer.Option("--unique", help="An unfinished job with this key is returned instead.")
+    ] = None,
     user: Annotated[str | None, typer.Option("--user", help="Whose job it is.")] = None,
     plan: Annotated[str | None, typer.Option("--plan", help="The user's plan.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Show its progress, print its result, fail where it fails.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Show its progress, print its result, fail where it fails.")
+    ] = False,
 ) -> None:
     """Put one job into the queue and print its id.
 
@@ -66,7 +73,9 @@ def enqueue(
 
 
 def list_(
-    status: Annotated[str | None, typer.Option("--status", help="pending, running, waiting, succeeded, dead, cancelled")] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="pending, running, waiting, succeeded, dead, cancelled")
+    ] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="Only this kind.")] = None,
     user: Annotated[str | None, typer.Option("--user", help="Only this user's.")] = None,
     parent: Annotated[int | None, typer.Option("--parent", help="Only children of this job.")] = None,
@@ -199,7 +208,7 @@ def _run_at(delay: str | None, at: str | None) -> dt.datetime | None:
 
 
 def _know_kinds(settings: Settings, kind: str) -> None:
-    """Register the handlers, so that a payload is checked here; the user's modules only where the kind may be theirs."""
+    """Register handlers, so that a payload is checked here; the user's modules only where the kind may be theirs."""
     from ..contract import WorkerctlError
     from ..handler import handlers
     from ..worker.load import load_modules

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 import sys
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..contract import Exit, Unusable
+from ..contract import Exit, NotRunning, Unusable
 from .common import fail, home, print_json, say
 from .plain import coloured
 
@@ -24,7 +25,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def logs(
-    name: Annotated[str | None, typer.Argument(help="POOL, role or POOL/SLOT; else all.", metavar="NAME[/SLOT]")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="POOL, role or POOL/SLOT; else all.", metavar="NAME[/SLOT]")
+    ] = None,
     err: Annotated[bool, typer.Option("--err", help="Only what was written to stderr.")] = False,
     out: Annotated[bool, typer.Option("--out", help="Only what was written to stdout.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the last lines.")] = 50,
@@ -89,17 +92,15 @@ def flush() -> None:
 
     Example: workerctl flush
     """
-    from ..supervisor.client import NotRunning, request
+    from ..supervisor.client import request
 
     directory = home() / "logs"
     count = 0
     for path in directory.glob("*.log*"):
         path.unlink()
         count += 1
-    try:
+    with contextlib.suppress(NotRunning):
         request(home(), "reopen")
-    except NotRunning:
-        pass
     say(f"removed {count} log files in {directory}")
 
 

@@ -135,5 +135,3 @@ def _node_id(home: Path) -> str:
         node_id = str(uuid.uuid4())
         write_atomically(path, json.dumps({"id": node_id}).encode())
         return node_id
-
-

@@ -31,9 +31,7 @@ Cell = str | tuple[str, str | None]  # text, or text and its colour
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: frozenset[int] = frozenset()) -> str:
     """Aligned columns, two spaces apart; columns in `right` are numbers."""
     cells = [[cell if isinstance(cell, tuple) else (cell, None) for cell in row] for row in rows]
-    widths = [
-        max([width(title), *(width(row[column][0]) for row in cells)]) for column, title in enumerate(header)
-    ]
+    widths = [max([width(title), *(width(row[column][0]) for row in cells)]) for column, title in enumerate(header)]
     lines = [_line([(title, "grey") for title in header], widths, right)]
     lines += [_line(row, widths, right) for row in cells]
     return "\n".join(lines)

@@ -61,7 +61,7 @@ def start(
     with Waiting(found.home, process) as waiting:
         document = launch.wait_until_up(found.home, process, waiting.show)
     _print_status(document)
-    _judge_start(document, found.home)
+    _judge_start(document)
 
 
 def stop(
@@ -195,7 +195,7 @@ def _instances(text: str | None) -> int | str | None:
     return number
 
 
-def _judge_start(document: dict[str, Any], place: Path) -> None:
+def _judge_start(document: dict[str, Any]) -> None:
     if document["supervisor"]["state"] != "degraded":
         return
     parked = [

@@ -8,7 +8,20 @@ from .plain import Cell, coloured, seconds, size, table
 
 PHASE_COLOURS = {"ready": "green", "starting": "yellow", "draining": "yellow", "stopping": "yellow", "parked": "red"}
 STATE_COLOURS = {"running": "green", "degraded": "red", "waiting for database": "red"}
-HEADER = ("name", "slot", "pid", "phase", "uptime", "restarts", "memory", "cpu", "running", "done", "failed", "last exit")
+HEADER = (
+    "name",
+    "slot",
+    "pid",
+    "phase",
+    "uptime",
+    "restarts",
+    "memory",
+    "cpu",
+    "running",
+    "done",
+    "failed",
+    "last exit",
+)
 NUMBERS = frozenset({1, 2, 5, 6, 7, 8, 9, 10})
 
 
@@ -29,9 +42,10 @@ def _headline(document: dict[str, Any]) -> str:
     state = coloured(supervisor["state"], STATE_COLOURS.get(supervisor["state"], "yellow"))
     primary = document["primary"] or {}
     role = "primary" if primary.get("holds_lease") else f"primary is {primary.get('holder') or 'elsewhere'}"
+    up = seconds(supervisor["uptime_seconds"])
     return (
-        f"workerctl {supervisor['version']}  {state}  pid {supervisor['pid']}, up {seconds(supervisor['uptime_seconds'])}"
-        f"  {ready}/{desired} workers ready  {node['host']}: {node['cores']} cores, {node['reserved_cores']} reserved, {role}"
+        f"workerctl {supervisor['version']}  {state}  pid {supervisor['pid']}, up {up}  {ready}/{desired} workers ready  "
+        f"{node['host']}: {node['cores']} cores, {node['reserved_cores']} reserved, {role}"
     )
 
 

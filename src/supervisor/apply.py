@@ -53,7 +53,8 @@ def _to_member(roster: Roster, event: ev.MemberEvent) -> Roster:
         case ev.Spawned():
             return _team(roster, event.group, lambda team: _spawned(team, event))
         case ev.SpawnFailed() | ev.ForkLost():
-            return _slot(roster, event.group, event.slot, lambda slot: _not_spawned(slot, event))
+            rest = _slot(roster, event.group, event.slot, lambda slot: _not_spawned(slot, event))
+            return _team(rest, event.group, _without_empty_retired)
         case ev.Exited():
             return _exited(roster, event)
         case ev.BecameReady():

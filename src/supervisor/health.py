@@ -69,17 +69,17 @@ def _fatal(team: Team, roster: Roster, policy: Policy) -> Words | None:
         if slot.was_ready or not (slot.faults or slot.absences):
             continue
         if is_unusable(slot):
-            return _words(team, end, ExitCode.UNUSABLE)
+            return _words(team, slot, ExitCode.UNUSABLE)
         if slot.absences and end is not None and end.cause is Cause.DATABASE_AWAY:
             if not roster.foreground:
-                return _words(team, end, ExitCode.UNREACHABLE)
+                return _words(team, slot, ExitCode.UNREACHABLE)
             continue
         ended_itself = end is not None and end.code is not None and bool(slot.faults)
         hopeless = end is not None and end.cause is Cause.BOOT_TIMEOUT
         if (team.group.kind in ("once", "template") and ended_itself) or hopeless:
-            return _words(team, end, ExitCode.FAILED)
+            return _words(team, slot, ExitCode.FAILED)
         if len(slot.faults) >= policy.fault_limit:
-            return _words(team, end, ExitCode.FAILED)
+            return _words(team, slot, ExitCode.FAILED)
     return None
 
 
@@ -97,28 +97,25 @@ def _verdict_on_workers(roster: Roster) -> Words | None:
     teams = teams or [team for team in roster.teams.values() if not team.group.role and team.desired]
     if not teams or any(slot.is_ready for team in teams for slot in team.wanted):
         return Words(0, "")
-    ends = [(team, slot.last_exit) for team in teams for slot in team.wanted if slot.last_exit is not None]
+    ends = [(team, slot, slot.last_exit) for team in teams for slot in team.wanted if slot.last_exit is not None]
     if not ends:
         return Words(ExitCode.FAILED, f"{teams[0].group.name}: none of the workers became ready in time")
-    if any(end.cause is Cause.DATABASE_AWAY for _, end in ends):
-        if roster.foreground:
-            return None
-        return next(_words(team, end, ExitCode.UNREACHABLE) for team, end in ends if end.cause is Cause.DATABASE_AWAY)
-    unusable = all(end.code == ExitCode.UNUSABLE for _, end in ends)
-    return _words(*ends[0], ExitCode.UNUSABLE if unusable else ExitCode.FAILED)
+    away = [(team, slot) for team, slot, end in ends if end.cause is Cause.DATABASE_AWAY]
+    if away:
+        return None if roster.foreground else _words(*away[0], ExitCode.UNREACHABLE)
+    unusable = all(end.code == ExitCode.UNUSABLE for _, _, end in ends)
+    return _words(ends[0][0], ends[0][1], ExitCode.UNUSABLE if unusable else ExitCode.FAILED)
 
 
-def _words(team: Team, end: Exit | None, exit_code: int) -> Words:
-    """An empty message is filled with the last lines of its standard error when the supervisor ends."""
+def _words(team: Team, slot: Slot, exit_code: int) -> Words:
+    name, end = team.group.name, slot.last_exit
     if end is None:
-        return Words(exit_code, f"{team.group.name} could not be started")
+        return Words(exit_code, f"{name} could not be started")
     if end.cause is Cause.BOOT_TIMEOUT:
-        return Words(
-            exit_code, f"{team.group.name} was not ready within {team.group.boot_timeout_seconds:g} s and was killed"
-        )
+        return Words(exit_code, f"{name} was not ready within {team.group.boot_timeout_seconds:g} s and was killed")
     if end.message:
         return Words(exit_code, end.message)
-    return Words(exit_code, f"{team.group.name} {describe(end)}")
+    return Words(exit_code, f"{name} {describe(end)}", (name, slot.number, end.serial))
 
 
 def describe(end: Exit) -> str:

@@ -17,6 +17,7 @@ from .composition import Composition
 from .control import ControlServer, Request
 from .ears import Ears
 from .journal import Journal, timestamp
+from .last_words import last_lines
 from .lock import open_alive, try_lock
 from .measure import Gauge
 from .notify import Notifier
@@ -79,10 +80,9 @@ class Supervisor:
         while self._roster.stop_at is None or not all(team.is_empty for team in self._roster.teams.values()):
             self._wait(next_at)
             next_at = self._settle()
-        self._leave(wakeups)
-        return self._roster.outcome
+        return self._leave(wakeups)
 
-    def _leave(self, wakeups: int) -> None:
+    def _leave(self, wakeups: int) -> Words:
         self._processes.sweep()
         self._control.close()
         self._streams.close()
@@ -92,8 +92,11 @@ class Supervisor:
         os.close(wakeups)
         os.close(self._alive)
         outcome = self._roster.outcome
+        if outcome.speechless is not None and (lines := last_lines(self._home, *outcome.speechless)):
+            outcome = Words(outcome.exit_code, f"{outcome.message}: {lines}")
         self._journal.say("Ended", exit_code=outcome.exit_code, message=outcome.message or None)
         self._journal.close()
+        return outcome
 
     def _settle(self) -> float:
         """Plan and perform until nothing is left to do now; the instant at which there may be more."""

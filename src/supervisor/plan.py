@@ -179,8 +179,10 @@ def _tend(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
         return
     up = groups_up(roster)
     for team in roster.teams.values():
-        yield from _retire_surplus(team)
-        yield from _tend_slots(team, policy, clock, may_spawn=_may_spawn(team, up))
+        if surplus := _surplus(team):
+            yield from (Retire(team.group.name, slot.number) for slot in surplus)
+        else:
+            yield from _tend_slots(team, policy, clock, may_spawn=_may_spawn(team, up))
 
 
 def _may_spawn(team: Team, up: frozenset[str]) -> bool:
@@ -190,13 +192,10 @@ def _may_spawn(team: Team, up: frozenset[str]) -> bool:
     return team.opened_at is not None or all(name in up for name in team.group.after)
 
 
-def _retire_surplus(team: Team) -> Iterator[Action]:
+def _surplus(team: Team) -> list[Slot]:
     """Seats without a serving process first, then the idlest, never a busy one before an idle one."""
     wanted = list(team.wanted)
-    surplus = len(wanted) - team.desired
-    if surplus > 0:
-        wanted.sort(key=_worth)
-        yield from (Retire(team.group.name, slot.number) for slot in wanted[:surplus])
+    return sorted(wanted, key=_worth)[: len(wanted) - team.desired] if len(wanted) > team.desired else []
 
 
 def _worth(slot: Slot) -> tuple[int, int, int]:

@@ -71,6 +71,7 @@ class Words:
 
     exit_code: int
     message: str
+    speechless: tuple[str, int, int] | None = None  # group, slot, serial of who ended without a message
 
 
 @dataclass(frozen=True, slots=True)

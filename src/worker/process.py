@@ -106,10 +106,10 @@ class WorkerProcess:
             self._drain()
 
     def _mind_the_wake_pipe(self) -> None:
-        """Only a worker with a free seat takes wake-ups away from its siblings."""
+        """Only a worker with a free seat, and not just fed, takes wake-ups away from its siblings."""
         if self._wake is None:
             return
-        wanted = self._seats.free > 0
+        wanted = self._seats.listens
         if wanted and not self._listening_to_wake:
             self._selector.register(self._wake[0], selectors.EVENT_READ, "wake")
         elif self._listening_to_wake and not wanted:

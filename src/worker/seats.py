@@ -22,6 +22,7 @@ FLUSH_JOBS = 50  # settlements are written together, at the latest when so many 
 FLUSH_SECONDS = 0.020  # or the first of them has waited so long
 BUSY_RENEW_SECONDS = 1.0  # with jobs in hand: progress goes out, cancellations come in
 TASK_GRACE_SECONDS = 10.0  # for an `async def` handler to clean up after its deadline
+SHARE_SECONDS = 0.003  # after a full claim, idle siblings have so long to take the next jobs before we do
 CLAIM_IN_HAND_SECONDS = 5.0  # a job whose earlier attempt still runs here is put back for so long
 
 
@@ -40,6 +41,7 @@ class Seats:
         self._services = WorkerServices(around.settings, around.home, around.database)
         self._woken = True  # look for work as soon as there is a link
         self._appetite = 1  # how many to claim at once: doubles while there is more, so that idle siblings get a share
+        self._share_until: float | None = None  # a full claim left work for siblings; then we look again
         self._unsaid_since: float | None = None
         self._renew_at = self._poll_at = 0.0
 
@@ -47,6 +49,11 @@ class Seats:
     def free(self) -> int:
         """Seats for which work may be claimed now."""
         return 0 if self.closed or not self.link.up else max(0, self._concurrency - len(self.hand.active))
+
+    @property
+    def listens(self) -> bool:
+        """Whether a wake-up is ours to take: there is a seat, and no sibling has the first turn."""
+        return self.free > 0 and self._share_until is None
 
     def wake(self) -> None:
         """Somebody rang: look for work at the next turn."""
@@ -58,7 +65,7 @@ class Seats:
             return self.link.retry_at
         dues = [self._renew_at]
         if self.free:
-            dues.append(now if self._woken else self._poll_at)
+            dues.append(now if self._woken else self._share_until or self._poll_at)
         if self._unsaid_since is not None:
             dues.append(now if self._must_flush(now) else self._unsaid_since + FLUSH_SECONDS)
         return min(dues)
@@ -74,7 +81,8 @@ class Seats:
             return
         if self.hand.unsaid and self._unsaid_since is None:
             self._unsaid_since = now
-        renew, look = now >= self._renew_at, self.free > 0 and (self._woken or now >= self._poll_at)
+        renew = now >= self._renew_at
+        look = self.free > 0 and (self._woken or now >= (self._share_until or self._poll_at))
         if renew or look or self._must_flush(now):
             want = min(self.free, self._appetite) if look or self._unsaid_since is not None else 0
             self._exchange(want, renew, now)
@@ -122,7 +130,7 @@ class Seats:
         if want:
             self._woken = False
             self._poll_at = now + self._jobs.poll_interval_seconds
-        self._hear(reply, want)
+        self._hear(reply, want, now)
         if renew or reply.claimed:
             self._renew_at = now + (BUSY_RENEW_SECONDS if self.hand.active else HEARTBEAT_SECONDS)
 
@@ -141,7 +149,7 @@ class Seats:
             sys.stderr.write("log entries of jobs cannot be stored and are dropped\n")
             self.hand.drop_logs()
 
-    def _hear(self, reply: Reply, want: int) -> None:
+    def _hear(self, reply: Reply, want: int, now: float) -> None:
         for job_id in reply.lost or ():
             sys.stderr.write(f"job {job_id} finished too late: its claim had been given to another; nothing written\n")
         for job_id in reply.cancel or ():
@@ -153,6 +161,7 @@ class Seats:
         if want:
             self.full_claim = len(runs) >= want
             self._appetite = min(2 * self._appetite, self._concurrency) if self.full_claim else 1
+            self._share_until = now + SHARE_SECONDS if self.full_claim else None
 
     def _seat(self, claimed: list[Claimed]) -> list[Run]:
         """Jobs as runs: those of one batch kind together. A job whose earlier attempt is still here is put back."""

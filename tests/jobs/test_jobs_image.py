@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -110,9 +112,11 @@ def test_metadata_of_a_source_does_not_reach_the_picture(context: MakeContext, s
         assert not image.getexif()
 
 
-BOMB = png(Image.new("1", (16, 16))).replace(
-    png(Image.new("1", (16, 16)))[16:24], (30_000).to_bytes(4, "big") * 2, 1
-)  # fmt: skip
+def bomb() -> bytes:
+    """A small file whose header says that it has 900 million pixels."""
+    small = png(Image.new("1", (16, 16)))
+    header = b"IHDR" + struct.pack(">II", 30_000, 30_000) + small[24:29]
+    return small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,7 @@ BOMB = png(Image.new("1", (16, 16))).replace(
         (b"GIF89a" + bytes(100), "no picture in one of"),
         (png(Image.effect_noise((200, 200), 50))[:9000], "damaged"),
         (png(Image.new("L", (9000, 9000))), "9000x9000 pixels; at most 40,000,000"),
-        (BOMB, "pixels|damaged"),
+        (bomb(), "more than 40,000,000 pixels"),
     ],
     ids=["empty", "text", "gif", "cut", "big", "bomb"],
 )
@@ -138,7 +142,7 @@ def test_a_source_that_is_missing_or_too_large_fails_for_good(context: MakeConte
     with pytest.raises(Fail, match="source: storage has no object 'none'"):
         make(context("image.generate"), source="none")
     storage.put("large", bytes(coding.SOURCE_LIMIT_BYTES + 1))
-    with pytest.raises(Fail, match="source: .*at most 33,554,432"):
+    with pytest.raises(Fail, match=r"source: .*at most 33,554,432"):
         make(context("image.generate"), source="large")
 
 
@@ -167,11 +171,11 @@ def test_a_batch_has_as_many_children_as_asked_or_as_the_plan_says(
     assert batch(ImageBatch(prompt="a cat", count=asked), ctx)["images"] == count
     assert [job["payload"]["index"] for job in ctx.enqueued] == list(range(count))
     assert {job["payload"]["seed"] for job in ctx.enqueued} == set(range(7, 7 + count))
-    assert all(job["child"] and job["kind"] == "image.generate" and job["plan"] == plan for job in ctx.enqueued)
+    assert all(job["child"] and job["kind"] == "image.generate" and job.get("plan") == plan for job in ctx.enqueued)
 
 
 def test_a_plan_without_a_number_of_images_asks_for_one(context: MakeContext):
-    with pytest.raises(Fail, match="plan 'paid' says no number of images .free, start, pro do.; give `count`"):
+    with pytest.raises(Fail, match=r"plan 'paid' says no number of images \(free, start, pro do\); give `count`"):
         batch(ImageBatch(prompt="a cat"), context("image.batch", plan="paid"))
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from workerctl.handler import Cancel, Context, Fail, InvalidPayload, handlers, validate
 from workerctl.jobs.manifest import Manifest, read_manifest, read_section
 from workerctl.jobs.novel import NOVEL_LIMIT_BYTES, NovelSplit, split
-from workerctl.storage import Storage
+from workerctl.storage import Storage, Stored
+from workerctl.storage.local import LocalStorage
 
 BODY = "他走进院子，看见月光落在井边。\n\n“你来了。”她说。\n\n"
 NOVEL = f"书名\n\n楔子\n{BODY}第一卷 风\n\n第一章 雨\n{BODY * 40}第二章 雪\n{BODY}尾声\n{BODY}"
@@ -162,10 +164,18 @@ def test_a_text_over_the_limit_is_refused_before_it_is_read(context: MakeContext
         run(context("novel.split"), {"key": "big"})
 
 
-def test_a_cancelled_job_stops_and_leaves_whole_texts_but_no_manifest(context: MakeContext, storage: Storage):
+def test_a_cancelled_job_stops_and_leaves_whole_texts_but_no_manifest(
+    context: MakeContext, storage: Storage, tmp_path: Path
+):
     storage.put("novel.txt", NOVEL.encode())
     ctx = context("novel.split")
-    ctx.on_change = lambda: setattr(ctx, "cancel_requested", True)
+
+    class CancelledWhileWriting(LocalStorage):
+        def put(self, *arguments: Any, **options: Any) -> Stored:
+            ctx.cancel_requested = True
+            return super().put(*arguments, **options)
+
+    ctx.services.storage = CancelledWhileWriting(tmp_path / "storage")
     with pytest.raises(Cancel):
         split(NovelSplit(key="novel.txt"), ctx)
     keys = [entry.key for entry in storage.list("novels/")]
@@ -175,7 +185,7 @@ def test_a_cancelled_job_stops_and_leaves_whole_texts_but_no_manifest(context: M
 
 def test_memory_stays_bounded_for_a_text_of_60_mb(tmp_path: Path):
     novel = tmp_path / "big.txt"
-    chapter = BODY * 300
+    chapter = BODY * 6000
     with novel.open("w", encoding="utf-8") as file:
         number = 0
         while file.tell() < 60_000_000:

@@ -23,7 +23,7 @@ from workerctl.supervisor.state import load_outcome
 Found = TypeVar("Found")
 
 # A worker does what the file `behaviour` in its folder says when it starts: a toy, but on the real protocol.
-TEMPLATE = '''
+TEMPLATE = """
 import json, os, select, signal, subprocess, sys, time
 from workerctl.contract import Channel, ChannelClosed
 folder = sys.argv[1]
@@ -149,10 +149,10 @@ while True:
                 os.close(fd)
             continue
         fork(channel, message)
-'''
+"""
 
 # Copies each stream to <folder>/<group>-<slot>.<name>; leaves when asked and nothing is left to read.
-COLLECTOR = '''
+COLLECTOR = """
 import os, selectors, signal, sys
 from workerctl.contract import Channel, ChannelClosed
 folder = sys.argv[1]
@@ -189,10 +189,10 @@ while len(stopped) < 2 and not ((stopped or closed) and streams == 0):
             selector.unregister(key.fd); os.close(key.fd)
             streams -= 1
             channel.send({"type": "stream-ended", "stream": key.data["stream"]})
-'''
+"""
 
 # Writes every message to <folder>/agent as JSON lines; answers `lost` unless the file `mute` exists.
-AGENT = '''
+AGENT = """
 import json, os, select, signal, sys
 from workerctl.contract import Channel, ChannelClosed
 folder = sys.argv[1]
@@ -213,7 +213,7 @@ while True:
             file.write(json.dumps(message | {"agent": os.getpid()}) + "\\n")
         if message["type"] == "lost" and not os.path.exists(folder + "/mute"):
             channel.send({"type": "released", "incarnation": message["incarnation"], "jobs": 1})
-'''
+"""
 
 
 class House:
@@ -228,7 +228,10 @@ class House:
 
     def group(self, name: str, kind: str, **fields: Any) -> Group:
         if kind in ("template", "collector", "agent"):
-            fields = {"command": (sys.executable, str(self.folder / f"{kind}.py"), str(self.folder)), "role": True} | fields
+            fields = {
+                "command": (sys.executable, str(self.folder / f"{kind}.py"), str(self.folder)),
+                "role": True,
+            } | fields
         if kind == "pool":
             fields = {"template": "template", "after": ("template",), "instances": 2} | fields
         return msgspec.convert({"name": name, "kind": kind, **fields}, Group)

@@ -104,9 +104,7 @@ class World:
             return
         cause = cause_of(team.group.kind, current, code)
         name = team.group.name
-        self.happen(
-            ev.Exited(self.now, name, slot.number, member.serial, code, signal, cause, self._random.random())
-        )
+        self.happen(ev.Exited(self.now, name, slot.number, member.serial, code, signal, cause, self._random.random()))
         if team.group.kind == "template":
             for other, seat, waiting in self.members():
                 if other.group.template == name and waiting.pid is None:
@@ -163,9 +161,7 @@ class World:
         group = self.roster.teams[action.group].group
         forked = group.kind == "pool"
         pid, incarnation = (None, f"n.{serial}") if forked else (1000 + serial, None)
-        self.happen(
-            ev.Spawned(self.now, action.group, action.slot, serial, pid, incarnation, action.replaces)
-        )
+        self.happen(ev.Spawned(self.now, action.group, action.slot, serial, pid, incarnation, action.replaces))
         if forked and self.forks_answered:
             who = (action.group, action.slot, serial)
             self._later(0.004, lambda: self.happen(ev.Forked(self.now, *who, 1000 + serial)))

@@ -33,33 +33,33 @@ def cut(text: str, max_tokens: int) -> list[tuple[int, int]]:
     if max_tokens < 1:
         raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
     parts: list[tuple[int, int]] = []
-    start = end = 0
-    tokens = 0
-    for length in _pieces(text, max_tokens):
-        piece_tokens = estimate_tokens(text[end : end + length])
+    start = end = tokens = 0
+    for piece_length, piece_tokens in _pieces(text, max_tokens):
         if end > start and tokens + piece_tokens > max_tokens:
             parts.append((start, end))
             start, tokens = end, 0
-        end += length
+        end += piece_length
         tokens += piece_tokens
     if end > start:
         parts.append((start, end))
     return parts
 
 
-def _pieces(text: str, max_tokens: int) -> Iterator[int]:
-    """Lengths of the smallest stretches that need not be parted."""
+def _pieces(text: str, max_tokens: int) -> Iterator[tuple[int, int]]:
+    """Length and tokens of the smallest stretches that need not be parted."""
     for paragraph in _PARAGRAPH.finditer(text):
         yield from _fitting(paragraph.group(), max_tokens, (_SENTENCE, _WORD))
 
 
-def _fitting(text: str, max_tokens: int, finer: tuple[re.Pattern[str], ...]) -> Iterator[int]:
-    if estimate_tokens(text) <= max_tokens:
-        yield len(text)
+def _fitting(text: str, max_tokens: int, finer: tuple[re.Pattern[str], ...]) -> Iterator[tuple[int, int]]:
+    tokens = estimate_tokens(text)
+    if tokens <= max_tokens:
+        yield len(text), tokens
     elif finer:
         for match in finer[0].finditer(text):
             if match.group():
                 yield from _fitting(match.group(), max_tokens, finer[1:])
     else:
         for start in range(0, len(text), max_tokens):
-            yield min(max_tokens, len(text) - start)
+            piece = text[start : start + max_tokens]
+            yield len(piece), estimate_tokens(piece)
