@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import importlib.util
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,9 @@ from ._embedded_folder import (
 from ._embedded_leftovers import clear_leftovers, servers_in
 from ._embedded_way import How, Way, how_to_start, open_for_nobody
 
+# A server that an earlier supervisor left answers too, until this start has stopped it: ask only after that.
+PROBE = '{ read -r start < "$0"; } 2>/dev/null && [ "$start" = "$1" ] && shift && exec "$@"'
+
 STOP_SIGNAL = signal.SIGINT  # fast shutdown; SIGTERM would wait for every client to leave
 
 WAYS_LEFT = "set postgres_bin to the bin folder of a PostgreSQL, or set DATABASE_URL"
@@ -40,7 +44,7 @@ class Server:
 
     url: str = field(repr=False)  # of the role that jobs, CLI and producers use
     superuser_url: str = field(repr=False)  # for upkeep by hand and for tests; never given to jobs
-    probe_command: list[str]  # exits 0 once connections are accepted
+    probe_command: list[str]  # exits 0 once what this `command` started accepts connections
     command: list[str]  # prepares, then becomes the server under the same pid; stop it with STOP_SIGNAL
     notice: str  # what the first start as root tells the user; else empty
 
@@ -81,13 +85,14 @@ def plan_server(home: Path, bin_folder: Path | None = None) -> Server:
             _check_passwords(folder)
         address = _address(home, folder, how)
         superuser_password, role_password = password(folder / "password"), password(folder / "role-password")
-    configured = ["--bin", str(programs)] if bin_folder is not None else []
-    probe = [str(programs / "pg_isready"), "-h", address.host, "-p", str(address.port), "-t", "1", "-q"]
+    start = secrets.token_hex(8)
+    options = ["--home", str(home), "--start", start, *(["--bin", str(programs)] if bin_folder is not None else [])]
+    asking = [str(programs / "pg_isready"), "-h", address.host, "-p", str(address.port), "-t", "1", "-q"]
     return Server(
         url=address.url(ROLE, role_password),
         superuser_url=address.url(SUPERUSER, superuser_password, "postgres"),
-        probe_command=probe,
-        command=[sys.executable, "-m", "workerctl.broker.embedded", "--home", str(home), *configured],
+        probe_command=["/bin/sh", "-c", PROBE, str(folder / "start"), start, *asking],
+        command=[sys.executable, "-m", "workerctl.broker.embedded", *options],
         notice=how.explanation() if is_new else "",
     )
 
@@ -126,13 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # asked to stop while preparing: leave without a traceback
     parser = argparse.ArgumentParser(prog="python -m workerctl.broker.embedded")
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--start", required=True, help="what the probe waits for; new in every plan")
     parser.add_argument("--bin", type=Path)
     options = parser.parse_args(arguments)
     channel = Channel.from_environment()
     try:
         home = options.home.resolve()
         with _explained(home / "postgres"):
-            how, command = prepare(home, find_bin(options.bin))
+            how, command = prepare(home, options.start, find_bin(options.bin))
         if channel is not None:
             channel.receive()
         _become(how, command)
@@ -145,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
-def prepare(home: Path, programs: Path) -> tuple[How, list[str]]:
+def prepare(home: Path, start: str, programs: Path) -> tuple[How, list[str]]:
     """Everything before the server itself: as whom it runs, and its command.
 
     Raises Unusable where it cannot work, WorkerctlError when a program of PostgreSQL failed.
@@ -167,6 +173,7 @@ def prepare(home: Path, programs: Path) -> tuple[How, list[str]]:
     address = _address(home, folder, how)
     clear_leftovers(data, address.socket_folder)
     write_settings(folder, address, how, major)
+    _record_start(folder, start)
     return how, [*how.prefix(), str(programs / "postgres"), "-D", str(data)]
 
 
@@ -180,6 +187,12 @@ def _check_data(data: Path, major: int, programs: Path, how: How) -> None:
             f"{data} was made by PostgreSQL {made_by}, and {programs} is {major}: "
             f"set postgres_bin to the bin folder of a PostgreSQL {made_by}"
         )
+
+
+def _record_start(folder: Path, start: str) -> None:
+    partial = folder / "start.partial"
+    partial.write_text(f"{start}\n")
+    partial.replace(folder / "start")
 
 
 def _become(how: How, command: list[str]) -> NoReturn:

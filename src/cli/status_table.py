@@ -44,8 +44,8 @@ def _headline(document: dict[str, Any]) -> str:
     role = "primary" if primary.get("holds_lease") else f"primary is {primary.get('holder') or 'elsewhere'}"
     up = seconds(supervisor["uptime_seconds"])
     return (
-        f"workerctl {supervisor['version']}  {state}  pid {supervisor['pid']}, up {up}  {ready}/{desired} workers ready  "
-        f"{node['host']}: {node['cores']} cores, {node['reserved_cores']} reserved, {role}"
+        f"workerctl {supervisor['version']}  {state}  pid {supervisor['pid']}, up {up}  {ready}/{desired} workers ready"
+        f"  {node['host']}: {node['cores']} cores, {node['reserved_cores']} reserved, {role}"
     )
 
 

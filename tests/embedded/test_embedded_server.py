@@ -27,7 +27,8 @@ def wait_for(condition, what):
 
 
 def socket_folder(running):
-    return Path(running.server.probe_command[2])
+    words = running.server.probe_command
+    return Path(words[words.index("-h") + 1])
 
 
 def number_of_rows(running):
@@ -87,7 +88,7 @@ def test_nothing_in_the_home_is_open_to_others(short_home, start_embedded):
 
 def test_planning_twice_gives_the_same_passwords_and_shows_none(short_home):
     first, second = embedded.plan_server(short_home), embedded.plan_server(short_home)
-    assert first == second
+    assert (first.url, first.superuser_url) == (second.url, second.superuser_url)
     assert (short_home / "postgres" / "role-password").read_text() not in repr(first)
 
 
@@ -153,6 +154,19 @@ def test_a_server_that_still_runs_is_stopped_and_started_again(used_home, start_
     second.wait_until_serving()
     assert number_of_rows(second) == 10
     assert [process.pid for process in servers_in(used_home / "postgres" / "data")].count(second.process.pid) == 1
+
+
+def test_a_server_left_by_an_earlier_supervisor_does_not_answer_for_the_next_one(used_home, start_embedded):
+    left = start_embedded(used_home)
+    following = embedded.plan_server(used_home)
+    assert subprocess.run(following.probe_command, capture_output=True, check=False).returncode != 0
+    assert left.is_serving()
+
+
+def test_the_probe_is_quiet_before_the_first_start(short_home):
+    asked = subprocess.run(embedded.plan_server(short_home).probe_command, capture_output=True, text=True, check=False)
+    assert asked.returncode != 0
+    assert asked.stdout + asked.stderr == ""
 
 
 def test_locks_with_the_pid_of_a_living_stranger_are_removed_and_the_stranger_lives(used_home, start_embedded):

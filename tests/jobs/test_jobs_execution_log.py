@@ -52,5 +52,5 @@ def test_the_handler_takes_up_to_500_jobs_at_once():
     "payload", [{}, {"message": 5, "logged_at": "now"}, {"message": "a", "logged_at": "yesterday"}]
 )
 def test_an_entry_that_does_not_fit_is_refused(payload: dict):
-    with pytest.raises(InvalidPayload, match="log.write: payload does not fit"):
+    with pytest.raises(InvalidPayload, match=r"log\.write: payload does not fit"):
         validate(handlers()["log.write"], payload)

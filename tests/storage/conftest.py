@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from storage_settings import Named
 
 from workerctl.storage import Storage, open_storage
 
@@ -21,19 +22,6 @@ ACCESS_KEY = "workerctl-test"
 SECRET_KEY = "a-secret-of-the-tests"
 BUCKET = "jobs"
 READY_DEADLINE_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Named:
-    """Settings of a storage, as workerctl.settings gives them."""
-
-    url: str = "file:"
-    endpoint_url: str | None = None
-    access_key_id: str | None = None
-    secret_access_key: str | None = None
-    session_token: str | None = None
-    region: str | None = None
-    public_url: str | None = None
 
 
 @pytest.fixture(scope="session")

@@ -140,6 +140,4 @@ def test_odd_keys_are_kept_as_they_are(storage: Storage, key: str):
 def test_many_threads_may_write_the_same_and_other_objects(storage: Storage):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: storage.put(f"many/{n % 5}", str(n % 5).encode() * 1000), range(60)))
-    assert {entry.key: entry.size_bytes for entry in storage.list("many/")} == {
-        f"many/{n}": 1000 for n in range(5)
-    }
+    assert {entry.key: entry.size_bytes for entry in storage.list("many/")} == {f"many/{n}": 1000 for n in range(5)}

@@ -125,7 +125,9 @@ class Trouble(RuleBasedStateMachine):
             assert world.roster.stop_at is None
             for team in world.roster.teams.values():
                 assert team.all_ready, f"{team.group.name} did not come back: {team}"
-                assert all(slot.done or len(slot.members) == 1 for slot in team.slots), "\n".join(str(slot.members) for slot in team.slots)
+                assert all(slot.done or len(slot.members) == 1 for slot in team.slots), "\n".join(
+                    str(slot.members) for slot in team.slots
+                )
                 assert sum(not slot.retired for slot in team.slots) == team.desired == len(team.slots)
             world.happen(ev.StopAsked(world.now, world.roster.outcome))
         world.run(120)

@@ -69,9 +69,11 @@ def _owner_of(name: str, weights: Mapping[str, int], owners: Mapping[str, str]) 
 
 
 def _final_owner(name: str, owners: Mapping[str, str]) -> str:
-    """Follows aliases of aliases; a circle ends where it began."""
-    seen = {name}
-    while name in owners and owners[name] not in seen:
-        name = owners[name]
-        seen.add(name)
-    return name
+    """Follows aliases of aliases; all of a circle end at the same one of its names."""
+    path = [name]
+    while path[-1] in owners:
+        following = owners[path[-1]]
+        if following in path:
+            return min(path[path.index(following) :])
+        path.append(following)
+    return path[-1]

@@ -47,7 +47,8 @@ _STARTS = re.compile(r"(?:^|[.!?:;—–]|\n\s*\n)[\s\"'“”‘’(*_]*\Z|[\"�
 _SPEAKS_AFTER = re.compile(rf"\s*,?\s+(?:{_VERBS})\b")
 _SPEAKS_BEFORE = re.compile(rf"\b(?:{_VERBS})\s+(?:old |young |poor |little |the )?\Z")
 _PLACE_BEFORE = re.compile(r"\b(?:in|at|from|near|toward|towards|into|of the|round|off|across)\s+(?:the )?\Z")
-_ARTICLE_BEFORE = re.compile(r"\b(?:the|a|an|this|that|each|every)\s+\Z", re.IGNORECASE)
+_ARTICLES = ("the", "a", "an", "this", "that", "each", "every")
+_ARTICLE_BEFORE = re.compile(rf"\b(?:{'|'.join(_ARTICLES)})\s+\Z", re.IGNORECASE)
 _TITLE = re.compile(rf"^({'|'.join(sorted(TITLES))})\.?\s+")
 _SPACE = re.compile(r"\s+")
 _LOWER = re.compile(r"(?<![\w’'-])[a-zà-ÿ]+(?![\w’'])")
@@ -79,8 +80,10 @@ class EnglishNames:
         bare = _SPACE.sub(" ", match.group()[title.end() :] if title else match.group())
         name = bare.removesuffix("'s").removesuffix("’s")
         starts_sentence = match.start() == 0 or _STARTS.search(before) is not None
+        articled = _ARTICLE_BEFORE.search(before) is not None
         words = [word for word in name.split(" ") if word not in _NO_NAMES]
         if starts_sentence and len(words) > 1 and words[0].lower() in _FIRST_WORDS:
+            articled = words[0].lower() in _ARTICLES  # "The Pequod"
             words = words[1:]  # "Then Ahab"
         name = " ".join(words)
         if len(name) < SHORTEST:
@@ -90,7 +93,7 @@ class EnglishNames:
             "titled": title is not None,
             "owns": bare.endswith(("'s", "’s")),
             "spoken": _SPEAKS_AFTER.match(text, match.end()) or _SPEAKS_BEFORE.search(before),
-            "articled": _ARTICLE_BEFORE.search(before),
+            "articled": articled,
             "placed": _PLACE_BEFORE.search(before),
         }
         for kind, holds in facts.items():
