@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from .. import Context, Fail, job
+from .documents import put_document
 from .manifest import read_manifest, read_section
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Language = Literal["zh", "en"]
 
+OBSERVATIONS = "characters/observations"
 GROUPS = 8  # jobs a novel is shared out to, unless their share would be small
 GROUP_CHARACTERS = 30_000
 LANGUAGE_SAMPLE = 4_000  # characters
@@ -74,8 +76,6 @@ def extract(payload: Extract, ctx: Context) -> dict[str, Any]:
 @job("characters.chapters", queue="text", timeout_seconds=300)
 def chapters(payload: Chapters, ctx: Context) -> dict[str, Any]:
     """Observe one share and leave what was seen in storage, under a name made from it."""
-    import hashlib
-
     from .providers.characters import added, finder_for
 
     finder = finder_for(payload.language)
@@ -87,10 +87,7 @@ def chapters(payload: Chapters, ctx: Context) -> dict[str, Any]:
             raise Fail(f"manifest {payload.manifest!r} has no section {index}")
         observations.append(finder.observe(read_section(ctx.storage, by_index[index])))
         ctx.progress(done, len(payload.sections))
-    content = msgspec.json.encode(added(observations), order="deterministic")
-    sha256 = hashlib.sha256(content).hexdigest()
-    key = f"characters/observations/{sha256[:2]}/{sha256}.json"
-    ctx.storage.put(key, content, content_type="application/json")
+    key = put_document(ctx.storage, OBSERVATIONS, added(observations))
     return {"observations": key, "sections": len(payload.sections), "provider": finder.name}
 
 
@@ -102,7 +99,7 @@ def merge(payload: Merge, ctx: Context) -> dict[str, Any]:
     mentions are counted in the whole novel.
     """
     from .providers.characters import Observations, finder_for
-    from .report import Report, person_of, write_report
+    from .report import REPORTS, Report, person_of
     from .text.mentions import Tally
 
     keys, failed = _shares(ctx, payload.parent)
@@ -131,7 +128,7 @@ def merge(payload: Merge, ctx: Context) -> dict[str, Any]:
         characters=persons,
     )
     return {
-        "characters": write_report(ctx.storage, report),
+        "characters": put_document(ctx.storage, REPORTS, report),
         "manifest": payload.manifest,
         "provider": finder.name,
         "found": len(persons),

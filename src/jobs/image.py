@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from .. import Context, Fail, job
 from ..storage import InvalidKey, ObjectMissing, ObjectTooLarge
+from .documents import content_key
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,7 +74,7 @@ def batch(payload: ImageBatch, ctx: Context) -> dict[str, Any]:
 @job("image.generate", queue="image", timeout_seconds=300)
 def generate(payload: ImageGenerate, ctx: Context) -> dict[str, Any]:
     """Make, encode and store one picture; a second run of the same payload writes the same objects."""
-    from .pictures.coding import encode, image_key, thumbnail
+    from .pictures.coding import encode, thumbnail
     from .providers.image import ImageRequest
 
     provider = _provider()
@@ -84,7 +85,7 @@ def generate(payload: ImageGenerate, ctx: Context) -> dict[str, Any]:
     ctx.raise_if_cancelled()
     content = encode(picture.image, payload.format)
     small = encode(thumbnail(picture.image), payload.format)
-    keys = [image_key(content, payload.format), image_key(small, payload.format)]
+    keys = [content_key("images", one, payload.format) for one in (content, small)]
     for key, one in zip(keys, (content, small), strict=True):
         ctx.storage.put(key, one, content_type=f"image/{payload.format}")
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
     from ..storage import Storage
 
 VERSION = 1
+MANIFESTS = "novels/manifests"
+TEXTS = "novels/texts"
 MANIFEST_LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -45,20 +46,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def count(self, kind: str) -> int:
         return sum(section.kind == kind for section in self.sections)
-
-
-def text_key(content: bytes) -> str:
-    sha256 = hashlib.sha256(content).hexdigest()
-    return f"novels/texts/{sha256[:2]}/{sha256}.txt"
-
-
-def write_manifest(storage: Storage, manifest: Manifest) -> str:
-    """Write the manifest under a key made from its content, and give the key."""
-    content = msgspec.json.encode(manifest)
-    sha256 = hashlib.sha256(content).hexdigest()
-    key = f"novels/manifests/{sha256[:2]}/{sha256}.json"
-    storage.put(key, content, content_type="application/json")
-    return key
 
 
 def read_manifest(storage: Storage, key: str) -> Manifest:

@@ -12,7 +12,8 @@ from msgspec import Meta
 
 from .. import Context, Fail, job
 from ..storage import InvalidKey, ObjectMissing, ObjectTooLarge
-from .manifest import Manifest, ManifestSection, text_key, write_manifest
+from .documents import content_key, put_document
+from .manifest import MANIFESTS, TEXTS, Manifest, ManifestSection
 
 if TYPE_CHECKING:
     from ..storage import Storage
@@ -61,7 +62,7 @@ def split(payload: NovelSplit, ctx: Context) -> dict[str, Any]:
         max_tokens=payload.max_tokens,
         sections=_written(novel, sections, payload.max_tokens, ctx),
     )
-    key = write_manifest(ctx.storage, manifest)
+    key = put_document(ctx.storage, MANIFESTS, manifest)
     if payload.extract_characters:
         ctx.enqueue("characters.extract", {"manifest": key})
     return _summary(key, manifest)
@@ -106,7 +107,7 @@ def _written(novel: Decoded, sections: list[Section], max_tokens: int, ctx: Cont
         ctx.raise_if_cancelled()
         text = novel.text[section.start : section.end]
         content = text.encode()
-        key = text_key(content)
+        key = content_key(TEXTS, content, "txt")
         ctx.storage.put(key, content, content_type="text/plain; charset=utf-8")
         written.append(
             ManifestSection(

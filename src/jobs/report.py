@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
-    from ..storage import Storage
     from .manifest import ManifestSection
     from .text.mentions import Mentions
 
+REPORTS = "characters/reports"
 COMPANIONS = 10
 
 
@@ -57,15 +56,6 @@ def person_of(name: str, mentions: Mentions, sections: Sequence[ManifestSection]
         last=_place(sections[mentions.last_section]),
         together=dict(sorted(mentions.together.items(), key=lambda item: (-item[1], item[0]))[:COMPANIONS]),
     )
-
-
-def write_report(storage: Storage, report: Report) -> str:
-    """Write the report under a key made from its content, and give the key."""
-    content = msgspec.json.encode(report)
-    sha256 = hashlib.sha256(content).hexdigest()
-    key = f"characters/reports/{sha256[:2]}/{sha256}.json"
-    storage.put(key, content, content_type="application/json")
-    return key
 
 
 def _place(section: ManifestSection) -> Place:

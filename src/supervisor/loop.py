@@ -16,6 +16,7 @@ from .commands import MUTATING, answer
 from .composition import Composition
 from .control import ControlServer, Request
 from .ears import Ears
+from .health import progress
 from .journal import Journal, timestamp
 from .last_words import last_lines
 from .lock import open_alive, try_lock
@@ -66,9 +67,7 @@ class Supervisor:
             record=self._record,
         )
         self._spawner = Spawner(composition, self._children, self._streams, self._alive)
-        self._performer = Performer(
-            composition, self._processes, self._children, self._spawner, self._probes, self._notifier
-        )
+        self._performer = Performer(composition, self._processes, self._children, self._spawner, self._probes)
         self._control = ControlServer(self._home / "run", self._selector, self._answer)
 
     def run(self) -> Words:
@@ -80,6 +79,8 @@ class Supervisor:
         while self._roster.stop_at is None or not all(team.is_empty for team in self._roster.teams.values()):
             self._wait(next_at)
             next_at = self._settle()
+            if self._notifier.listens:
+                self._notifier.status(str(progress(self._roster, self._policy)))
         return self._leave(wakeups)
 
     def _leave(self, wakeups: int) -> Words:
@@ -118,6 +119,8 @@ class Supervisor:
             self._remember_exit(event)
         was_stopping = self._roster.stop_at is not None
         self._roster = apply(self._roster, event)
+        if isinstance(event, ev.Booted):
+            self._notifier.ready()
         if not was_stopping and self._roster.stop_at is not None:
             self._notifier.stopping()
 

@@ -12,19 +12,28 @@ class Notifier:
 
     def __init__(self) -> None:
         self._systemd = os.environ.pop("NOTIFY_SOCKET", None)
+        self._said = ""
         self._pm2 = _descriptor(os.environ.pop("NODE_CHANNEL_FD", None))
 
-    def ready(self, status: str) -> None:
-        self._tell_systemd(f"READY=1\nSTATUS={status}")
+    @property
+    def listens(self) -> bool:
+        """Whether anybody wants to know more than ready and stopping."""
+        return self._systemd is not None
+
+    def ready(self) -> None:
+        self._tell_systemd("READY=1")
         if self._pm2 is not None:
             with contextlib.suppress(OSError):
                 os.write(self._pm2, b'"ready"\n')
 
-    def status(self, status: str) -> None:
-        self._tell_systemd(f"STATUS={status}")
+    def status(self, text: str) -> None:
+        """Said again only when it has changed."""
+        if text != self._said:
+            self._said = text
+            self._tell_systemd(f"STATUS={text}")
 
     def stopping(self) -> None:
-        self._tell_systemd("STOPPING=1\nSTATUS=stopping")
+        self._tell_systemd("STOPPING=1")
 
     def _tell_systemd(self, message: str) -> None:
         if self._systemd is None:

@@ -11,8 +11,6 @@ from . import events as ev
 from .children import Child, Children
 from .composition import Composition
 from .ears import jitter
-from .health import progress
-from .notify import Notifier
 from .probes import Probes
 from .processes import Processes
 from .roster import Roster
@@ -29,15 +27,12 @@ class Performer:
         children: Children,
         spawner: Spawner,
         probes: Probes,
-        notifier: Notifier,
     ) -> None:
         self._groups = {group.name: group for group in composition.groups}
-        self._policy = composition.policy
         self._processes = processes
         self._children = children
         self._spawner = spawner
         self._probes = probes
-        self._notifier = notifier
 
     def perform(self, action: act.Action, roster: Roster) -> Iterator[ev.Event]:
         now = time.monotonic()
@@ -72,7 +67,6 @@ class Performer:
             case act.TellLost():
                 yield from self._tell_lost(action, roster, now)
             case act.AnnounceReady():
-                self._notifier.ready(str(progress(roster, self._policy)))
                 yield ev.Booted(now)
             case act.Finish(outcome=outcome):
                 yield ev.StopAsked(now, outcome)

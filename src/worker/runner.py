@@ -29,6 +29,7 @@ class Runner:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._finished: deque[Run] = deque()
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
@@ -43,7 +44,8 @@ class Runner:
         """The handlers' event loop, in its own thread, started on first use."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True).start()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True)
+            self._thread.start()
         return self._loop
 
     def start(self, runs: Sequence[Run]) -> None:
@@ -85,6 +87,16 @@ class Runner:
                 self._theirs.send(b"!")
             except OSError:
                 return  # a full socket is a ringing one
+
+    def close(self) -> None:
+        """Stop the loop's thread and let go of the descriptors; nothing may run any more."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            if self._thread is not None:
+                self._thread.join()
+            self._loop.close()
+        self._ours.close()
+        self._theirs.close()
 
     def _start_tasks(self, runs: list[Run]) -> None:
         for run in runs:

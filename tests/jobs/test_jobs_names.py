@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,14 @@ def test_modern_names_that_no_dictionary_has_are_found_by_speech():
     assert set(chinese(MODERN)) == {"林小雨", "陈默"}
 
 
+def test_a_text_made_to_confuse_takes_no_time():
+    pytest.importorskip("jieba", reason="the extra `content` is not installed")
+    started = time.process_time()
+    finder_for("zh").observe("玄德" + "大呼" * 500 + "\n" + "姓" * 5000 + "字" * 5000)
+    EnglishNames().observe("Captain " * 5000 + "A-" * 5000 + "Ab' " * 5000)
+    assert time.process_time() - started < 5
+
+
 def test_a_text_without_persons_has_no_characters():
     assert chinese("今天天气很好。山上有一座庙，庙里没有人。\n" * 20) == {}
     assert finder_for("en").decide([finder_for("en").observe("It rained. The well was dry.\n" * 20)]) == []
@@ -96,8 +105,9 @@ def test_without_jieba_the_error_says_what_to_install():
 
 @pytest.mark.parametrize(
     ("name", "surname", "full"),
-    [("刘备", "刘", True), ("刘", "刘", False), ("司马懿", "司马", True), ("诸葛孔明", "诸葛", True), 
-     ("司马", "司马", False), ("玄德", "", False), ("欧阳", "欧阳", False), ("劉備", "劉", True), ("", "", False), ("刘关张飞", "刘", False)],
+    [("刘备", "刘", True), ("刘", "刘", False), ("司马懿", "司马", True), ("诸葛孔明", "诸葛", True),
+     ("司马", "司马", False), ("玄德", "", False), ("欧阳", "欧阳", False), ("劉備", "劉", True), ("", "", False),
+     ("刘关张飞", "刘", False)],
 )  # fmt: skip
 def test_surnames_of_two_characters_come_first(name: str, surname: str, full: bool):
     assert (surname_of(name), is_full_name(name)) == (surname, full)

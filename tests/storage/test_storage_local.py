@@ -13,6 +13,7 @@ import pytest
 from storage_settings import Named
 
 from workerctl.contract import Unreachable, Unusable
+from workerctl.settings import Settings
 from workerctl.storage import InvalidKey, open_storage
 from workerctl.storage.local import LocalStorage
 
@@ -86,7 +87,7 @@ def test_a_folder_that_refuses_is_unreachable(tmp_path: Path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises((Unreachable, InvalidKey)):
         LocalStorage(tmp_path / "file").put("a", b"")
-    with pytest.raises(Unreachable, match="storage /proc/nothing failed at 'a'|storage /proc/nothing refuses"):
+    with pytest.raises(Unreachable, match=r"storage /proc/nothing (failed at 'a'|refuses)"):
         LocalStorage(Path("/proc/nothing")).put("a", b"")
 
 
@@ -115,3 +116,9 @@ def test_local_storage_imports_no_boto3():
         "print([m for m in ('boto3', 'botocore') if m in sys.modules])\n"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"[]\n"
+
+
+def test_the_settings_of_a_project_open_it(tmp_path: Path):
+    storage = open_storage(Settings().storage, tmp_path)
+    assert storage.put("a", b"1").size_bytes == 1
+    assert (tmp_path / "storage/a").exists()

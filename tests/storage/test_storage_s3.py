@@ -155,7 +155,7 @@ def test_a_server_that_does_not_answer_is_unreachable(s3: Named):
 
 
 def test_an_endpoint_that_is_no_url_is_unusable(s3: Named):
-    with pytest.raises(Unusable, match="storage.endpoint_url = 'nonsense'"):
+    with pytest.raises(Unusable, match=r"storage\.endpoint_url = 'nonsense'"):
         open_storage(replace(s3, endpoint_url="nonsense"), HOME).get("a")
 
 

@@ -190,17 +190,20 @@ def test_a_home_with_a_long_path_is_reached_all_the_same(tmp_path: Path) -> None
         house.clean()
 
 
-def test_systemd_and_pm2_are_told_once_it_serves(house: House) -> None:
+def test_systemd_is_told_once_it_serves(house: House) -> None:
     path = str(house.folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(path)
         systemd.settimeout(10)
         house.start(*house.workers(1), environment={"NOTIFY_SOCKET": path})
-        assert systemd.recv(1000) == b"READY=1\nSTATUS=running"
+        heard = [systemd.recv(1000)]
+        while heard[-1] != b"STATUS=running":
+            heard.append(systemd.recv(1000))
+        assert heard == [b"STATUS=starting", b"READY=1", b"STATUS=running"]
         environ = Path(f"/proc/{house.until_ready(1)[0]}/environ").read_bytes()
         assert b"NOTIFY_SOCKET" not in environ
         house.stop()
-        assert systemd.recv(1000).startswith(b"STOPPING=1")
+        assert [systemd.recv(1000), systemd.recv(1000)] == [b"STOPPING=1", b"STATUS=stopping"]
 
 
 def test_systemd_is_told_over_an_abstract_socket_too(house: House) -> None:
@@ -209,7 +212,17 @@ def test_systemd_is_told_over_an_abstract_socket_too(house: House) -> None:
         systemd.bind("\0" + name)
         systemd.settimeout(10)
         house.start(*house.workers(1), environment={"NOTIFY_SOCKET": "@" + name})
-        assert systemd.recv(1000).startswith(b"READY=1")
+        assert systemd.recv(1000) in (b"READY=1", b"STATUS=starting")
+
+
+def test_pm2_is_told_on_its_channel(house: House) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(10)
+        house.start(
+            *house.workers(1), environment={"NODE_CHANNEL_FD": str(theirs.fileno())}, inherit=(theirs.fileno(),)
+        )
+        assert ours.recv(100) == b'"ready"\n'
 
 
 def test_the_log_follows_a_renamed_file(house: House) -> None:

@@ -207,7 +207,7 @@ def test_a_hundred_crashes_leak_no_descriptor(house: House) -> None:
 
 def _descriptors(house: House) -> int:
     assert house.process is not None
-    return len(os.listdir(f"/proc/{house.process.pid}/fd"))
+    return len(list(Path(f"/proc/{house.process.pid}/fd").iterdir()))
 
 
 def test_a_command_that_does_not_exist_is_parked_while_the_rest_serves(house: House) -> None:

@@ -67,7 +67,7 @@ def test_an_unusable_configuration_ends_the_boot_with_its_reason(house: House, s
 
 def test_a_template_that_breaks_ends_the_boot_with_its_last_lines(house: House) -> None:
     house.behave("template-broken")
-    os.makedirs(house.home / "logs")
+    (house.home / "logs").mkdir(parents=True)
     line = "2026-11-22T10:28:51.123456Z 1 1 Traceback: it broke\n"  # as the collector writes it
     (house.home / "logs" / "template-1.err.log").write_text(line)
     house.start(*house.workers(2))

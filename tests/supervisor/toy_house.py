@@ -241,7 +241,9 @@ class House:
     def workers(self, instances: int = 2, **fields: Any) -> tuple[Group, ...]:
         return (self.group("template", "template"), self.group("default", "pool", instances=instances, **fields))
 
-    def start(self, *groups: Group, environment: dict[str, str] | None = None, **fields: Any) -> None:
+    def start(
+        self, *groups: Group, environment: dict[str, str] | None = None, inherit: tuple[int, ...] = (), **fields: Any
+    ) -> None:
         """Begin a supervisor; its log is home/logs/supervisor.log."""
         policy = Policy(**fields.pop("policy", {}))
         node = Node("0123456789abcdef", "box", 2)
@@ -257,6 +259,7 @@ class House:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=inherit,
                 env=os.environ | (environment or {}),
             )
 

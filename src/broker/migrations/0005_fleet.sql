@@ -111,11 +111,15 @@ DECLARE
 BEGIN
     PERFORM 1 FROM workerctl.leadership l
       WHERE l.term = primary_term AND l.lease_until > clock_timestamp() FOR SHARE;
-    IF NOT FOUND OR EXISTS (SELECT FROM workerctl.tick t WHERE t.name = task AND t.due_at = make_tick.due_at) THEN
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO workerctl.tick (name, due_at, job_id, term) VALUES (task, due_at, 0, primary_term) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     new_job := workerctl.enqueue(kind => kind, payload => payload);
-    INSERT INTO workerctl.tick (name, due_at, job_id, term) VALUES (task, due_at, new_job, primary_term);
+    UPDATE workerctl.tick t SET job_id = new_job WHERE t.name = task AND t.due_at = make_tick.due_at;
     UPDATE workerctl.schedule s SET last_due_at = due_at WHERE s.name = task AND s.last_due_at < due_at;
     RETURN new_job;
 END $$;

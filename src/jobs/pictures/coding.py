@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from typing import Literal
 
@@ -61,11 +60,6 @@ def thumbnail(image: Image.Image) -> Image.Image:
     small = image.copy()
     small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
     return small
-
-
-def image_key(content: bytes, form: Format) -> str:
-    sha256 = hashlib.sha256(content).hexdigest()
-    return f"images/{sha256[:2]}/{sha256}.{form}"
 
 
 def _flat(image: Image.Image) -> Image.Image:

@@ -1,0 +1,57 @@
+"""Which due times of a scheduled task are to be made now."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from workerctl.agent.agent import pools_of
+from workerctl.agent.schedule import GRACE_SECONDS, Task, due_times, next_due
+from workerctl.settings import PoolSettings
+
+
+def at(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+
+
+def test_every_due_time_since_the_last_is_made_in_order() -> None:
+    task = Task("t", "* * * * *", "UTC")
+    made = due_times(task, at("2026-01-01T00:00:30+00:00"), at("2026-01-01T00:03:00+00:00"))
+    assert [due.minute for due in made] == [1, 2, 3]
+
+
+def test_a_due_time_is_made_once() -> None:
+    task = Task("t", "* * * * *", "UTC")
+    last = due_times(task, at("2026-01-01T00:00:30+00:00"), at("2026-01-01T00:01:00+00:00"))[-1]
+    assert due_times(task, last, at("2026-01-01T00:01:59+00:00")) == []
+
+
+def test_what_was_missed_for_long_is_skipped() -> None:
+    task = Task("t", "0 * * * *", "UTC")
+    now = at("2026-01-01T12:30:00+00:00")
+    assert due_times(task, at("2026-01-01T00:00:00+00:00"), now) == []
+    just_missed = at("2026-01-01T12:00:00+00:00") + dt.timedelta(seconds=GRACE_SECONDS - 1)
+    assert len(due_times(task, at("2026-01-01T00:00:00+00:00"), just_missed)) == 1
+
+
+def test_a_task_keeps_its_own_time_zone_through_daylight_saving() -> None:
+    task = Task("t", "30 2 * * *", "Europe/Berlin")
+    summer = next_due(task, at("2026-03-28T12:00:00+00:00"))
+    assert summer.astimezone(dt.UTC) == at("2026-03-29T01:00:00+00:00"), (
+        "02:30 does not exist that night: 03:00 is next"
+    )
+    assert next_due(Task("t", "0 3 * * *", "Asia/Shanghai"), at("2026-01-01T00:00:00+00:00")) == at(
+        "2026-01-01T19:00:00+00:00"
+    )
+
+
+def test_a_clock_that_steps_back_makes_nothing_twice() -> None:
+    task = Task("t", "* * * * *", "UTC")
+    assert due_times(task, at("2026-01-01T01:00:00+00:00"), at("2026-01-01T00:10:00+00:00")) == []
+
+
+def test_only_pools_that_serve_a_queue_are_woken() -> None:
+    pools = {"default": PoolSettings(queues=()), "content": PoolSettings(queues=("image", "video"))}
+    assert pools_of(["image"], pools) == {"content"}
+    assert pools_of(["anything"], pools) == {"default"}
+    assert pools_of(["image", "x"], pools) == {"content", "default"}
+    assert pools_of([], pools) == set()

@@ -1,0 +1,204 @@
+"""Nodes, leases, the primary and its ticks, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+
+from workerctl.broker.connection import connect, statement
+from workerctl.broker.fleet import (
+    database_now,
+    hold_primary,
+    make_tick,
+    queues_with_due_jobs,
+    release_others,
+    renew_node,
+    set_schedules,
+)
+from workerctl.broker.jobs import list_jobs, show_job
+from workerctl.broker.overview import nodes, pause_queue, queues, schedules
+from workerctl.contract import Unreachable
+from workerctl.producer import enqueue
+
+Queue = psycopg.Connection[Any]
+TASK = {"name": "nightly", "cron": "0 3 * * *", "timezone": "UTC", "kind": "report"}
+
+
+def renew(queue: Queue, node_id: str = "n1", lease: float = 30) -> int:
+    return renew_node(queue, node_id=node_id, host=node_id, version="1", cores=2, lease_seconds=lease)
+
+
+def make_steady(queue: Queue) -> None:
+    """As if node n1 had been renewing for an hour on a server that has been up as long."""
+    renew(queue, lease=0.001)
+    queue.execute(
+        "UPDATE workerctl.node SET steady_since = now() - interval '1 hour', lease_until = now() + interval '1 minute'"
+    )
+    queue.execute("SELECT pg_sleep(0.01)")
+
+
+def test_an_expired_worker_is_given_up_by_a_steady_node(queue: Queue, new_worker: Any) -> None:
+    job_id = enqueue("a", conn=queue)
+    worker = new_worker(node="n2", lease=0.001)
+    assert worker.claims(1) == [(job_id, 1)]
+    make_steady(queue)
+    assert renew(queue, lease=0.001) == 1
+    row = show_job(queue, job_id)
+    assert (row["status"], row["deaths"]) == ("pending", 0), "a lost machine does not speak against its jobs"
+    assert worker.says(want=1).gone
+
+
+def test_a_node_that_has_just_come_judges_nobody(queue: Queue, new_worker: Any) -> None:
+    enqueue("a", conn=queue)
+    new_worker(node="n2", lease=0.001).claims(1)
+    assert renew(queue, lease=60) == 0
+    assert renew(queue, lease=60) == 0
+
+
+def test_a_gap_in_its_own_lease_makes_a_node_new_again(queue: Queue) -> None:
+    make_steady(queue)
+    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '1 second'")
+    renew(queue)
+    row = queue.execute("SELECT steady_since > now() - interval '1 minute' FROM workerctl.node").fetchone()
+    assert row == (True,)
+
+
+def test_a_renewed_worker_keeps_its_jobs(queue: Queue, new_worker: Any) -> None:
+    enqueue("a", conn=queue)
+    worker = new_worker(node="n2", lease=0.001)
+    worker.claims(1)
+    worker.says(renew_seconds=60.0)
+    make_steady(queue)
+    assert renew(queue, lease=0.001) == 0
+
+
+def test_a_new_agent_releases_whom_its_supervisor_does_not_list(queue: Queue, new_worker: Any) -> None:
+    for _ in range(3):
+        enqueue("a", conn=queue)
+    dead, alive = new_worker(), new_worker()
+    dead.claims(1)
+    alive.claims(1)
+    since = database_now(queue)
+    younger = new_worker()
+    younger.claims(1)
+    assert release_others(queue, "n1", [alive.incarnation], since) == 1
+    assert alive.says().gone is False
+    assert younger.says().gone is False, "it registered after the list was asked for"
+    assert dead.says().gone
+
+
+def test_one_agent_holds_the_primary_lease(queue: Queue) -> None:
+    assert hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60) == 1
+    assert hold_primary(queue, agent="a2", node_id="n2", lease_seconds=60) is None
+    assert hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60) == 1
+
+
+def test_a_new_agent_of_the_same_node_takes_over_at_once_with_a_new_term(queue: Queue) -> None:
+    hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60)
+    assert hold_primary(queue, agent="a1b", node_id="n1", lease_seconds=60) == 2
+    assert hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60) == 3
+
+
+def test_an_expired_lease_goes_to_another_node_and_the_old_term_can_do_nothing(queue: Queue) -> None:
+    set_schedules(queue, [TASK])
+    old = hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60)
+    queue.execute("UPDATE workerctl.leadership SET lease_until = now() - interval '1 second'")
+    new = hold_primary(queue, agent="a2", node_id="n2", lease_seconds=60)
+    assert (old, new) == (1, 2)
+    due = dt.datetime(2026, 1, 1, 3, tzinfo=dt.UTC)
+    assert make_tick(queue, term=1, name="nightly", due_at=due, kind="report", payload={}) is None
+    assert make_tick(queue, term=2, name="nightly", due_at=due, kind="report", payload={}) is not None
+    assert [job["kind"] for job in list_jobs(queue)] == ["report"]
+
+
+def test_a_due_time_becomes_one_job_however_many_make_it(queue: Queue, database_url: str) -> None:
+    set_schedules(queue, [TASK])
+    hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60)
+    due = dt.datetime(2026, 1, 1, 3, tzinfo=dt.UTC)
+    made: list[int | None] = []
+
+    def tick() -> None:
+        with connect(database_url, application="test") as connection:
+            made.append(make_tick(connection, term=1, name="nightly", due_at=due, kind="report", payload={"n": 1}))
+
+    threads = [threading.Thread(target=tick) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([job_id for job_id in made if job_id is not None]) == 1
+    assert len(list_jobs(queue)) == 1
+    assert schedules(queue)[0]["last_tick_at"] == due
+
+
+def test_a_changed_schedule_starts_from_now(queue: Queue) -> None:
+    first = set_schedules(queue, [TASK])["nightly"]
+    assert set_schedules(queue, [TASK])["nightly"] == first
+    assert set_schedules(queue, [TASK | {"cron": "0 4 * * *"}])["nightly"] > first
+
+
+def test_a_paused_queue_hands_out_nothing_and_says_so(queue: Queue, new_worker: Any) -> None:
+    job_id = enqueue("a", conn=queue)
+    worker = new_worker()
+    pause_queue(queue, "default", paused=True)
+    assert worker.claims(1) == []
+    assert queues_with_due_jobs(queue) == []
+    assert "paused" in show_job(queue, job_id)["waits_because"]
+    assert [(row["queue"], row["paused"], row["due"]) for row in queues(queue)] == [("default", True, 1)]
+    pause_queue(queue, "default", paused=False)
+    assert worker.claims(1) == [(job_id, 1)]
+
+
+def test_nodes_are_listed_with_their_work(queue: Queue, new_worker: Any) -> None:
+    renew(queue)
+    renew(queue, "n2", lease=0.001)
+    hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60)
+    enqueue("a", conn=queue)
+    new_worker().claims(1)
+    rows = nodes(queue)
+    assert [(row["host"], row["alive"], row["is_primary"], row["workers"], row["jobs_running"]) for row in rows] == [
+        ("n1", True, True, 1, 1),
+        ("n2", False, False, 0, 0),
+    ]
+
+
+def test_upkeep_makes_days_ahead_and_drops_the_old_ones(queue: Queue, new_worker: Any) -> None:
+    partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'workerctl.history'::regclass"
+    before = queue.execute(partitions).fetchone()
+    queue.execute("SELECT workerctl.make_partitions(5)")
+    after = queue.execute(partitions).fetchone()
+    assert before is not None
+    assert after is not None
+    assert after[0] == before[0] + 2
+    queue.execute("CREATE TABLE workerctl.history_20200101 PARTITION OF workerctl.history"
+                  " FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')")  # fmt: skip
+    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    assert queue.execute("SELECT to_regclass('workerctl.history_20200101')").fetchone() == (None,)
+    assert queue.execute(partitions).fetchone() == after
+
+
+def test_what_the_default_partition_caught_moves_to_its_day(queue: Queue, new_worker: Any) -> None:
+    today = queue.execute("SELECT 'workerctl.history_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')").fetchone()
+    assert today is not None
+    queue.execute(f"DROP TABLE {today[0]}")
+    job_id = enqueue("a", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    from workerctl.broker.exchange import Ended
+
+    worker.says(ended=[Ended(job_id, 1, "succeeded")])
+    assert queue.execute("SELECT count(*) FROM workerctl.history_default").fetchone() == (1,)
+    queue.execute("SELECT workerctl.make_partitions(0)")
+    assert queue.execute("SELECT count(*) FROM workerctl.history_default").fetchone() == (0,)
+    assert show_job(queue, job_id)["status"] == "succeeded"
+
+
+def test_an_unreachable_database_is_named_without_its_password() -> None:
+    with pytest.raises(Unreachable) as caught:
+        connect("postgresql://u:s3cret@127.0.0.1:1/db", application="test")
+    assert "127.0.0.1:1/db" in str(caught.value)
+    assert "s3cret" not in str(caught.value)

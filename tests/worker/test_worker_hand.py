@@ -1,0 +1,109 @@
+"""What a worker has in hand and has not said yet."""
+
+from __future__ import annotations
+
+import datetime as dt
+from types import SimpleNamespace
+from typing import cast
+
+from workerctl.broker.exchange import Again, Claimed, Ended
+from workerctl.handler import Context, Handler, Job, Services
+from workerctl.worker.hand import LOST, Hand
+from workerctl.worker.outcome import Raised, Returned
+from workerctl.worker.run import Run
+
+HANDLER = Handler("k", print, "q", None, None, 1, dict, is_async=False, takes_context=False)
+
+
+def run(job_id: int, attempt: int = 1) -> Run:
+    created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    claimed = Claimed(job_id, "k", "q", attempt, 0, 3, 0, None, None, None, created, {})
+    return Run(HANDLER, [claimed], Context(Job(job_id, "k"), cast(Services, SimpleNamespace())), 300)
+
+
+def hand(*runs: Run) -> Hand:
+    made = Hand(retry_delay_seconds=15, jitter=lambda: 0.0)
+    for each in runs:
+        made.add(each)
+    return made
+
+
+def test_a_finished_run_is_said_once_and_forgotten_when_confirmed() -> None:
+    one = run(1)
+    held = hand(one)
+    held.finish(one, Returned(None))
+    request = held.request(8, None)
+    assert request.ended == [Ended(1, 1, "succeeded")]
+    assert held.request(8, None).ended == request.ended, "unconfirmed, it is said again"
+    held.said(request)
+    assert held.empty
+    assert held.request(8, None).ended == []
+
+
+def test_what_finished_while_a_request_was_on_its_way_is_not_forgotten() -> None:
+    one, two = run(1), run(2)
+    held = hand(one, two)
+    held.finish(one, Returned(None))
+    request = held.request(8, None)
+    held.finish(two, Returned(None))
+    held.said(request)
+    assert held.request(0, None).ended == [Ended(2, 1, "succeeded")]
+
+
+def test_a_second_outcome_of_a_run_is_ignored() -> None:
+    one = run(1)
+    held = hand(one)
+    held.finish(one, Raised(TimeoutError("late")))
+    held.finish(one, Returned(None))
+    assert held.request(0, None).ended == []
+
+
+def test_a_claim_that_was_never_heard_of_is_put_back_after_a_reconnect() -> None:
+    held = hand(run(1))
+    assert held.reconcile({(1, 1), (2, 5)}) == []
+    assert held.request(0, None).again == [Again(2, 5)]
+
+
+def test_a_claim_that_was_lost_stops_its_run_and_writes_nothing() -> None:
+    one, two = run(1), run(2)
+    held = hand(one, two)
+    held.finish(two, Returned(None))
+    assert held.reconcile(set()) == [one]
+    assert held.request(0, None).ended == []
+    held.finish(one, Raised(LOST))
+    assert held.empty
+    assert (held.jobs_done, held.jobs_failed) == (1, 0)
+
+
+def test_progress_is_said_once_per_change() -> None:
+    one = run(1)
+    held = hand(one)
+    one.context.progress(1, 3)
+    request = held.request(0, None)
+    assert [(item.done, item.total) for item in request.progress] == [(1, 3)]
+    held.said(request)
+    assert held.request(0, None).progress == []
+    one.context.progress(2, 3)
+    assert [item.done for item in held.request(0, None).progress] == [2]
+
+
+def test_log_lines_of_a_failed_attempt_are_kept() -> None:
+    one = run(1)
+    held = hand(one)
+    one.context.log("step one", size=3)
+    held.finish(one, Raised(ValueError("boom")))
+    request = held.request(0, None)
+    assert [entry["payload"]["message"] for entry in request.logs] == ["step one"]  # type: ignore[index]
+    held.said(request)
+    assert held.request(0, None).logs == []
+
+
+def test_what_cannot_be_settled_is_found_by_saying_one_at_a_time() -> None:
+    one, two = run(1), run(2)
+    held = hand(one, two)
+    held.finish(one, Returned("fine"))
+    held.finish(two, Returned("odd"))
+    parts = held.split(held.request(4, 30.0))
+    assert [(job_id, len(part.ended), part.want) for job_id, part in parts] == [(1, 1, 0), (2, 1, 0)]
+    held.refuse(2, "unstorable")
+    assert held.request(0, None).ended[1] == Ended(2, 1, "dead", error="could not be settled: unstorable")

@@ -1,0 +1,128 @@
+"""What an attempt's outcome means for its job."""
+
+from __future__ import annotations
+
+import datetime as dt
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from workerctl.broker.exchange import Again, Claimed, Ended, Parent
+from workerctl.handler import Cancel, Context, Fail, Job, Retry, Services, Snooze
+from workerctl.worker.outcome import (
+    HandedBack,
+    Outcome,
+    Raised,
+    Returned,
+    Settlement,
+    TimedOut,
+    backoff_seconds,
+    follow_ups,
+    settle,
+)
+
+
+def claimed(failures: int = 0, max_attempts: int = 3) -> Claimed:
+    created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    return Claimed(7, "k", "q", 2, failures, max_attempts, 0, None, None, None, created, {})
+
+
+def context() -> Context:
+    return Context(Job(7, "k"), cast(Services, SimpleNamespace()))
+
+
+def settled(outcome: Outcome, job: Claimed | None = None, ctx: Context | None = None) -> Settlement:
+    return settle(job or claimed(), outcome, ctx or context(), retry_delay_seconds=15, jitter=0.0)
+
+
+def raised(error: BaseException) -> Raised:
+    try:
+        raise error
+    except BaseException as caught:
+        return Raised(caught)
+
+
+def test_a_returned_value_is_the_result() -> None:
+    assert settled(Returned({"n": 1})) == Ended(7, 2, "succeeded", msgspec.Raw(b'{"n":1}'))
+    assert settled(Returned(None)) == Ended(7, 2, "succeeded")
+
+
+def test_a_failure_is_tried_again_until_max_attempts() -> None:
+    again = settled(raised(ValueError("boom")))
+    assert isinstance(again, Again)
+    assert (again.failed, again.delay_seconds) == (True, 15)
+    assert (again.error or "").startswith("ValueError: boom (test_worker_outcome.py:")
+    last = settled(raised(ValueError("boom")), claimed(failures=2))
+    assert isinstance(last, Ended)
+    assert last.status == "dead"
+
+
+def test_what_a_handler_may_ask_for() -> None:
+    assert settled(raised(Snooze(60, "quota"))) == Again(7, 2, failed=False, delay_seconds=60, error="quota")
+    assert settled(raised(Retry("later", after_seconds=5))) == Again(7, 2, failed=True, delay_seconds=5, error="later")
+    assert settled(raised(Fail("never"))) == Ended(7, 2, "dead", error="never")
+    assert settled(raised(Cancel("unwanted"))) == Ended(7, 2, "cancelled", error="unwanted")
+
+
+def test_a_hand_back_costs_nothing() -> None:
+    assert settled(Raised(HandedBack()), claimed(failures=2)) == Again(7, 2)
+
+
+def test_a_timeout_is_a_failure_in_plain_words() -> None:
+    again = settled(raised(TimedOut("timed out after 2 s")))
+    assert isinstance(again, Again)
+    assert (again.failed, again.error) == (True, "timed out after 2 s")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (object(), "not JSON"),
+        ({"text": "a\x00b"}, "NUL"),
+        ("x" * (1024 * 1024 + 1), "over 1 MiB"),
+    ],
+)
+def test_a_result_that_cannot_be_stored_ends_its_job(value: Any, words: str) -> None:
+    ended = settled(Returned(value))
+    assert isinstance(ended, Ended)
+    assert ended.status == "dead"
+    assert words in (ended.error or "")
+
+
+def test_a_backslash_that_looks_like_nul_is_fine() -> None:
+    ended = settled(Returned("\\u0000"))
+    assert isinstance(ended, Ended)
+    assert ended.status == "succeeded"
+
+
+def test_children_make_a_parent_and_the_rest_follows_it() -> None:
+    ctx = context()
+    ctx.enqueue("child", {"n": 1}, child=True)
+    ctx.enqueue("other")
+    ctx.on_done("merge")
+    parent = settled(Returned(None), ctx=ctx)
+    assert isinstance(parent, Parent)
+    assert [spec["kind"] for spec in parent.children] == ["child"]
+    assert parent.on_done is not None
+    assert parent.on_done["payload"] == {"parent": 7}
+    assert [spec["kind"] for spec in follow_ups(parent, ctx)] == ["other"]
+
+
+def test_a_failed_attempt_has_no_consequences() -> None:
+    ctx = context()
+    ctx.enqueue("other")
+    assert follow_ups(settled(raised(ValueError()), ctx=ctx), ctx) == []
+
+
+def test_a_continuation_without_children_follows_at_once() -> None:
+    ctx = context()
+    ctx.on_done("merge")
+    assert [spec["kind"] for spec in follow_ups(settled(Returned(None), ctx=ctx), ctx)] == ["merge"]
+
+
+def test_backoff_doubles_to_one_hour_and_jitter_adds_a_tenth() -> None:
+    assert [backoff_seconds(failures, 15, 0.0) for failures in (1, 2, 3, 4)] == [15, 30, 60, 120]
+    assert backoff_seconds(100, 15, 0.0) == 3600
+    assert backoff_seconds(1, 10, 1.0) == pytest.approx(11)

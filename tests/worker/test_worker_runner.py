@@ -1,0 +1,168 @@
+"""Handlers in their threads: outcomes, timeouts, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from workerctl.broker.exchange import Claimed
+from workerctl.handler import Cancel, Context, Handler, InvalidPayload, Job, Services, handlers, job
+from workerctl.worker.outcome import Raised, Returned, TimedOut
+from workerctl.worker.run import Run
+from workerctl.worker.runner import Runner
+
+
+@dataclass
+class Point:
+    x: int
+
+
+@pytest.fixture
+def handler() -> Iterator[Callable[[Callable[..., Any]], Handler]]:
+    known = dict(handlers())
+
+    def register(function: Callable[..., Any], **options: Any) -> Handler:
+        job(f"test.{function.__name__}", **options)(function)
+        return handlers()[f"test.{function.__name__}"]
+
+    yield register
+    for kind in set(handlers()) - set(known):
+        cast(dict[str, Handler], handlers()).pop(kind)
+
+
+@pytest.fixture
+def runner() -> Iterator[Runner]:
+    made = Runner()
+    yield made
+    made.close()
+
+
+def new_run(handler: Handler, *payloads: Any, timeout: float = 5) -> Run:
+    created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    jobs = [
+        Claimed(number, handler.kind, "q", 1, 0, 3, 0, None, None, None, created, payload)
+        for number, payload in enumerate(payloads, 1)
+    ]
+    return Run(handler, jobs, Context(Job(1, handler.kind), cast(Services, SimpleNamespace())), timeout)
+
+
+def finish(runner: Runner, count: int = 1) -> list[Run]:
+    deadline = time.monotonic() + 10
+    finished: list[Run] = []
+    while len(finished) < count:
+        assert time.monotonic() < deadline, "nothing finished"
+        select.select([runner], [], [], 0.1)
+        finished += runner.take_finished()
+    return finished
+
+
+def test_async_and_plain_handlers_get_their_typed_payload(runner: Runner, handler: Any) -> None:
+    async def in_loop(payload: Point, ctx: Context) -> int:
+        await asyncio.sleep(0)
+        return payload.x + ctx.job.id
+
+    def in_thread(payload: Point) -> str:
+        return f"{payload.x} in {threading.current_thread().name}"
+
+    runner.start([new_run(handler(in_loop), {"x": "41"}), new_run(handler(in_thread), {"x": 1})])
+    assert sorted(str(run.outcome) for run in finish(runner, 2)) == [
+        "Returned(value='1 in job 1')",
+        "Returned(value=42)",
+    ]
+
+
+def test_a_payload_that_does_not_fit_says_where(runner: Runner, handler: Any) -> None:
+    def typed(payload: Point) -> None:
+        raise AssertionError("never called")
+
+    runner.start([new_run(handler(typed), {"x": "many"})])
+    outcome = finish(runner)[0].outcome
+    assert isinstance(outcome, Raised)
+    assert isinstance(outcome.error, InvalidPayload)
+    assert "$.x" in str(outcome.error)
+
+
+def test_an_async_handler_ends_at_its_timeout(runner: Runner, handler: Any) -> None:
+    async def endless(payload: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    runner.start([new_run(handler(endless), {}, timeout=0.05)])
+    outcome = finish(runner)[0].outcome
+    assert isinstance(outcome, Raised)
+    assert isinstance(outcome.error, TimedOut)
+
+
+def test_a_timeout_of_the_handlers_own_is_its_failure(runner: Runner, handler: Any) -> None:
+    async def impatient(payload: dict[str, Any]) -> None:
+        raise TimeoutError("the provider's")
+
+    runner.start([new_run(handler(impatient), {})])
+    outcome = finish(runner)[0].outcome
+    assert isinstance(outcome, Raised)
+    assert str(outcome.error) == "the provider's"
+
+
+def test_a_stopped_task_ends_with_the_reason_and_may_clean_up(runner: Runner, handler: Any) -> None:
+    cleaned = threading.Event()
+
+    async def tidy(payload: dict[str, Any]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.set()
+
+    run = new_run(handler(tidy), {})
+    runner.start([run])
+    runner.stop(run, Cancel("cancelled by request"))
+    runner.stop(run, Cancel("another reason comes too late"))
+    outcome = finish(runner)[0].outcome
+    assert isinstance(outcome, Raised)
+    assert str(outcome.error) == "cancelled by request"
+    assert cleaned.is_set()
+
+
+def test_a_thread_sees_that_it_is_not_wanted(runner: Runner, handler: Any) -> None:
+    begun = threading.Event()
+
+    def polite(payload: dict[str, Any], ctx: Context) -> None:
+        begun.set()
+        while True:
+            ctx.raise_if_cancelled()
+            time.sleep(0.005)
+
+    run = new_run(handler(polite), {})
+    runner.start([run])
+    assert begun.wait(5)
+    runner.stop(run, Cancel("x"))
+    outcome = finish(runner)[0].outcome
+    assert isinstance(outcome, Raised)
+    assert isinstance(outcome.error, Cancel)
+
+
+def test_a_handler_may_raise_anything(runner: Runner, handler: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    def leaves(payload: dict[str, Any]) -> None:
+        raise SystemExit(3)
+
+    async def interrupts(payload: dict[str, Any]) -> None:
+        raise ValueError("文字")
+
+    runner.start([new_run(handler(leaves), {}), new_run(handler(interrupts), {})])
+    assert all(isinstance(run.outcome, Raised) for run in finish(runner, 2))
+    assert "ValueError: 文字" in capfd.readouterr().err
+
+
+def test_a_batch_kind_is_called_once_with_all_payloads(runner: Runner, handler: Any) -> None:
+    def many(payloads: list[Point], ctx: Context) -> int:
+        return sum(point.x for point in payloads)
+
+    runner.start([new_run(handler(many, batch=10), {"x": 1}, {"x": 2}, {"x": 3})])
+    assert finish(runner)[0].outcome == Returned(6)
