@@ -84,7 +84,7 @@ def _changes(event: ev.MemberEvent) -> dict[str, Any]:
         case ev.DrainSent():
             return {"drain_cause": event.cause, "drain_at": at}
         case ev.HurrySent():
-            return {"hurried": True}
+            return {"hurry_sent_at": at}
         case ev.KillSent():
             return {"kill_cause": event.cause, "kill_at": at}
     raise TypeError(f"unknown event {event!r}")

@@ -27,6 +27,8 @@ from .restart import must_park, next_try_at, probe_at
 from .roster import Cause, Member, Roster, Slot, Team, Words
 
 FORKS_AT_ONCE = 16  # a template answers them one by one, and each holds descriptors
+SIGNAL_GAP_SECONDS = 0.1  # two equal signals at once would arrive as one
+HURRY_REPEAT_SECONDS = 0.5  # and a busy machine may take longer to deliver the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,11 @@ def _watch_drain(
         deadline = min(deadline, max(member.drain_at, roster.hurried_at) + policy.hurry_seconds)
     if clock.reached(deadline):
         yield Kill(name, number, serial, member.drain_cause or Cause.ASKED)
-    elif not member.hurried and (roster.hurried_at is not None or _must_not_wait(roster, team)):
-        yield Hurry(name, number, serial)
+    elif roster.hurried_at is not None or _must_not_wait(roster, team):
+        sent_at = member.hurry_sent_at
+        due_at = member.drain_at + SIGNAL_GAP_SECONDS if sent_at is None else sent_at + HURRY_REPEAT_SECONDS
+        if clock.reached(due_at):
+            yield Hurry(name, number, serial)
 
 
 def _must_not_wait(roster: Roster, team: Team) -> bool:

@@ -119,7 +119,7 @@ class Member:
     words: Words | None = None
     drain_cause: Cause | None = None
     drain_at: float | None = None
-    hurried: bool = False
+    hurry_sent_at: float | None = None
     kill_cause: Cause | None = None
     kill_at: float | None = None
 

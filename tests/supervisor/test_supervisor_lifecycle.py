@@ -209,8 +209,9 @@ def test_an_earlier_set_that_never_leaves_ends_the_next_start_with_a_reason(hous
     os.kill(old, signal.SIGSTOP)
     house.signal(signal.SIGKILL)
     house.until_ended()
-    house.start(*house.workers(1, stop_timeout_seconds=0.1), policy={"alive_slack_seconds": 0.1})
-    until(lambda: house.process is not None and house.process.poll() is not None, 40)
+    template = house.group("template", "template", stop_timeout_seconds=0.1)
+    pool = house.group("default", "pool", stop_timeout_seconds=0.1)
+    house.start(template, pool, policy={"alive_slack_seconds": 0.3})
     assert house.until_ended() == 1
     assert "earlier supervisor" in house.outcome()["message"]
 

@@ -81,9 +81,9 @@ def work(request):
         if word.startswith("slow="):
             time.sleep(float(word[5:]))
     if "grandchild" in does:
-        subprocess.Popen(["sleep", "1000"])
+        subprocess.Popen(["sleep", "1000"], cwd=folder)
     if "stray" in does:
-        subprocess.Popen(["sh", "-c", "set -m; sleep 1000 & sleep 1000"])
+        subprocess.Popen(["sh", "-c", "set -m; sleep 1000 & sleep 1000"], cwd=folder)
     fat = [bytearray(int(word[4:]) << 20) for word in does if word.startswith("fat=")]
     for block in fat:
         block[::4096] = b"x" * len(block[::4096])
@@ -236,7 +236,9 @@ class House:
         return msgspec.convert({"name": name, "kind": kind, **fields}, Group)
 
     def command(self, name: str, *command: str, **fields: Any) -> Group:
-        return self.group(name, "command", command=command, **({"ready": Ready("started")} | fields))
+        return self.group(
+            name, "command", command=command, **({"ready": Ready("started"), "cwd": str(self.folder)} | fields)
+        )
 
     def workers(self, instances: int = 2, **fields: Any) -> tuple[Group, ...]:
         return (self.group("template", "template"), self.group("default", "pool", instances=instances, **fields))

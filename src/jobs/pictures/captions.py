@@ -102,4 +102,4 @@ def _wrapped(words: str, font: Font, width: int) -> list[str]:
 def _darken(image: Image.Image, top: int) -> None:
     height = image.height - top
     shade = Image.linear_gradient("L").resize((image.width, height)).point(lambda value: min(190, value * 2))
-    image.paste(Image.new("RGB", (image.width, height), (10, 10, 18)), (0, top), shade)
+    image.paste((10, 10, 18), (0, top, image.width, image.height), shade)

@@ -45,8 +45,10 @@ def decode(content: bytes) -> Image.Image:
 
 def encode(image: Image.Image, form: Format) -> bytes:
     """The same bytes for the same picture; nothing but pixels."""
-    bare = Image.new("RGB", image.size)
-    bare.paste(image)
+    bare = image
+    if image.info:  # of a provider's answer: colour profile, comments, place
+        bare = image.copy()
+        bare.info = {}
     output = io.BytesIO()
     if form == "png":
         bare.save(output, "PNG", compress_level=6)
@@ -57,9 +59,9 @@ def encode(image: Image.Image, form: Format) -> bytes:
 
 def thumbnail(image: Image.Image) -> Image.Image:
     """At most 256 pixels wide and high; a small picture is not blown up."""
-    small = image.copy()
-    small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
-    return small
+    scale = min(1.0, THUMBNAIL_PIXELS / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _flat(image: Image.Image) -> Image.Image:

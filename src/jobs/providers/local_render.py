@@ -104,7 +104,7 @@ def _disc(image: Image.Image, chance: random.Random, color: Color) -> None:
             fill=light,
         )  # fmt: skip
     glow = small.filter(ImageFilter.GaussianBlur(7)).resize(image.size, Image.Resampling.BICUBIC)
-    image.paste(Image.new("RGB", image.size, color), mask=glow)
+    image.paste(color, mask=glow)
     ImageDraw.Draw(image).ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
 

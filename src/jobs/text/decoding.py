@@ -18,6 +18,7 @@ _BOMS = (
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffe\uffff]")
 _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\r\f\v\x1a\x1b"))
+_LINE_ENDS = ("\r", "\u2028", "\u2029", "\x85")
 _LINE_END = re.compile(r"\r\n?|\u2028|\u2029|\x85")
 
 # The commonest characters of running Chinese, simplified and traditional: about a quarter of any prose.
@@ -57,9 +58,11 @@ def decode(content: bytes) -> Decoded:
 
 
 def _decoded(text: str, encoding: str) -> Decoded:
-    if not text.strip():
+    if not text or text.isspace():
         raise UnreadableText("the text is empty")
-    return Decoded(_LINE_END.sub("\n", text).replace("\0", "\ufffd"), encoding)
+    if any(mark in text for mark in _LINE_ENDS):  # a copy of 60 MB is made only where it must be
+        text = _LINE_END.sub("\n", text)
+    return Decoded(text.replace("\0", "\ufffd"), encoding)
 
 
 def _strictly(content: bytes, codec: str, skip: int) -> str:
