@@ -10,6 +10,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ..handler import Cancel, Fail, InvalidPayload, Retry, Snooze, validate
@@ -101,6 +102,7 @@ class Runner:
     def _start_tasks(self, runs: list[Run]) -> None:
         for run in runs:
             run.task = self.loop.create_task(self._run_task(run))
+            run.task.add_done_callback(partial(self._end_unbegun, run))
 
     async def _run_task(self, run: Run) -> None:
         running_job.set(run.first)
@@ -115,6 +117,11 @@ class Runner:
         except BaseException as error:
             outcome = Raised(error)
         self._end(run, outcome)
+
+    def _end_unbegun(self, run: Run, _task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step never enters `_run_task`."""
+        if run.outcome is None:
+            self._end(run, Raised(run.stop_reason or asyncio.CancelledError()))
 
     def _run_in_thread(self, run: Run) -> None:
         running_job.set(run.first)

@@ -112,22 +112,38 @@ def test_a_timeout_of_the_handlers_own_is_its_failure(runner: Runner, handler: A
 
 
 def test_a_stopped_task_ends_with_the_reason_and_may_clean_up(runner: Runner, handler: Any) -> None:
-    cleaned = threading.Event()
+    begun, cleaned = threading.Event(), threading.Event()
 
     async def tidy(payload: dict[str, Any]) -> None:
         try:
+            begun.set()
             await asyncio.Event().wait()
         finally:
             cleaned.set()
 
     run = new_run(handler(tidy), {})
     runner.start([run])
+    assert begun.wait(5)
     runner.stop(run, Cancel("cancelled by request"))
     runner.stop(run, Cancel("another reason comes too late"))
     outcome = finish(runner)[0].outcome
     assert isinstance(outcome, Raised)
     assert str(outcome.error) == "cancelled by request"
     assert cleaned.is_set()
+
+
+def test_a_task_that_is_stopped_before_its_first_step_ends_too(runner: Runner, handler: Any) -> None:
+    async def never(payload: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    register = handler(never)
+    for _ in range(50):  # the loop's thread may or may not have begun the task
+        run = new_run(register, {})
+        runner.start([run])
+        runner.stop(run, Cancel("cancelled by request"))
+        outcome = finish(runner)[0].outcome
+        assert isinstance(outcome, Raised)
+        assert str(outcome.error) == "cancelled by request"
 
 
 def test_a_thread_sees_that_it_is_not_wanted(runner: Runner, handler: Any) -> None:
