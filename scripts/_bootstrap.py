@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / ".stamp"
-TEXTS = ROOT / ".cache" / "texts"  # where the demo and the tests look for the novels
+TEXTS = ROOT / ".cache" / "novels"  # where the demo and the tests look for the novels
 
 OLDEST_PYTHON = (3, 11)
 DEMO_EXTRAS = ("embedded", "content")

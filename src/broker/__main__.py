@@ -12,7 +12,6 @@ from .connection import connect
 from .migrate import migrate
 from .surroundings import surroundings
 
-PATIENCE = 0.8  # of the boot timeout is spent waiting for the database; the rest is for the migrations
 PAUSE_SECONDS = 0.25
 
 
@@ -33,7 +32,7 @@ def main() -> int:
 
 def _migrate_when_up() -> list[str]:
     around = surroundings()
-    give_up_at = time.monotonic() + PATIENCE * around.settings.supervisor.boot_timeout_seconds
+    give_up_at = time.monotonic() + around.settings.supervisor.boot_timeout_seconds
     while True:
         try:
             with connect(around.database.url_direct, application="migrations", bounded=False) as connection:

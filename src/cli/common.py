@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
 import sys
@@ -82,7 +83,11 @@ def fail(text: str, code: int = Exit.FAILED) -> NoReturn:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout; dates as ISO 8601."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, dt.datetime) else str(value)
 
 
 def console(*, stderr: bool = False) -> Console:

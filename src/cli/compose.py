@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from ..supervisor.composition import Composition, Group, Node, Policy, Ready
 AGENT_CONNECTIONS = 2  # one that listens, one that asks
 COMMAND_CONNECTIONS = 1  # a command of the user's beside the running workers
 WORKER_CONNECTIONS = 2  # its own, and the one that ctx.database() opens at most
-SURGE_WORKERS = 1  # a successor beside its predecessor
-EMBEDDED_CONNECTIONS = 280  # what our own server allows for us, see broker/_embedded_folder.py
+EMBEDDED_CONNECTIONS = 180  # of the 200 that our own server allows, see broker/_embedded_folder.py
+MIGRATION_SECONDS = 60.0  # for the migrations themselves, once the database has answered
 POSTGRES_STOP_SECONDS = 30.0
 
 
@@ -56,7 +57,7 @@ def compose(plan: Plan) -> Composition:
         _collector(plan),
         *database,
         Group("migrate", "once", _python("workerctl.broker"), role=True, env=env, cwd=str(plan.project),
-              after=before_database, ready=Ready("exit"), boot_timeout_seconds=boot),
+              after=before_database, ready=Ready("exit"), boot_timeout_seconds=boot + MIGRATION_SECONDS),
         Group("agent", "agent", _python("workerctl.agent"), role=True, env=env, cwd=str(plan.project),
               after=("migrate",), boot_timeout_seconds=boot, stop_timeout_seconds=10),
         Group("template", "template", _python("workerctl.worker.template"), role=True,
@@ -76,6 +77,26 @@ def compose(plan: Plan) -> Composition:
     )
 
 
+def check_connections(composition: Composition, wanted: Mapping[str, int]) -> None:
+    """Raises Unusable, with the sum, where the workers need more connections than there are.
+
+    `wanted` are counts of pools that differ from the composition's. `scale` is judged by the supervisor alike.
+    """
+    policy = composition.policy
+    counts = {
+        group.name: wanted.get(group.name, group.instances) for group in composition.groups if group.kind == "pool"
+    }
+    workers = sum(counts.values())
+    surge = max((max(1, int(count * policy.surge_fraction)) for count in counts.values() if count), default=0)
+    total = (workers + surge) * policy.connections_per_worker + policy.connections_fixed
+    if policy.connection_limit is not None and total > policy.connection_limit:
+        raise Unusable(
+            f"{workers} workers need {total} database connections (({workers} workers + {surge} while one is replaced) "
+            f"x {policy.connections_per_worker} + {policy.connections_fixed} others), "
+            f"connection_limit is {policy.connection_limit}; start fewer, or raise it where the database allows more"
+        )
+
+
 def worker_cores(cores: list[int], reserved: int) -> tuple[int, ...] | None:
     """The cores workers are pinned to: all but the last `reserved`, at least one; None where none is reserved."""
     if reserved == 0:
@@ -85,7 +106,7 @@ def worker_cores(cores: list[int], reserved: int) -> tuple[int, ...] | None:
 
 def _policy(plan: Plan) -> Policy:
     limit = EMBEDDED_CONNECTIONS if plan.embedded is not None else plan.settings.connection_limit
-    fixed = AGENT_CONNECTIONS + COMMAND_CONNECTIONS + SURGE_WORKERS * WORKER_CONNECTIONS
+    fixed = AGENT_CONNECTIONS + COMMAND_CONNECTIONS
     return Policy(connection_limit=limit, connections_per_worker=WORKER_CONNECTIONS, connections_fixed=fixed)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..contract import ENV_NOVELS
 from .common import console, fail, loaded, say
 
 POLL_SECONDS = 0.2
@@ -40,7 +41,7 @@ def demo(
     missing = [path for path in own if not path.is_file()]
     if missing:
         fail(f"--novel {missing[0]}: there is no such file")
-    folder = Path(os.environ.get("WORKERCTL_NOVELS") or Path.cwd() / ".cache" / "novels")
+    folder = Path(os.environ.get(ENV_NOVELS) or Path.cwd() / ".cache" / "novels")
     novels = [NovelPart(path, path.stem) for path in own] or known_novels(folder)
     if not novels:
         say(f"no novel in {folder}: type `scripts/demo` in the repository, or give `--novel FILE`; images only")

@@ -59,9 +59,10 @@ def enqueue(
     from .following import follow_job
 
     content = _payload(pairs or [], payload)
+    run_at = _run_at(delay, at)
     _know_kinds(loaded().settings, kind)
     with database() as connection:
-        job_id = put(kind, content, queue=queue, priority=priority, run_at=_run_at(delay, at), unique_key=unique,
+        job_id = put(kind, content, queue=queue, priority=priority, run_at=run_at, unique_key=unique,
                      user_id=user, plan=plan, conn=connection)  # fmt: skip
         if not wait:
             sys.stdout.write(f"{job_id}\n")

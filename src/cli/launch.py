@@ -23,7 +23,7 @@ from ..settings.cores import machine_cores, resolve_instances
 from ..supervisor.client import request
 from ..supervisor.composition import Composition, save_composition
 from ..supervisor.state import load_desired, load_outcome, save_desired, write_atomically
-from .compose import Plan, compose
+from .compose import Plan, check_connections, compose
 
 POLL_SECONDS = 0.02
 
@@ -67,9 +67,12 @@ def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...
         only=only,
     )
     composition = compose(plan)
+    desired = load_desired(home)
     if instances is not None:
-        wanted = resolve_instances(instances, len(cores), plan.reserved_cores)  # type: ignore[arg-type]
-        save_desired(home, load_desired(home) | {"default": wanted})
+        desired["default"] = resolve_instances(instances, len(cores), plan.reserved_cores)  # type: ignore[arg-type]
+    check_connections(composition, desired)
+    if instances is not None:
+        save_desired(home, desired)
     dump(settings, home / "run" / "settings.json")
     database = configured(settings)
     assert database is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from .lock import take_lock
 from .loop import Supervisor
 from .roster import Words
 from .state import save_outcome
+
+DESCRIPTORS = 8192
 
 
 def main(arguments: list[str]) -> int:
@@ -29,6 +32,7 @@ def main(arguments: list[str]) -> int:
         for folder in (home, home / "run", home / "state", home / "logs"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         take_lock(home / "run")
+        _allow_many_descriptors()
     except WorkerctlError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -36,6 +40,14 @@ def main(arguments: list[str]) -> int:
     if outcome.message:
         sys.stderr.write(f"{outcome.message}\n")
     return outcome.exit_code
+
+
+def _allow_many_descriptors() -> None:
+    """Three for each worker: 512 of them are more than the usual 1,024 allow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _run(composition: Composition) -> Words:

@@ -44,7 +44,7 @@ def apply(roster: Roster, event: ev.Event) -> Roster:
         case ev.PrimaryChanged():
             return replace(roster, primary=Primary(event.holds_lease, event.holder))
         case ev.Slept():
-            return _slept(roster, event.at)
+            return _slept(roster, event.at, event.seconds)
     raise TypeError(f"unknown event {event!r}")
 
 
@@ -224,11 +224,16 @@ def _lost(roster: Roster, event: ev.LostTold | ev.Released) -> Roster:
     return replace(roster, lost=told)
 
 
-def _slept(roster: Roster, at: float) -> Roster:
-    """Everybody's heartbeat is taken as just heard."""
+def _slept(roster: Roster, at: float, seconds: float) -> Roster:
+    """Everybody's heartbeat is taken as just heard; boots and drains get the lost time back."""
 
     def awake(member: Member) -> Member:
-        return member if member.heartbeat_at is None else replace(member, heartbeat_at=at)
+        return replace(
+            member,
+            spawned_at=member.spawned_at + (seconds if member.ready_at is None else 0.0),
+            heartbeat_at=None if member.heartbeat_at is None else at,
+            drain_at=None if member.drain_at is None else member.drain_at + seconds,
+        )
 
     def slot_awake(slot: Slot) -> Slot:
         return replace(slot, members=tuple(awake(member) for member in slot.members))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import selectors
@@ -53,6 +54,8 @@ class ControlServer:
         self._selector = selector
         self._answer = answer
         self._connections: dict[int, Connection] = {}
+        self._reserve: int | None = None
+        self._refill_reserve()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.setblocking(False)
         self._path.unlink(missing_ok=True)  # left by a supervisor that was killed: we hold its lock
@@ -70,6 +73,7 @@ class ControlServer:
             self._close(connection)
         self._selector.unregister(self._listener)
         self._listener.close()
+        self._give_up_reserve()
         self._path.unlink(missing_ok=True)
 
     def drop_slow(self, now: float) -> None:
@@ -85,16 +89,39 @@ class ControlServer:
         return bool(self._connections)
 
     def _accept(self, _events: int) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
-            end, _ = self._listener.accept()
-            end.setblocking(False)
-            uid, pid = _peer(end)
-            if len(self._connections) >= CONNECTION_LIMIT or uid not in (0, os.geteuid()):
-                end.close()
-                return
-            connection = Connection(end, uid, pid, float("inf"))
-            self._connections[end.fileno()] = connection
-            self._selector.register(end, selectors.EVENT_READ, lambda events: self._serve(connection, events))
+        end = self._next_caller()
+        if end is None:
+            return
+        end.setblocking(False)
+        uid, pid = _peer(end)
+        if len(self._connections) >= CONNECTION_LIMIT or uid not in (0, os.geteuid()):
+            end.close()
+            return
+        connection = Connection(end, uid, pid, float("inf"))
+        self._connections[end.fileno()] = connection
+        self._selector.register(end, selectors.EVENT_READ, lambda events: self._serve(connection, events))
+
+    def _next_caller(self) -> socket.socket | None:
+        """Out of descriptors, the one kept in reserve serves one caller at a time, so that `status` and `stop` work."""
+        try:
+            return self._listener.accept()[0]
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                return None
+        self._give_up_reserve()
+        try:
+            return self._listener.accept()[0]
+        except OSError:
+            return None
+
+    def _give_up_reserve(self) -> None:
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    def _refill_reserve(self) -> None:
+        with contextlib.suppress(OSError):
+            self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def _serve(self, connection: Connection, events: int) -> None:
         try:
@@ -139,6 +166,8 @@ class ControlServer:
         if self._connections.pop(connection.end.fileno(), None) is not None:
             self._selector.unregister(connection.end)
         connection.end.close()
+        if self._reserve is None:
+            self._refill_reserve()
 
 
 def refusal(error: str, exit_code: int = 1) -> dict[str, Any]:

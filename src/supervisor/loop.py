@@ -68,6 +68,7 @@ class Supervisor:
         )
         self._spawner = Spawner(composition, self._children, self._streams, self._alive)
         self._performer = Performer(composition, self._processes, self._children, self._spawner, self._probes)
+        self._looked_at = time.monotonic()
         self._control = ControlServer(self._home / "run", self._selector, self._answer)
 
     def run(self) -> Words:
@@ -102,6 +103,8 @@ class Supervisor:
     def _settle(self) -> float:
         """Plan and perform until nothing is left to do now; the instant at which there may be more."""
         for _ in range(ROUNDS_LIMIT):
+            if time.monotonic() - self._looked_at > LATE_SECONDS:
+                self._look(0.0)  # what others said while we were held up must count before they are judged
             judgement = judge(self._roster, self._policy, time.monotonic())
             done = False
             for action in judgement.actions:
@@ -153,19 +156,25 @@ class Supervisor:
         until = min(next_at, self._probes.next_at(), self._gauge.next_at)
         if self._awaits_alive or self._control.is_busy:
             until = min(until, before + ALIVE_POLL_SECONDS)
-        timeout = max(0.0, until - before)
-        ready = self._selector.select(timeout)
-        now = time.monotonic()
-        late = now - before - timeout
-        for key, events in ready:
-            key.data(events)
-        if late > LATE_SECONDS:
-            self._record(ev.Slept(now, round(late, 3)))
+        now = self._look(max(0.0, until - before))
+        self._streams.turn()
         self._probes.turn(now)
         self._control.drop_slow(now)
         self._try_alive(now)
         for child, usage in self._gauge.turn(now, self._children):
             self._record(ev.MemorySampled(now, child.group.name, child.slot, child.serial, usage))
+
+    def _look(self, timeout_seconds: float) -> float:
+        """Wait for something to read and take it in; the instant at which it was there."""
+        ready = self._selector.select(timeout_seconds)
+        now = time.monotonic()
+        late_seconds = now - self._looked_at - timeout_seconds
+        self._looked_at = now
+        for key, events in ready:
+            key.data(events)
+        if late_seconds > LATE_SECONDS:
+            self._record(ev.Slept(now, round(late_seconds, 3)))
+        return now
 
     @property
     def _awaits_alive(self) -> bool:

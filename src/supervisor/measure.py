@@ -52,7 +52,7 @@ class Gauge:
                 break
             try:
                 self._private[pid] = (begun, int(psutil.Process(pid).memory_full_info().uss))
-            except (psutil.Error, AttributeError):
+            except (psutil.Error, AttributeError, OSError):
                 continue
         return {pid: size for pid, (_, size) in self._private.items()}
 
@@ -66,5 +66,5 @@ class Gauge:
                 process = self._processes[pid] = psutil.Process(pid)
             with process.oneshot():
                 return Usage(process.memory_info().rss, process.cpu_percent())
-        except psutil.Error:
+        except (psutil.Error, OSError):  # gone, or no descriptor left to read with
             return None

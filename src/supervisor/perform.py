@@ -61,8 +61,7 @@ class Performer:
             case act.Retire(group=group, slot=slot):
                 yield ev.Retired(now, group, slot)
             case act.Introduce(group=group, slot=slot, serial=serial):
-                if (child := self._children.by_serial(serial)) is not None:
-                    self._introduce(child)
+                if (child := self._children.by_serial(serial)) is not None and self._introduce(child):
                     yield ev.Introduced(now, group, slot, serial)
             case act.TellLost():
                 yield from self._tell_lost(action, roster, now)
@@ -108,14 +107,21 @@ class Performer:
         self._processes.send(child.pid, signal.Signals[child.group.stop_signal])
         return True
 
-    def _introduce(self, agent: Child) -> None:
-        """Pools first, then the living: whoever of this node is neither listed nor newer has lost its supervisor."""
-        for name, (_, write_end) in self._spawner.wakes.items():
-            self._children.tell(agent, {"type": "pool", "name": name}, (write_end,))
+    def _introduce(self, agent: Child) -> bool:
+        """Pools first, then the living: whoever of this node is neither listed nor newer has lost its supervisor.
+
+        Without a free descriptor it is tried again at the next round.
+        """
+        try:
+            for name, (_, write_end) in self._spawner.wakes.items():
+                self._children.tell(agent, {"type": "pool", "name": name}, (write_end,))
+        except OSError:
+            return False
         living = [child.incarnation for child in self._children if child.incarnation is not None]
         self._children.tell(
             agent, {"type": "alive", "incarnations": living, "next_serial": self._spawner.last_serial + 1}
         )
+        return True
 
     def _tell_lost(self, action: act.TellLost, roster: Roster, now: float) -> Iterator[ev.Event]:
         agent = self._children.by_serial(roster.introduced)

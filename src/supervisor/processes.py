@@ -54,7 +54,7 @@ class Processes:
     def send(self, pid: int, number: signal.Signals) -> None:
         """Nothing happens where this is no living child of ours."""
         if pid in self._known:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
 
     def kill(self, pid: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,14 @@ def write_atomically(path: Path, content: bytes) -> None:
 def load_desired(home: Path) -> dict[str, int]:
     """The persisted counts; empty where there are none or the file was damaged."""
     try:
-        content = tomllib.loads((home / "state" / "desired.toml").read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        text = (home / "state" / "desired.toml").read_text()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    import tomllib  # rarely needed, and not small
+
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
         return {}
     return {name: count for name, count in content.items() if isinstance(count, int) and count >= 0}
 

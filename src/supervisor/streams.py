@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ class Streams:
     def __init__(self) -> None:
         self._streams: dict[str, Stream] = {}
         self._collector: Channel | None = None
+        self._waiting: dict[str, None] = {}  # not handed to the present collector yet
         self._ended: dict[int, None] = {}  # serials of ended processes, oldest first
 
     def __len__(self) -> int:
@@ -46,15 +48,24 @@ class Streams:
     def attach(self, collector: Channel) -> None:
         """Hand every pipe to this collector, and each new one from now on."""
         self._collector = collector
-        for stream in self._streams.values():
-            self._hand_over(stream)
+        self._waiting = dict.fromkeys(self._streams)
+        self.turn()
 
     def detach(self) -> None:
         self._collector = None
+        self._waiting.clear()
+
+    def turn(self) -> None:
+        """Hand over what waits; without a free descriptor it waits on."""
+        with contextlib.suppress(OSError):
+            for stream_id in list(self._waiting):
+                self._hand_over(self._streams[stream_id])
+                del self._waiting[stream_id]
 
     def ended(self, stream_id: str) -> None:
         """The collector has read all of it."""
         stream = self._streams.pop(stream_id, None)
+        self._waiting.pop(stream_id, None)
         if stream is not None:
             os.close(stream.descriptor)
 
@@ -79,7 +90,8 @@ class Streams:
         stream = Stream(f"{serial}.{name}", group, slot, serial, name, read_end)
         self._streams[stream.id] = stream
         if self._collector is not None:
-            self._hand_over(stream)
+            self._waiting[stream.id] = None
+            self.turn()
         return write_end
 
     def _hand_over(self, stream: Stream) -> None:

@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from ..contract import Unusable, WorkerctlError
@@ -17,10 +18,11 @@ class ImportFailed(WorkerctlError):
     """A job module raised while it was imported; its traceback is on stderr."""
 
 
-def load_modules(settings: Settings, *, warm: bool) -> None:
+def load_modules(settings: Settings, *, warm: bool, after_each: Callable[[str], None] = lambda _name: None) -> None:
     """Import every configured module and the shipped jobs, so that their handlers are registered.
 
     `warm` also imports what the shipped jobs use at run time, to be shared by every worker forked from here.
+    `after_each` is told the name of each module once it is imported.
     Raises Unusable for a module that does not exist, ImportFailed for one that raises.
     """
     for folder in reversed(settings.jobs.path):
@@ -29,23 +31,25 @@ def load_modules(settings: Settings, *, warm: bool) -> None:
     shipped = ["workerctl.jobs"] if settings.jobs.shipped else []
     for name in [*shipped, *settings.jobs.modules]:
         _import(name, settings.jobs.path)
+        after_each(name)
     if warm and settings.jobs.shipped:
         _import("workerctl.jobs.warm", settings.jobs.path)
+        after_each("workerctl.jobs.warm")
 
 
-def check_forkable(own_descriptors: set[int]) -> None:
-    """Raises Unusable where the imports left a thread or an open socket: neither survives a fork whole."""
+def check_forkable(name: str, own_descriptors: set[int]) -> None:
+    """Raises Unusable where the import of this module left a thread or a socket: neither survives a fork whole."""
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others:
         raise Unusable(
-            f"a job module started a thread while it was imported ({others[0]}); start it in the handler instead"
+            f"{name} started the thread {others[0]!r} while it was imported; start it in the handler instead"
         )
     tasks = Path("/proc/self/task")
     if tasks.is_dir() and len(list(tasks.iterdir())) > 1:
-        raise Unusable("a job module started a native thread while it was imported; start it in the handler instead")
+        raise Unusable(f"{name} started a native thread while it was imported; start it in the handler instead")
     for descriptor in open_descriptors() - own_descriptors:
         if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            raise Unusable("a job module opened a socket while it was imported; open it in the handler instead")
+            raise Unusable(f"{name} opened a socket while it was imported; open it in the handler instead")
 
 
 def open_descriptors() -> set[int]:

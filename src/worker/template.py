@@ -30,8 +30,7 @@ def main() -> int:
     try:
         around = surroundings()
         own = open_descriptors()
-        load_modules(around.settings, warm=True)
-        check_forkable(own)
+        load_modules(around.settings, warm=True, after_each=lambda name: check_forkable(name, own))
     except WorkerctlError as error:
         if error.__cause__ is not None:
             traceback.print_exception(error.__cause__)

@@ -227,6 +227,13 @@ def test_a_heading_that_is_repeated_is_one_heading():
     assert chapters(text) == [(1, "雨"), (2, "雪"), (3, "风")]
 
 
+def test_a_repeated_heading_belongs_to_its_chapter_where_numbers_start_anew():
+    volumes = [f"第{n}卷 风\n\n第一章\n\n第一章 雨\n{BODY}第二章\n\n第二章 雪\n{BODY}" for n in "一二"]
+    found = find_sections("".join(volumes))
+    assert [section.title for section in found] == ["雨", "雪", "雨", "雪"]
+    assert all(text_of("".join(volumes), section).count("第二章") in (0, 2) for section in found)
+
+
 def test_a_missing_and_a_misnumbered_chapter_lose_no_other():
     text = "".join(f"第{n}章 题\n{BODY}" for n in (1, 2, 4, 5, 15, 7, 8))
     assert [number for number, _ in chapters(text)] == [1, 2, 4, 5, 15, 7, 8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import statistics
 import sys
@@ -107,13 +108,18 @@ def test_grandchildren_that_hold_the_output_die_with_their_worker(house: House) 
     house.behave("grandchild stray")
     house.start(house.group("collector", "collector"), *house.workers(1))
     (pid,) = house.until_ready(1)
-    sleepers = until(lambda: [p for p, line in processes_of(str(house.folder)) if "sleep" in line])
-    assert len(sleepers) >= 3
+    sleepers = until(lambda: _sleepers(house))
+
     house.behave("")
     os.kill(pid, signal.SIGKILL)
     until(lambda: not any(is_alive(sleeper) for sleeper in sleepers))
     house.until_ready(1)
     assert house.stop() == 0
+
+
+def _sleepers(house: House) -> list[int] | None:
+    found = [pid for pid, line in processes_of(str(house.folder)) if "sleep" in line]
+    return found if len(found) >= 3 else None
 
 
 def test_a_template_that_is_killed_is_replaced_and_workers_live_on(house: House) -> None:
@@ -208,6 +214,30 @@ def test_a_hundred_crashes_leak_no_descriptor(house: House) -> None:
 def _descriptors(house: House) -> int:
     assert house.process is not None
     return len(list(Path(f"/proc/{house.process.pid}/fd").iterdir()))
+
+
+def test_without_free_descriptors_nothing_dies_and_all_comes_back(house: House) -> None:
+    house.start(
+        house.group("collector", "collector"),
+        house.group("agent", "agent"),
+        *house.workers(2, after=("collector", "template")),
+    )
+    pids = house.until_ready(2)
+    assert house.process is not None
+    house.until_state("running")
+    soft, hard = resource.prlimit(house.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(house.process.pid, resource.RLIMIT_NOFILE, (_descriptors(house), hard))
+    house.ask("scale", pool="default", to=6)
+    until(lambda: house.facts("SpawnFailed"))
+    os.kill(house.role("collector")["pid"], signal.SIGKILL)
+    os.kill(house.role("agent")["pid"], signal.SIGKILL)
+    until(lambda: len(house.exits()) >= 2)
+    assert set(pids) <= set(house.pids())
+    resource.prlimit(house.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    house.until_ready(6)
+    assert house.until_state("running")
+    until(lambda: len(house.agent_messages("alive")) >= 2)
+    assert house.stop() == 0
 
 
 def test_a_command_that_does_not_exist_is_parked_while_the_rest_serves(house: House) -> None:

@@ -388,3 +388,18 @@ def test_lost_workers_are_told_until_released_and_again_to_a_fresh_agent() -> No
     assert not [a for a in plan(world.roster, POLICY, world.now + 1) if type(a).__name__ == "TellLost"]
     world.run(2)
     assert world.roster.lost == ()
+
+
+def test_with_every_worker_parked_it_ends_where_that_was_asked_for() -> None:
+    world = world_of(exit_when_all_parked=True)
+    world.fails = lambda name: 1 if name == "default" else None
+    for found in world.members("default"):
+        world.end(*found, None, 9)
+    world.run(60)
+    assert world.roster.outcome.exit_code == 1
+    assert not world.members()
+
+
+def test_a_drain_gets_back_the_time_that_the_supervisor_slept() -> None:
+    roster = history(spawned(1, 0), ready(1, 1), ev.Booted(1), ev.DrainSent(5, "app", 1, 1, Cause.ASKED))
+    assert plan(apply(roster, ev.Slept(105, 100)), POLICY, 105) == ()

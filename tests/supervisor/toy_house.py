@@ -91,7 +91,7 @@ def work(request):
     jobs = 1 if f"busy={request['slot']}" in does else 0
     while True:
         channel.send({"type": "heartbeat", "jobs_running": jobs, "jobs_done": 7, "jobs_failed": 0})
-        select.select([channel], [], [], 0.05)
+        select.select([channel], [], [], 5.0 if "calm" in does else 0.05)
         try:
             channel.receive()
         except ChannelClosed:

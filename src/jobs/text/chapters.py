@@ -57,7 +57,7 @@ def _without_contents(text: str, found: Sequence[Heading], chapter_unit: str | N
         entries = [
             heading for heading in cluster[:-1] if heading.kind is not Kind.VOLUME or heading.unit == chapter_unit
         ]
-        again = {entry.key for entry in entries if last_starts[entry.key] > last.start}
+        again = {entry.key for entry in entries if last_starts[entry.key] > last.start} - {last.key}
         keys = {entry.key for entry in entries if entry.number is not None}
         if joins is _is_filler:
             is_contents = bool(again) or len({*keys, last.key}) >= CONTENTS_ENTRIES

@@ -1,0 +1,37 @@
+"""The handlers that are measured."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any
+
+from workerctl import Context, job
+
+
+@job("bench.noop")
+async def noop(payload: dict[str, Any]) -> None:
+    """What is left is the queue's own cost."""
+
+
+@job("bench.stamp")
+async def stamp(payload: dict[str, Any], ctx: Context) -> None:
+    """Say when this attempt began, by a clock that all processes of a machine share."""
+    write_stamp(payload["file"], ctx)
+
+
+@job("bench.hold")
+async def hold(payload: dict[str, Any], ctx: Context) -> None:
+    """The first attempt stays for `seconds`, later ones only say that they began."""
+    write_stamp(payload["file"], ctx)
+    if ctx.job.attempt == 1:
+        await asyncio.sleep(payload["seconds"])
+
+
+def write_stamp(path: str, ctx: Context) -> None:
+    """Append `job id, attempt, pid, monotonic seconds`."""
+    now = time.clock_gettime(time.CLOCK_MONOTONIC)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, f"{ctx.job.id} {ctx.job.attempt} {os.getpid()} {now:.6f}\n".encode())
+    os.close(descriptor)

@@ -1,0 +1,78 @@
+"""Runs groups of measurements, one after another, and collects their figures; leaves nothing running behind."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from benchmarks import machine
+from benchmarks.house import Scene, TooLate, database_server
+from benchmarks.measure import Figure, shown
+
+from workerctl.contract import WorkerctlError
+
+EXPECTED = (TooLate, WorkerctlError, psycopg.Error, subprocess.SubprocessError, OSError)
+
+
+def run(groups: list[str], runs: int, root: Path) -> dict[str, Any]:
+    """Everything that was measured, as the JSON file has it.
+
+    A measurement that cannot be taken costs its own figures only, and is named with its reason.
+    """
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))  # so that everything started is stopped
+    _forget_the_callers_database()
+    folder = Path(tempfile.mkdtemp(prefix="wb-"))
+    since = time.monotonic()
+    document: dict[str, Any] = {"at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "runs": runs}
+    figures: list[dict[str, Any]] = []
+    missing: list[dict[str, str]] = []
+    try:
+        with database_server(folder) as server:
+            document["machine"] = machine.describe(root, server.version())
+            for group in groups:
+                _run_group(group, Scene(folder, server, runs), figures, missing)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return document | {"figures": figures, "missing": missing, "seconds": round(time.monotonic() - since, 1)}
+
+
+def _run_group(group: str, scene: Scene, figures: list[dict[str, Any]], missing: list[dict[str, str]]) -> None:
+    for step in importlib.import_module(f"benchmarks.{group}").STEPS:
+        _say(f"{group}: {step.__name__.replace('_', ' ')} ...")
+        try:
+            for found in step(scene):
+                figures.append({"group": group} | _with_surroundings(found, scene.folder))
+                _say(f"    {found.name}: {shown(found.value)} {found.unit}")
+        except EXPECTED as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            missing.append({"group": group, "what": step.__name__.replace("_", " "), "reason": reason})
+            _say(f"    not measured: {reason}")
+
+
+def _with_surroundings(found: Figure, folder: Path) -> dict[str, Any]:
+    return asdict(found) | {"fsync_ms": machine.fsync_ms(folder), "load": machine.load_average()}
+
+
+def _forget_the_callers_database() -> None:
+    """Nothing of the one who measures may lead a process of ours to another database, home or storage."""
+    for name in list(os.environ):
+        if name.startswith(("PG", "WORKERCTL_", "R2_", "AWS_", "CLOUDFLARE_R2_")):
+            del os.environ[name]
+    for name in ("DATABASE_URL", "DIRECT_URL", "POLL_INTERVAL", "MAX_CONCURRENT_JOBS", "SERVICE_TYPE"):
+        os.environ.pop(name, None)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
