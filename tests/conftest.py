@@ -17,12 +17,13 @@ import psycopg
 import pytest
 
 from workerctl.broker.embedded import STOP_SIGNAL, Server, plan_server
+from workerctl.contract import ENV_NOVELS
 
 START_SECONDS = 60.0
 
 # No test may find the machine's own PostgreSQL, nor a configuration of the one who runs the tests.
 for _name in list(os.environ):
-    if _name.startswith(("PG", "WORKERCTL_")) or _name in ("DATABASE_URL", "DIRECT_URL"):
+    if (_name.startswith(("PG", "WORKERCTL_")) and _name != ENV_NOVELS) or _name in ("DATABASE_URL", "DIRECT_URL"):
         del os.environ[_name]
 os.environ["PGHOST"] = "/no-default-server-in-tests"  # else libpq would try the system's socket
 

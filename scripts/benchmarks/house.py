@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 
 from workerctl.broker.embedded import STOP_SIGNAL, Server, plan_server
@@ -40,6 +41,7 @@ class RunningServer:
     """The PostgreSQL that all measurements share, with a database for each."""
 
     server: Server
+    pid: int
 
     def version(self) -> str:
         with psycopg.connect(self.server.url) as connection:
@@ -58,6 +60,12 @@ class RunningServer:
     def checkpoint(self) -> None:
         """Write out what earlier measurements left, so that it does not cost the next one."""
         self.by_superuser("CHECKPOINT")
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the server and all its processes, those that have ended included."""
+        postmaster = psutil.Process(self.pid)
+        ended = postmaster.cpu_times().children_user + postmaster.cpu_times().children_system
+        return ended + cpu_seconds([self.pid, *(child.pid for child in postmaster.children(recursive=True))])
 
     def by_superuser(self, statement: str) -> None:
         with psycopg.connect(self.server.superuser_url, autocommit=True) as connection:
@@ -152,10 +160,20 @@ def database_server(folder: Path) -> Iterator[RunningServer]:
         process = subprocess.Popen(server.command, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_until(lambda: subprocess.run(server.probe_command, check=False).returncode == 0, 60, "PostgreSQL")
-        yield RunningServer(server)
+        yield RunningServer(server, process.pid)
     finally:
         process.send_signal(STOP_SIGNAL)
         process.wait(timeout=60)
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """CPU time of these processes; one that has just ended counts as nothing."""
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = psutil.Process(pid).cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def wait_until(

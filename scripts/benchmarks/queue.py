@@ -6,11 +6,11 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
-from benchmarks.house import Scene, wait_until
-from benchmarks.measure import Figure, at_least, at_most, figure, percentile
+from benchmarks.house import Scene, cpu_seconds, wait_until
+from benchmarks.measure import Figure, Target, at_least, at_most, figure, percentile
 from benchmarks.stamps import read_stamps
 
 from workerctl import enqueue, enqueue_many
@@ -51,14 +51,14 @@ def enqueueing(scene: Scene) -> Iterator[Figure]:
 
 def drain_with_default_settings(scene: Scene) -> Iterator[Figure]:
     """50,000 jobs that do nothing are there; 4 workers take them, 8 at a time each."""
-    rates = [_drain(scene, workers=4, concurrency=8) for _ in range(scene.runs)]
-    yield figure("50,000 no-op jobs, 4 workers, 8 at a time", "jobs/s", rates, at_least(6_000, 8_000))
+    drains = [_drain(scene, workers=4, concurrency=8) for _ in range(scene.runs)]
+    yield from _drain_figures("50,000 no-op jobs, 4 workers, 8 at a time", drains, at_least(6_000, 8_000))
 
 
 def drain_with_best_settings(scene: Scene) -> Iterator[Figure]:
     """The same with one worker a core and many jobs in hand."""
-    rates = [_drain(scene, workers=2, concurrency=500) for _ in range(scene.runs)]
-    yield figure("50,000 no-op jobs, 2 workers, 500 at a time", "jobs/s", rates, at_least(45_000, 60_000))
+    drains = [_drain(scene, workers=2, concurrency=500) for _ in range(scene.runs)]
+    yield from _drain_figures("50,000 no-op jobs, 2 workers, 500 at a time", drains, at_least(45_000, 60_000))
 
 
 def full_life(scene: Scene) -> Iterator[Figure]:
@@ -72,6 +72,7 @@ def full_life(scene: Scene) -> Iterator[Figure]:
                 since = _database_seconds(connection)
                 for _ in range(LIFE_JOBS // LIFE_BATCH):
                     enqueue_many([NOOP] * LIFE_BATCH, conn=connection)
+                _wait_for_the_last(connection)
                 rates.append(LIFE_JOBS / (_last_finish(connection, LIFE_JOBS) - since))
     yield figure("full life, a producer beside 2 workers of 500", "jobs/s", rates, at_least(12_000))
 
@@ -137,25 +138,47 @@ def _singles_per_second(connection: Connection) -> float:
     return count / (time.perf_counter() - since)
 
 
-def _drain(scene: Scene, *, workers: int, concurrency: int) -> float:
-    """Jobs a second from the moment the queue is resumed, with the workers ready, to the last settlement."""
+class Drain(NamedTuple):
+    """One drain. CPU time tells what a busy machine hides: it hardly grows when others take their share."""
+
+    jobs_per_second: float
+    worker_cpu_us: float  # a job, all workers together
+    server_cpu_us: float
+
+
+def _drain(scene: Scene, *, workers: int, concurrency: int) -> Drain:
+    """From the moment the queue is resumed, with the workers ready, to the last settlement."""
     with scene.server.fresh_database() as url, scene.house(url, concurrency=concurrency) as house:
         house.start(workers)
         with psycopg.connect(url, autocommit=True) as connection:
             pause_queue(connection, "default", paused=True)
             enqueue_many([NOOP] * DRAINED_JOBS, conn=connection)
             scene.server.checkpoint()
+            pids = house.pids()["workers"]
+            worker_cpu, server_cpu = cpu_seconds(pids), scene.server.cpu_seconds()
             since = _database_seconds(connection)
             pause_queue(connection, "default", paused=False)
-            return DRAINED_JOBS / (_last_finish(connection, DRAINED_JOBS) - since)
+            _wait_for_the_last(connection)
+            worker_cpu, server_cpu = cpu_seconds(pids) - worker_cpu, scene.server.cpu_seconds() - server_cpu
+            took = _last_finish(connection, DRAINED_JOBS) - since
+    return Drain(DRAINED_JOBS / took, worker_cpu / DRAINED_JOBS * 1e6, server_cpu / DRAINED_JOBS * 1e6)
+
+
+def _drain_figures(name: str, drains: list[Drain], targets: tuple[Target, ...]) -> Iterator[Figure]:
+    yield figure(name, "jobs/s", [drain.jobs_per_second for drain in drains], targets)
+    yield figure("  CPU time a job, workers", "us", [drain.worker_cpu_us for drain in drains])
+    yield figure("  CPU time a job, PostgreSQL", "us", [drain.server_cpu_us for drain in drains])
+
+
+def _wait_for_the_last(connection: Connection) -> None:
+    wait_until(
+        lambda: connection.execute("SELECT FROM workerctl.live LIMIT 1").fetchone() is None,
+        120, "the last job", every_seconds=0.2,
+    )  # fmt: skip
 
 
 def _last_finish(connection: Connection, jobs: int) -> float:
-    """When the last of so many jobs ended, once none is left; fails where one is missing."""
-    wait_until(
-        lambda: connection.execute("SELECT FROM workerctl.live LIMIT 1").fetchone() is None,
-        120, f"{jobs} jobs", every_seconds=0.2,
-    )  # fmt: skip
+    """When the last of these ended; there must be exactly so many, all succeeded."""
     row = connection.execute(
         "SELECT count(*), extract(epoch FROM max(finished_at))::float8 FROM workerctl.history"
         " WHERE status = 'succeeded'"

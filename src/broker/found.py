@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..contract import NotRunning
+from ..contract import NotRunning, Unusable
 from ..settings import Loaded, Settings, load
 
 
@@ -46,8 +46,12 @@ def find_database(loaded: Loaded | None = None) -> Database:
         return named
     path = database_file(loaded.home)
     try:
+        if not (loaded.home / "run" / "control.sock").exists():  # it goes with the supervisor, the file stays
+            raise FileNotFoundError
         return msgspec.json.decode(path.read_bytes(), type=Database)
     except FileNotFoundError:
-        raise NotRunning(
-            f"no DATABASE_URL, and nothing has been started in {loaded.home}; type `workerctl start`"
+        raise NotRunning(f"no DATABASE_URL, and nothing runs in {loaded.home}; type `workerctl start`") from None
+    except PermissionError:
+        raise Unusable(
+            f"{loaded.home} is closed to this user; run as the one who started it, or set DATABASE_URL"
         ) from None

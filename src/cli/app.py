@@ -36,7 +36,8 @@ def global_options(
         typer.Option("--config", "-c", help="The TOML file; else WORKERCTL_CONFIG, workerctl.toml, config/."),
     ] = None,
     home: Annotated[
-        Path | None, typer.Option("--home", help="State, sockets, logs, embedded PostgreSQL; else WORKERCTL_HOME.")
+        Path | None,
+        typer.Option("--home", readable=False, help="State, sockets, logs, embedded PostgreSQL; else WORKERCTL_HOME."),
     ] = None,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..contract import Exit, WorkerctlError
+from ..contract import Exit, Unusable, WorkerctlError
 
 if TYPE_CHECKING:
     import psycopg
@@ -37,6 +37,7 @@ def loaded() -> Loaded:
     from ..settings import load
 
     found = load(options.config, options.home, os.environ, Path.cwd())
+    _refuse_closed(found.home)
     for warning in found.warnings:
         say(f"note: {warning}")
     return found
@@ -48,7 +49,18 @@ def home() -> Path:
 
     cwd = Path.cwd()
     config = find_config(options.config, os.environ, cwd)
-    return find_home(options.home, os.environ, cwd, project_folder(config, cwd))
+    found = find_home(options.home, os.environ, cwd, project_folder(config, cwd))
+    _refuse_closed(found)
+    return found
+
+
+def _refuse_closed(home: Path) -> None:
+    """Raises Unusable where the home is another user's."""
+    if os.path.lexists(home) and not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        raise Unusable(
+            f"{home} belongs to uid {home.stat().st_uid} and is closed to uid {os.geteuid()}: "
+            "run as that user, or give another --home"
+        )
 
 
 @contextlib.contextmanager
@@ -63,7 +75,7 @@ def database() -> Iterator[psycopg.Connection[Any]]:
     with connect(place.url, application="cli", pooled=place.pooled) as connection:
         try:
             yield connection
-        except psycopg.errors.UndefinedTable:
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
             fail("the queue's schema is missing; type `workerctl migrate` or `workerctl start`")
         except psycopg.OperationalError as error:
             raise unreachable(place.url, error) from None

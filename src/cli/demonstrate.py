@@ -71,8 +71,8 @@ def _running_workers() -> Iterator[Any]:
     except NotRunning:
         ours = True
         launch.prepare(found, instances=WORKERS, only=(), foreground=False)
-        process = launch.start_in_background(found.home)
-        with Waiting(found.home, process) as waiting:
+        with Waiting() as waiting:
+            process = waiting.begin(lambda: launch.start_in_background(found.home))
             launch.wait_until_up(found.home, process, waiting.show)
     try:
         yield found
@@ -110,8 +110,9 @@ def _watch(place: Any, parts: list[Any]) -> None:
 def _summarise(place: Any, parts: list[Any], seconds: float) -> list[str]:
     """Print what was made where; returns what did not come out as it must."""
     out = console()
-    out.print(f"\n[bold]done in {seconds:.1f} s[/bold]  objects in {place.settings.storage.url}"
-              + (f" ({place.home / 'objects'})" if place.settings.storage.url == "file:" else ""))  # fmt: skip
+    url = place.settings.storage.url
+    folder = f" ({place.home / 'storage'})" if url == "file:" else ""
+    out.print(f"\n[bold]done in {seconds:.1f} s[/bold]  objects in {url}{folder}")
     unmet: list[str] = []
     for part in parts:
         lines, problems = part.summary()

@@ -44,7 +44,7 @@ def logs(
     from ..logs import reader
 
     directory = home() / "logs"
-    if not directory.is_dir():
+    if not directory.is_dir() and not follow:
         fail(f"there are no logs in {directory}; nothing has been started here", Exit.NOT_RUNNING)
     streams = [stream for stream, wanted in (("out", out), ("err", err)) if wanted] or ["out", "err"]
     selection = None if name is None else [reader.parse_place(name)]

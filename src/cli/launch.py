@@ -17,7 +17,7 @@ import msgspec
 
 from ..broker.embedded import Server, plan_server
 from ..broker.found import configured, database_file
-from ..contract import AlreadyRunning, Exit, NotRunning, WorkerctlError
+from ..contract import AlreadyRunning, Exit, NotRunning, Unusable, WorkerctlError
 from ..settings import Loaded, Settings, dump
 from ..settings.cores import machine_cores, resolve_instances
 from ..supervisor.client import request
@@ -43,12 +43,13 @@ def refuse_second(home: Path) -> None:
     except NotRunning:
         return
     pid = running["status"]["supervisor"]["pid"]
-    raise AlreadyRunning(f"already running as pid {pid} in {home}; see `workerctl status`")
+    raise AlreadyRunning(_already_running(pid, home))
 
 
 def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...], foreground: bool) -> Composition:
     """Write run/settings.json, run/database.json and run/composition.json. Raises Unusable."""
     home = loaded.home
+    _refuse_foreign_files(home)
     _make_folders(home)
     settings, server = _with_database(loaded.settings, home)
     if server is not None and server.notice:
@@ -104,6 +105,8 @@ def wait_until_up(
     while True:
         code = process.poll()
         if code is not None:
+            if code == Exit.ALREADY_RUNNING:  # another start was faster
+                raise AlreadyRunning(_already_running((home / "run" / "lock").read_text().strip(), home))
             outcome = load_outcome(home) or {}
             message = outcome.get("message") or f"the supervisor ended with {code}; see {home}/logs/supervisor.log"
             raise StartFailed(message, code)
@@ -118,11 +121,23 @@ def wait_until_up(
         time.sleep(POLL_SECONDS)
 
 
+def _already_running(pid: object, home: Path) -> str:
+    return f"already running as pid {pid} in {home}; see `workerctl status`"
+
+
 def _with_database(settings: Settings, home: Path) -> tuple[Settings, Server | None]:
     if settings.database_url is not None:
         return settings, None
     server = plan_server(home, Path(settings.postgres_bin) if settings.postgres_bin else None)
     return msgspec.structs.replace(settings, database_url=server.url), server
+
+
+def _refuse_foreign_files(home: Path) -> None:
+    """Raises Unusable where another user, such as root, has started in this home and left files of its own."""
+    for folder in (home / "run", home / "state", home / "logs"):
+        for path in (folder, *folder.glob("*")):
+            if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+                raise Unusable(f"{path} belongs to uid {path.stat().st_uid}: chown -R it, or give another --home")
 
 
 def _make_folders(home: Path) -> None:

@@ -28,7 +28,9 @@ def add_to(app: typer.Typer) -> None:
         ("show", show),
         ("reset", reset),
     ):
-        app.command(name, hidden=name == "ls")(command)
+        # -1 is a number of workers, not an option
+        words = {"ignore_unknown_options": True} if name == "scale" else None
+        app.command(name, hidden=name == "ls", context_settings=words)(command)
 
 
 def start(
@@ -52,13 +54,14 @@ def start(
     if foreground:
         sys.stdout.flush()
         os.execv(sys.executable, launch.supervisor_command(found.home))
-    process = launch.start_in_background(found.home)
     if no_wait:
+        process = launch.start_in_background(found.home)
         say(f"starting as pid {process.pid}; see `workerctl status`")
         return
     from .waiting import Waiting
 
-    with Waiting(found.home, process) as waiting:
+    with Waiting() as waiting:
+        process = waiting.begin(lambda: launch.start_in_background(found.home))
         document = launch.wait_until_up(found.home, process, waiting.show)
     _print_status(document)
     _judge_start(document)
@@ -105,7 +108,7 @@ def scale(
 ) -> None:
     """Change the number of workers; it is kept over restarts.
 
-    Example: workerctl scale 3    workerctl scale -- -1
+    Example: workerctl scale 3    workerctl scale -1 --wait
     """
     from ..supervisor.client import request
 
@@ -122,6 +125,8 @@ def scale(
         team = next(team for team in document["pools"] if team["name"] == (pool or "default"))
         if team["ready"] == desired and len(_occupied(team)) == desired:
             break
+        if any(worker["phase"] == "parked" for worker in team["workers"]):
+            fail(f"{team['ready']} of {desired} workers are ready, the others were given up; see `workerctl why`")
         time.sleep(0.05)
     say(f"{pool or 'default'}: {desired} workers")
 

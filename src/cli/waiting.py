@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -15,13 +15,24 @@ from typing import Any
 class Waiting:
     """Shows how far the start is on a terminal; leaves nothing behind when it is interrupted or fails."""
 
-    def __init__(self, home: Path, process: subprocess.Popen[bytes]) -> None:
-        self._home = home
-        self._process = process
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
         self._shown = ""
 
     def __enter__(self) -> Waiting:
         return self
+
+    def begin(self, start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        """Start the supervisor; a Ctrl-C meanwhile counts afterwards, when there is something to stop."""
+        interrupts: list[int] = []
+        before = signal.signal(signal.SIGINT, lambda number, _frame: interrupts.append(number))
+        try:
+            self._process = start()
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if interrupts:
+            raise KeyboardInterrupt
+        return self._process
 
     def show(self, status: dict[str, Any]) -> None:
         """Tell what is up so far; only on a terminal, and only what changed."""
@@ -39,7 +50,7 @@ class Waiting:
     ) -> None:
         if self._shown:
             sys.stderr.write("\r\x1b[K")
-        if kind is not None and self._process.poll() is None:
+        if kind is not None and self._process is not None and self._process.poll() is None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the clean-up
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGTERM)
