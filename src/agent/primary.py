@@ -10,11 +10,14 @@ import psycopg
 
 from ..broker.connection import statement
 from ..broker.fleet import database_now, hold_primary, make_tick, set_schedules
+from ..broker.limits import configure_limits, tidy_limits
 from ..settings import Settings
+from ..settings.units import rate
 from .schedule import Task, due_times
 
 LEASE_SECONDS = 8.0  # another machine takes over within this of a machine's end
 UPKEEP_SECONDS = 3600.0
+TIDY_SECONDS = 5.0  # how long a job may wait beside a free seat after an accident
 PARTITION_DAYS = 3
 
 
@@ -28,7 +31,9 @@ class Primary:
         self._schedule = settings.schedule
         self._tasks = {name: Task(name, task.cron, task.timezone) for name, task in settings.schedule.items()}
         self._last_due: dict[str, dt.datetime] = {}
-        self._upkeep_at = 0.0
+        self._limits = settings.limits
+        self._rates = {name: rate(text) for name, text in settings.rates.items()}
+        self._upkeep_at = self._tidy_at = 0.0
         self.term: int | None = None
 
     def renew(self, connection: psycopg.Connection[Any]) -> bool:
@@ -37,6 +42,7 @@ class Primary:
         self.term = hold_primary(connection, agent=self._agent, node_id=self._node_id, lease_seconds=LEASE_SECONDS)
         if self.term is not None and self.term != before:
             self._last_due = self._known_schedules(connection)
+            configure_limits(connection, self._limits, self._rates)
         return (before is None) != (self.term is None)
 
     def step_down(self, connection: psycopg.Connection[Any]) -> None:
@@ -51,6 +57,9 @@ class Primary:
             return
         if self._tasks:
             self._make_due_ticks(connection, database_now(connection))
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_SECONDS
+            tidy_limits(connection)
         if now >= self._upkeep_at:
             self._upkeep_at = now + UPKEEP_SECONDS
             connection.execute(statement("upkeep"), {"days": PARTITION_DAYS, "keep": self._retention})

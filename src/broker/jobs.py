@@ -56,6 +56,8 @@ def waits_because(row: Row) -> str | None:
         return f"no worker knows the kind {row['kind']!r}"
     if not row["served"]:
         return f"no worker serves the queue {row['queue']!r}"
+    if row["held"]:
+        return f"waiting for a seat of {' or '.join(row['limit_keys'])}; see `workerctl limits list --seats`"
     if row["due_in_seconds"] > 0:
         return f"due in {row['due_in_seconds']:.0f} s, at {row['run_at']:%Y-%m-%d %H:%M:%S}Z"
     return "waiting for a free worker"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import configure, database, demonstrate, jobs, journal, processes
+from . import configure, database, demonstrate, dev, doctor, init, jobs, journal, limits, processes, startup, top
 from .common import options
 
 app = typer.Typer(
@@ -45,5 +45,5 @@ def global_options(
     options.config, options.home = config, home
 
 
-for group in (processes, journal, jobs, database, configure, demonstrate):
+for group in (processes, journal, jobs, limits, database, configure, demonstrate, doctor, init, startup, top, dev):
     group.add_to(app)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 
 from ..contract import HUNG_SECONDS, Unusable
 from .build import Raw
 from .refusal import dotted, refused
 from .types import Settings
+from .units import rate
 
 RESERVED_NAMES = frozenset({"collector", "postgres", "migrate", "agent", "template", "web", "supervisor", "default"})
 _LEASE = ("jobs", "lease")
+_LONGEST_LIMIT_NAME = 200
 _LONGEST_NAME_BYTES = 100  # a name stands in file names, with slot, stream and a rotation's number
 
 
@@ -21,12 +24,37 @@ def check(settings: Settings, raw: Raw) -> None:
         reason = f"must be longer than {HUNG_SECONDS:g}s, after which a worker is judged hung"
         raise refused(raw.source(_LEASE), _LEASE, raw.values["jobs"]["lease"], reason)
     _check_pools(settings, raw)
+    _check_names_of_limits(settings, raw)
     for name, task in settings.schedule.items():
         wrong = {"timezone": _wrong_timezone(task.timezone), "cron": _wrong_cron(task.cron)}
         for key, problem in wrong.items():
             if problem:
                 path = ("schedule", name, key)
                 raise refused(raw.source(path), path, getattr(task, key), problem)
+
+
+def _check_names_of_limits(settings: Settings, raw: Raw) -> None:
+    for table, named in (("limits", settings.limits), ("rates", settings.rates)):
+        for name, value in named.items():
+            path = (table, name)
+            if problem := _wrong_limit_name(name):
+                raise refused(raw.source((table,)), path, value, problem)
+            if table == "rates":
+                try:
+                    rate(str(value))
+                except ValueError as error:
+                    raise refused(raw.source((table,)), path, value, str(error)) from None
+
+
+def _wrong_limit_name(name: str) -> str | None:
+    if not name or len(name) > _LONGEST_LIMIT_NAME:
+        return f"a name has 1 to {_LONGEST_LIMIT_NAME} characters"
+    holes = re.findall(r"\{([^{}]*)\}", name)
+    known = ("user_id", "plan", "model")
+    wrong = [hole for hole in holes if hole not in known and not re.fullmatch(r"payload(\.\w+)+", hole)]
+    if wrong or name.count("{") != len(holes) or name.count("}") != len(holes):
+        return "in a key stand {user_id}, {plan}, {model} or {payload.field}"
+    return None
 
 
 def _check_pools(settings: Settings, raw: Raw) -> None:

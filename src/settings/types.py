@@ -145,12 +145,31 @@ class StorageSettings(Table, frozen=True, kw_only=True):
 
 
 class LogsSettings(Table, frozen=True, kw_only=True):
-    """[logs]: rotation of each worker's files."""
+    """[logs]: rotation of each worker's files, and what workers write into them."""
 
     max_size_bytes: Annotated[
         int, _key("of one file before it is rotated", 'a size such as "100MB"', unit="size", gt=0)
     ] = field(default=100 * MEBIBYTE, name="max_size")
+    max_age_seconds: Annotated[float, _duration("of one file before it is rotated; 0: by size alone", ge=0)] = field(
+        default=86400.0, name="max_age"
+    )
     keep: Annotated[int, _key("rotated files kept", "a whole number from 1 to 1000", ge=1, le=1000)] = 7
+    compress: Annotated[bool, _key("rotated files become .gz", "true or false")] = True
+    max_total_bytes: Annotated[
+        int, _key("of all log files: over it the oldest rotated ones go; 0: no limit", 'a size such as "2GB"',
+                  unit="size", ge=0),
+    ] = field(default=2048 * MEBIBYTE, name="max_total")  # fmt: skip
+    level: Annotated[
+        Literal["debug", "info", "warn", "error"],
+        _key("the least that handlers' logging writes", '"debug", "info", "warn" or "error"'),
+    ] = "info"
+    sample_successes: Annotated[
+        float, _key("share of succeeded jobs that get a line: 0.1 = 1 of 10; failed ones always do",
+                    "a number from 0 to 1", ge=0, le=1),
+    ] = 1.0  # fmt: skip
+    slow_seconds: Annotated[float, _duration("a job that took so long always gets its line", ge=0)] = field(
+        default=1.0, name="slow"
+    )
 
 
 def _default_pool() -> dict[str, PoolSettings]:
@@ -173,6 +192,14 @@ class Settings(Table, frozen=True, kw_only=True):
     postgres_bin: Annotated[str | None, _key("bin folder for the embedded server; absent: the wheel's", "a folder")] = (
         None
     )
+    limits: Annotated[
+        dict[str, Annotated[int, Meta(ge=0)]],
+        _key("how many jobs of a kind or key may run at once in the fleet", "a table of kind or key = number"),
+    ] = {}
+    rates: Annotated[
+        dict[str, str],
+        _key("how many may start within a sliding period", 'a table of kind or key = "number/duration"'),
+    ] = {}
     supervisor: SupervisorSettings = SupervisorSettings()
     jobs: JobsSettings = JobsSettings()
     pools: dict[str, PoolSettings] = field(default_factory=_default_pool)

@@ -34,6 +34,17 @@ def duration_seconds(value: Any) -> float:
     return seconds
 
 
+def rate(text: str) -> tuple[int, float]:
+    """(starts, seconds) of "60/1m". Raises ValueError for anything else."""
+    count, separator, period = text.partition("/")
+    if not separator or not count.strip().isdecimal() or int(count) < 1:
+        raise ValueError('a rate is a number of starts per duration, such as "60/1m"')
+    seconds = duration_seconds(period.strip())
+    if seconds <= 0:
+        raise ValueError("the period must be longer than 0")
+    return int(count), seconds
+
+
 def size_bytes(value: Any, whole_bytes: Callable[[], int] | None = None) -> int:
     """Bytes in `"500MB"`, `"500M"`, `"1.5GB"` or a bare number; MB is 1024 * 1024.
 

@@ -231,8 +231,8 @@ def test_the_environment_is_named_where_it_is_wrong(tmp_path):
 
 
 def test_an_unknown_name_of_ours_in_the_environment_is_a_warning(tmp_path):
-    found = loaded(tmp_path, WORKERCTL_NOVELS="x", WORKERCTL_NODE="y", WORKERCTL_SETTINGS="z")
-    assert found.warnings == ["environment WORKERCTL_NOVELS is no key of ours and was ignored"]
+    found = loaded(tmp_path, WORKERCTL_NOTHING="x", WORKERCTL_NODE="y", WORKERCTL_SETTINGS="z")
+    assert found.warnings == ["environment WORKERCTL_NOTHING is no key of ours and was ignored"]
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path):
@@ -294,3 +294,31 @@ def test_importing_the_settings_stays_cheap():
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
     loaded_modules = set(shown.stdout.split())
     assert not loaded_modules & {"tomllib", "zoneinfo", "cronsim", "difflib", "tempfile", "asyncio"}
+
+
+def test_limits_and_rates_are_tables_of_names(tmp_path):
+    (tmp_path / "workerctl.toml").write_text(
+        '[limits]\nimage = 15\n"image.upscale" = 2\n"user:{user_id}" = 4\n[rates]\n"model:{payload.model}" = "60/1m"\n'
+    )
+    settings = load(None, None, {}, tmp_path).settings
+    assert settings.limits == {"image": 15, "image.upscale": 2, "user:{user_id}": 4}
+    assert settings.rates == {"model:{payload.model}": "60/1m"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[limits]\nimage = -1", "limits"),
+        ("[limits]\nimage = 'many'", "limits"),
+        ("[limits]\n'user:{user}' = 1", "{user_id}, {plan}, {model} or {payload.field}"),
+        ("[limits]\n'user:{user_id' = 1", "{user_id}, {plan}, {model} or {payload.field}"),
+        ("[rates]\nimage = '60'", "number of starts per duration"),
+        ("[rates]\nimage = '0/1m'", "number of starts per duration"),
+        ("[rates]\nimage = '5/0s'", "longer than 0"),
+    ],
+)
+def test_a_limit_or_rate_that_cannot_be_is_refused(tmp_path, text, words):
+    (tmp_path / "workerctl.toml").write_text(text)
+    with pytest.raises(Unusable) as caught:
+        load(None, None, {}, tmp_path)
+    assert words in str(caught.value)

@@ -29,8 +29,47 @@ CREATE TABLE workerctl.lane (
     id    integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     queue text NOT NULL CHECK (queue <> '' AND length(queue) <= 200),
     kind  text NOT NULL CHECK (kind <> '' AND length(kind) <= 200),
-    UNIQUE (queue, kind)
+    keyed boolean NOT NULL DEFAULT false,  -- its jobs carry limit keys: each is checked before it is handed out
+    UNIQUE (queue, kind, keyed)
 );
+
+-- How many jobs may run at once in the fleet, for a kind (or what stands before its first dot) or for a key such as
+-- `user:{user_id}`, rendered for each job when it is enqueued. `configured` is what the config says, `most` what holds.
+CREATE TABLE workerctl.limits (
+    name       text PRIMARY KEY CHECK (name <> '' AND length(name) <= 200),
+    most       integer NOT NULL CHECK (most >= 0),
+    configured integer CHECK (configured >= 0)
+);
+
+-- How many jobs may start within a sliding period, for the same kinds of names.
+CREATE TABLE workerctl.rates (
+    name   text PRIMARY KEY CHECK (name <> '' AND length(name) <= 200),
+    most   integer NOT NULL CHECK (most >= 1),
+    period interval NOT NULL CHECK (period > '0')
+);
+
+-- Who sits in the seats of a limit. A seat counts only while its job runs (usage joins live), so none can leak.
+CREATE TABLE workerctl.seat (
+    key    text NOT NULL,
+    job_id bigint NOT NULL,
+    PRIMARY KEY (key, job_id)
+);
+CREATE INDEX seat_job ON workerctl.seat (job_id);
+
+-- Pending jobs that wait for a seat of one key; out of the claim's sight (live.held) until one is free.
+CREATE TABLE workerctl.hold (
+    key    text NOT NULL,
+    rank   bigint NOT NULL,
+    job_id bigint NOT NULL,
+    PRIMARY KEY (key, rank, job_id)
+);
+
+-- Starts that count against a rate; older ones than its period are removed.
+CREATE TABLE workerctl.start (
+    key text NOT NULL,
+    at  timestamptz NOT NULL
+);
+CREATE INDEX start_key ON workerctl.start (key, at);
 
 CREATE TABLE workerctl.node (
     id           text PRIMARY KEY,
@@ -82,6 +121,9 @@ CREATE TABLE workerctl.live (
     created_at         timestamptz NOT NULL DEFAULT now(),
     started_at         timestamptz,
     cancel_asked_at    timestamptz,
+    held               boolean NOT NULL DEFAULT false,  -- pending, but its key has no free seat
+    limit_names        text[],  -- the limits and rates that this job falls under by its keys,
+    limit_keys         text[],  -- and its key of each
     unique_key         text CHECK (length(unique_key) <= 500),
     user_id            text CHECK (length(user_id) <= 200),
     plan               text CHECK (length(plan) <= 200),
@@ -96,7 +138,9 @@ CREATE TABLE workerctl.live (
     CONSTRAINT children_add_up
         CHECK (children_succeeded + children_dead + children_cancelled <= children_total),
     CONSTRAINT a_child_has_an_index CHECK ((parent_id IS NULL) = (child_index IS NULL)),
-    CONSTRAINT progress_is_a_fraction CHECK (progress_done BETWEEN 0 AND progress_total)
+    CONSTRAINT progress_is_a_fraction CHECK (progress_done BETWEEN 0 AND progress_total),
+    CONSTRAINT only_pending_keyed_jobs_are_held CHECK (NOT held OR status = 'pending' AND limit_keys IS NOT NULL),
+    CONSTRAINT a_key_has_a_limit CHECK (cardinality(limit_names) IS NOT DISTINCT FROM cardinality(limit_keys))
 ) WITH (
     fillfactor = 75,
     toast_tuple_target = 512,  -- larger payloads go out of line at once, so that a claim rewrites a narrow row
@@ -105,7 +149,10 @@ CREATE TABLE workerctl.live (
     autovacuum_analyze_scale_factor = 0.2
 );
 
-CREATE INDEX live_claim ON workerctl.live (lane_id, rank, id) WHERE status = 'pending';
+CREATE INDEX live_claim ON workerctl.live (lane_id, rank, id) WHERE status = 'pending' AND NOT held;
+-- Where a user's backlog ends, so that the next job queues up behind it and users take turns.
+CREATE INDEX live_turn ON workerctl.live (lane_id, user_id, priority, rank)
+    WHERE status = 'pending' AND user_id IS NOT NULL AND run_at <= created_at;
 CREATE INDEX live_running ON workerctl.live (worker_id) WHERE worker_id IS NOT NULL;
 CREATE UNIQUE INDEX live_unique_key ON workerctl.live (unique_key) WHERE unique_key IS NOT NULL;
 CREATE UNIQUE INDEX live_child ON workerctl.live (parent_id, child_index) WHERE parent_id IS NOT NULL;
@@ -141,6 +188,8 @@ CREATE TABLE workerctl.history (
     result             jsonb,
     error              text,
     on_done            jsonb,
+    limit_names        text[],
+    limit_keys         text[],
     CONSTRAINT only_ended_states CHECK (status IN ('succeeded', 'dead', 'cancelled'))
 ) PARTITION BY RANGE (finished_at);
 
@@ -194,7 +243,7 @@ SELECT l.id, a.kind, a.queue, l.status, l.priority, l.attempt, l.max_attempts, l
        l.result, l.error, l.user_id, l.plan, l.parent_id, l.child_index, l.children_total, l.children_succeeded,
        l.children_dead, l.children_cancelled, l.progress_done, l.progress_total, l.unique_key,
        l.created_at, l.run_at, l.started_at, NULL::timestamptz AS finished_at, w.host AS node,
-       w.pool || '/' || w.slot AS worker, l.cancel_asked_at
+       w.pool || '/' || w.slot AS worker, l.cancel_asked_at, l.held, l.limit_keys
   FROM workerctl.live l
   JOIN workerctl.lane a ON a.id = l.lane_id
   LEFT JOIN workerctl.worker w ON w.id = l.worker_id
@@ -202,5 +251,5 @@ UNION ALL
 SELECT h.id, h.kind, h.queue, h.status, h.priority, h.attempt, h.max_attempts, h.failures, h.deaths, h.payload,
        h.result, h.error, h.user_id, h.plan, h.parent_id, h.child_index, h.children_total, h.children_succeeded,
        h.children_dead, h.children_cancelled, h.progress_done, h.progress_total, h.unique_key,
-       h.created_at, h.run_at, h.started_at, h.finished_at, h.node, h.worker, NULL::timestamptz
+       h.created_at, h.run_at, h.started_at, h.finished_at, h.node, h.worker, NULL::timestamptz, false, NULL::text[]
   FROM workerctl.history h;

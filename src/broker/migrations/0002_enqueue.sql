@@ -18,40 +18,83 @@ BEGIN
     END IF;
 END $$;
 
+-- A key such as `user:{user_id}` or `model:{payload.model}` for one job; NULL, not limited, where a value is absent.
+CREATE FUNCTION workerctl.render_key(template text, user_id text, plan text, payload jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    hole text;
+    value text;
+BEGIN
+    FOR hole IN SELECT m[1] FROM regexp_matches(template, '\{([^{}]+)\}', 'g') AS m LOOP
+        value := CASE hole WHEN 'user_id' THEN user_id
+                           WHEN 'plan' THEN plan
+                           WHEN 'model' THEN payload ->> 'model'
+                           ELSE payload #>> string_to_array(regexp_replace(hole, '^payload\.', ''), '.') END;
+        template := replace(template, '{' || hole || '}', left(value, 200));
+    END LOOP;
+    RETURN template;
+END $$;
+
 -- Insert jobs given as a JSON array of {kind, payload, queue, priority, run_at, unique_key, user_id, plan, max_attempts};
 -- returns their ids in the array's order. A unique_key that an unfinished job holds gives that job's id. With a parent
--- they are its children, numbered from 0.
+-- they are its children, numbered from 0. A user's jobs queue up a second of rank apart, so that users take turns.
 CREATE FUNCTION workerctl.insert_jobs(specs jsonb, parent bigint DEFAULT NULL) RETURNS bigint[]
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     ids bigint[];
     due boolean;
+    templates text[] := ARRAY(SELECT name FROM workerctl.limits WHERE name LIKE '%{%'
+                              UNION SELECT name FROM workerctl.rates WHERE name LIKE '%{%');
 BEGIN
-    INSERT INTO workerctl.lane (queue, kind)
-    SELECT DISTINCT coalesce(s.queue, k.queue, 'default'), s.kind
-      FROM jsonb_to_recordset(specs) AS s(kind text, queue text)
-      LEFT JOIN workerctl.kind k ON k.name = s.kind
-     WHERE NOT EXISTS (SELECT FROM workerctl.lane a
-                        WHERE a.queue = coalesce(s.queue, k.queue, 'default') AND a.kind = s.kind)
+    WITH wanted AS (
+        SELECT DISTINCT coalesce(s.queue, k.queue, 'default') AS queue, s.kind, f.keyed
+          FROM jsonb_to_recordset(specs) AS s(kind text, queue text)
+          LEFT JOIN workerctl.kind k ON k.name = s.kind
+         CROSS JOIN (SELECT unnest(CASE WHEN templates = '{}' THEN '{f}' ELSE '{f,t}' END::boolean[])) AS f(keyed)
+    )
+    INSERT INTO workerctl.lane (queue, kind, keyed)
+    SELECT w.queue, w.kind, w.keyed FROM wanted w
+     WHERE NOT EXISTS (SELECT FROM workerctl.lane a WHERE a.queue = w.queue AND a.kind = w.kind AND a.keyed = w.keyed)
     ON CONFLICT DO NOTHING;
 
-    WITH spec AS (
-        SELECT nextval('workerctl.job_id') AS id, s.ordinal, a.id AS lane_id, s.unique_key,
-               coalesce(s.run_at, now()) AS run_at, coalesce(s.priority, 0) AS priority,
+    WITH given AS (
+        SELECT nextval('workerctl.job_id') AS id, s.ordinal, s.kind, coalesce(s.queue, k.queue, 'default') AS queue,
+               s.unique_key, coalesce(s.run_at, now()) AS run_at, coalesce(s.priority, 0) AS priority,
                coalesce(s.max_attempts, k.max_attempts, 3) AS max_attempts,
-               s.user_id, s.plan, coalesce(s.payload, '{}') AS payload
+               s.user_id, s.plan, coalesce(s.payload, '{}') AS payload, keys.names, keys.keys
           FROM ROWS FROM (jsonb_to_recordset(specs)
                  AS (kind text, queue text, priority smallint, run_at timestamptz, unique_key text,
                      user_id text, plan text, max_attempts smallint, payload jsonb))
                WITH ORDINALITY AS s(kind, queue, priority, run_at, unique_key, user_id, plan, max_attempts, payload, ordinal)
           LEFT JOIN workerctl.kind k ON k.name = s.kind
-          LEFT JOIN workerctl.lane a ON a.queue = coalesce(s.queue, k.queue, 'default') AND a.kind = s.kind
+          LEFT JOIN LATERAL (
+               SELECT array_agg(r.name ORDER BY r.key) AS names, array_agg(r.key ORDER BY r.key) AS keys
+                 FROM (SELECT t AS name, workerctl.render_key(t, s.user_id, s.plan, s.payload) AS key
+                         FROM unnest(templates) AS t) r
+                WHERE r.key IS NOT NULL) keys ON templates <> '{}'
+    ), spec AS (
+        SELECT g.*, a.id AS lane_id,
+               row_number() OVER (PARTITION BY a.id, g.user_id, g.priority ORDER BY g.ordinal) AS turn
+          FROM given g
+          LEFT JOIN workerctl.lane a ON a.queue = g.queue AND a.kind = g.kind AND a.keyed = (g.keys IS NOT NULL)
+    ), backlog AS (
+        SELECT u.lane_id, u.user_id, u.priority, e.rank
+          FROM (SELECT DISTINCT lane_id, user_id, priority FROM spec WHERE user_id IS NOT NULL) u
+         CROSS JOIN LATERAL (
+               SELECT l.rank FROM workerctl.live l
+                WHERE l.lane_id = u.lane_id AND l.user_id = u.user_id AND l.priority = u.priority
+                  AND l.status = 'pending' AND l.run_at <= l.created_at
+                ORDER BY l.rank DESC LIMIT 1) e
     ), inserted AS (
         INSERT INTO workerctl.live (id, lane_id, rank, priority, max_attempts, run_at, unique_key, user_id, plan, payload,
-                                    parent_id, child_index)
-        SELECT id, lane_id, workerctl.rank_of(run_at, priority), priority, max_attempts, run_at, unique_key, user_id, plan,
-               payload, parent, CASE WHEN parent IS NOT NULL THEN ordinal - 1 END
-          FROM spec
+                                    parent_id, child_index, limit_names, limit_keys)
+        SELECT s.id, s.lane_id,
+               CASE WHEN s.user_id IS NULL OR s.run_at > now() THEN workerctl.rank_of(s.run_at, s.priority)
+                    ELSE greatest(workerctl.rank_of(s.run_at, s.priority) - 1000, coalesce(b.rank, 0)) + 1000 * s.turn END,
+               s.priority, s.max_attempts, s.run_at, s.unique_key, s.user_id, s.plan, s.payload, parent,
+               CASE WHEN parent IS NOT NULL THEN s.ordinal - 1 END, s.names, s.keys
+          FROM spec s
+          LEFT JOIN backlog b ON b.lane_id = s.lane_id AND b.user_id = s.user_id AND b.priority = s.priority
             ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING
         RETURNING id, run_at
     )

@@ -22,13 +22,14 @@ BEGIN
         INSERT INTO workerctl.history (
             id, status, kind, queue, priority, max_attempts, failures, deaths, attempt, child_index, parent_id,
             children_total, children_succeeded, children_dead, children_cancelled, progress_done, progress_total,
-            run_at, created_at, started_at, node, worker, unique_key, user_id, plan, payload, result, error, on_done)
+            run_at, created_at, started_at, node, worker, unique_key, user_id, plan, payload, result, error, on_done,
+            limit_names, limit_keys)
         SELECT m.id, m.final_status, a.kind, a.queue, m.priority, m.max_attempts,
                m.failures + (m.final_status = 'dead' AND holder.id IS NOT NULL)::integer, m.deaths, m.attempt,
                m.child_index, m.parent_id, m.children_total, m.children_succeeded, m.children_dead,
                m.children_cancelled, m.progress_done, m.progress_total, m.run_at, m.created_at, m.started_at,
                holder.host, holder.pool || '/' || holder.slot, m.unique_key, m.user_id, m.plan, m.payload,
-               coalesce(m.final_result, m.result), m.final_error, m.on_done
+               coalesce(m.final_result, m.result), m.final_error, m.on_done, m.limit_names, m.limit_keys
           FROM moved m
           JOIN workerctl.lane a ON a.id = m.lane_id
         RETURNING id, parent_id, status
@@ -151,16 +152,19 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;  -- somebody else revived it
     END IF;
-    INSERT INTO workerctl.lane (queue, kind) VALUES (ended.queue, ended.kind) ON CONFLICT DO NOTHING;
+    INSERT INTO workerctl.lane (queue, kind, keyed) VALUES (ended.queue, ended.kind, ended.limit_keys IS NOT NULL)
+        ON CONFLICT DO NOTHING;
     INSERT INTO workerctl.live (
         id, lane_id, rank, status, priority, max_attempts, attempt, child_index, parent_id, children_total,
         children_succeeded, children_dead, children_cancelled, run_at, created_at, unique_key, user_id, plan, payload,
-        result, on_done)
+        result, on_done, limit_names, limit_keys)
     SELECT ended.id, a.id, workerctl.rank_of(now(), ended.priority), new_status, ended.priority, ended.max_attempts,
            ended.attempt, ended.child_index, ended.parent_id, ended.children_total, ended.children_succeeded,
            ended.children_dead, ended.children_cancelled, now(), ended.created_at, ended.unique_key, ended.user_id,
-           ended.plan, ended.payload, CASE WHEN new_status = 'waiting' THEN ended.result END, ended.on_done
-      FROM workerctl.lane a WHERE a.queue = ended.queue AND a.kind = ended.kind;
+           ended.plan, ended.payload, CASE WHEN new_status = 'waiting' THEN ended.result END, ended.on_done,
+           ended.limit_names, ended.limit_keys
+      FROM workerctl.lane a
+     WHERE a.queue = ended.queue AND a.kind = ended.kind AND a.keyed = (ended.limit_keys IS NOT NULL);
     IF ended.parent_id IS NOT NULL THEN
         SELECT * INTO parent FROM workerctl.history h WHERE h.id = ended.parent_id LIMIT 1;
         IF FOUND THEN

@@ -57,6 +57,7 @@ BEGIN
         PERFORM workerctl.finish(poison);
     END IF;
     DELETE FROM workerctl.worker w WHERE w.id = ANY (gone);
+    PERFORM workerctl.vacate(returned);
     IF cardinality(returned) > 0 THEN
         PERFORM workerctl.ring();
     END IF;

@@ -51,33 +51,41 @@ LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     share record;
     picked bigint[] := '{}';
+    seats bigint;
     jobs json;
+    any_limits boolean := EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates);
 BEGIN
     FOR share IN
-        SELECT head.lane_id, max(head.batch) AS batch, count(*) AS seats, min(head.rank) AS first_rank
-          FROM (SELECT a.id AS lane_id, h.rank, coalesce(k.batch, 1) AS batch
+        SELECT head.lane AS lane, head.limited, max(head.batch) AS batch, count(*) AS seats, min(head.rank) AS first_rank
+          FROM (SELECT a AS lane, h.rank, coalesce(k.batch, 1) AS batch, a.keyed OR room.names IS NOT NULL AS limited
                   FROM workerctl.lane a
                   LEFT JOIN workerctl.kind k ON k.name = a.kind
                   LEFT JOIN workerctl.queue q ON q.name = a.queue
+                  LEFT JOIN LATERAL workerctl.kind_room(a.kind, '{}') room ON any_limits
                  CROSS JOIN LATERAL (
                        SELECT l.rank FROM workerctl.live l
-                        WHERE l.lane_id = a.id AND l.status = 'pending' AND l.run_at <= now()
+                        WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.run_at <= now()
                         ORDER BY l.rank, l.id
-                        LIMIT CASE WHEN coalesce(k.batch, 1) > 1 THEN 1 ELSE want END) h
+                        LIMIT greatest(0, least(CASE WHEN coalesce(k.batch, 1) > 1 THEN 1 ELSE want END, room.free))) h
                  WHERE a.kind = ANY (me.kinds) AND q.paused_at IS NULL
                    AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues)
                             ELSE a.queue = ANY (me.queues) END
                  ORDER BY h.rank
                  LIMIT want) head
-         GROUP BY head.lane_id
+         GROUP BY head.lane, head.limited
          ORDER BY first_rank
     LOOP
-        picked := picked || ARRAY(
-            SELECT l.id FROM workerctl.live l
-             WHERE l.lane_id = share.lane_id AND l.status = 'pending' AND l.run_at <= now()
-             ORDER BY l.rank, l.id
-             LIMIT CASE WHEN share.batch > 1 THEN share.batch ELSE share.seats END
-               FOR UPDATE SKIP LOCKED);
+        seats := CASE WHEN share.batch > 1 THEN share.batch ELSE share.seats END;
+        IF share.limited THEN
+            picked := workerctl.pick_limited(share.lane, seats, picked);
+        ELSE
+            picked := picked || ARRAY(
+                SELECT l.id FROM workerctl.live l
+                 WHERE l.lane_id = (share.lane).id AND l.status = 'pending' AND NOT l.held AND l.run_at <= now()
+                 ORDER BY l.rank, l.id
+                 LIMIT seats
+                   FOR UPDATE SKIP LOCKED);
+        END IF;
     END LOOP;
     IF picked = '{}' THEN
         RETURN NULL;
@@ -151,6 +159,9 @@ BEGIN
           FROM jsonb_to_recordset(request -> 'progress') AS r(id bigint, attempt integer, done bigint, total bigint)
          WHERE l.id = ANY (ARRAY(SELECT p.id FROM jsonb_to_recordset(request -> 'progress') AS p(id bigint)))
            AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id;
+    END IF;
+    IF matched <> '{}' THEN
+        PERFORM workerctl.vacate(matched);
     END IF;
     RETURN json_build_object(
         'lost', (SELECT array_agg(r.id) FROM jsonb_to_recordset(

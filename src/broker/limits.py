@@ -1,0 +1,55 @@
+"""What users ask about limits and do to them; the counting itself is the database's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.rows import dict_row
+
+from .connection import statement
+
+Connection = psycopg.Connection[Any]
+Row = dict[str, Any]
+
+
+def configure_limits(connection: Connection, limits: dict[str, int], rates: dict[str, tuple[int, float]]) -> None:
+    """Make the config's limits (name -> most) and rates (name -> (most, period in seconds)) those that hold."""
+    texts = {
+        "limits": msgspec.json.encode(limits).decode(),
+        "rates": msgspec.json.encode(
+            {name: {"most": most, "period_seconds": period} for name, (most, period) in rates.items()}
+        ).decode(),
+    }
+    connection.execute(statement("configure_limits"), texts)
+
+
+def tidy_limits(connection: Connection) -> None:
+    """Upkeep: remove what counts no more, let in whoever waits beside a free seat."""
+    connection.execute(statement("tidy_limits"))
+
+
+def list_limits(connection: Connection) -> list[Row]:
+    """Every limit and rate with how much of it is used; of a key's limit each key in use."""
+    return _rows(connection, "list_limits", {})
+
+
+def list_seats(connection: Connection) -> list[Row]:
+    """Who holds each seat, since when and where."""
+    return _rows(connection, "list_seats", {})
+
+
+def set_limit(connection: Connection, name: str, most: int | None) -> None:
+    """Change a limit for the whole fleet at once; None takes away one that the config does not have."""
+    connection.execute(statement("set_limit"), {"name": name, "most": most})
+
+
+def reset_limit(connection: Connection, name: str) -> bool:
+    """Back to what the config says; False where there is no such limit."""
+    return bool(_rows(connection, "reset_limit", {"name": name}))
+
+
+def _rows(connection: Connection, name: str, values: Row) -> list[Row]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement(name), values).fetchall()

@@ -1,0 +1,210 @@
+-- Exact limits, counted from running rows. Whoever counts a key's seats holds that key's lock until its commit, taken in
+-- an earlier statement than the count; claims only try it, so that nobody who holds one waits for another.
+
+CREATE FUNCTION workerctl.key_lock(key text) RETURNS bigint LANGUAGE sql IMMUTABLE
+RETURN hashtextextended('workerctl ' || key, 0);
+
+-- Seats of a key that are taken: by jobs that run, and by those that this transaction is about to hand out.
+CREATE FUNCTION workerctl.seats_taken(of_key text, picked bigint[] DEFAULT '{}') RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT count(*) FROM workerctl.seat s JOIN workerctl.live l ON l.id = s.job_id
+     WHERE s.key = of_key AND (l.status = 'running' OR l.id = ANY (picked));
+$$;
+
+-- How many more jobs of a kind may start now by the limits and rates on kinds, and their names; NULL is any number.
+CREATE FUNCTION workerctl.kind_room(of_kind text, picked bigint[], OUT free bigint, OUT names text[])
+LANGUAGE sql STABLE AS $$
+    SELECT min(r.free), array_agg(DISTINCT r.name ORDER BY r.name)
+      FROM (SELECT m.name, m.most - workerctl.seats_taken(m.name, picked) AS free
+              FROM workerctl.limits m WHERE m.name IN (of_kind, split_part(of_kind, '.', 1))
+            UNION ALL
+            SELECT m.name, m.most - (SELECT count(*) FROM workerctl.start s WHERE s.key = m.name AND s.at > now() - m.period)
+              FROM workerctl.rates m WHERE m.name IN (of_kind, split_part(of_kind, '.', 1))) r;
+$$;
+
+-- Take seats and note starts for jobs that are handed out now, under the names of their kind's limits.
+CREATE FUNCTION workerctl.take_seats(ids bigint[], names text[]) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO workerctl.seat (key, job_id)
+    SELECT m.name, i FROM workerctl.limits m, unnest(ids) AS i WHERE m.name = ANY (names)
+        ON CONFLICT DO NOTHING;
+    INSERT INTO workerctl.start (key, at)
+    SELECT m.name, clock_timestamp() FROM workerctl.rates m, unnest(ids) AS i WHERE m.name = ANY (names);
+$$;
+
+-- Whether one job with keys may be handed out now, and its seats if so. One that may not is put out of sight: held until
+-- a seat is free, or later where a rate is used up. NULL where somebody else is counting one of its keys at this moment.
+CREATE FUNCTION workerctl.admit(job workerctl.live, picked bigint[]) RETURNS boolean
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    i integer;
+    again_at timestamptz;
+BEGIN
+    FOR i IN 1 .. cardinality(job.limit_keys) LOOP
+        IF NOT pg_try_advisory_xact_lock(workerctl.key_lock(job.limit_keys[i])) THEN
+            RETURN NULL;
+        END IF;
+    END LOOP;
+    FOR i IN 1 .. cardinality(job.limit_keys) LOOP
+        IF EXISTS (SELECT FROM workerctl.limits m WHERE m.name = job.limit_names[i]
+                      AND m.most <= workerctl.seats_taken(job.limit_keys[i], picked)) THEN
+            UPDATE workerctl.live SET held = true WHERE id = job.id;
+            INSERT INTO workerctl.hold (key, rank, job_id) VALUES (job.limit_keys[i], job.rank, job.id) ON CONFLICT DO NOTHING;
+            RETURN false;
+        END IF;
+        SELECT oldest.at + m.period INTO again_at
+          FROM workerctl.rates m
+         CROSS JOIN LATERAL (SELECT s.at FROM workerctl.start s
+                              WHERE s.key = job.limit_keys[i] AND s.at > now() - m.period
+                              ORDER BY s.at DESC OFFSET m.most - 1 LIMIT 1) oldest
+         WHERE m.name = job.limit_names[i];
+        IF again_at IS NOT NULL THEN
+            UPDATE workerctl.live SET run_at = again_at, rank = workerctl.rank_of(again_at, priority) WHERE id = job.id;
+            RETURN false;
+        END IF;
+    END LOOP;
+    INSERT INTO workerctl.seat (key, job_id)
+    SELECT k.key, job.id FROM unnest(job.limit_names, job.limit_keys) AS k(name, key)
+     WHERE EXISTS (SELECT FROM workerctl.limits m WHERE m.name = k.name)
+        ON CONFLICT DO NOTHING;
+    INSERT INTO workerctl.start (key, at)
+    SELECT k.key, clock_timestamp() FROM unnest(job.limit_names, job.limit_keys) AS k(name, key)
+     WHERE EXISTS (SELECT FROM workerctl.rates m WHERE m.name = k.name);
+    RETURN true;
+END $$;
+
+-- `picked` and up to `most` jobs of a limited lane in rank order; no more where somebody else is counting at this moment.
+CREATE FUNCTION workerctl.pick_limited(lane workerctl.lane, most bigint, picked bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    room record;
+    job workerctl.live;
+    more bigint[] := '{}';
+BEGIN
+    SELECT names INTO room FROM workerctl.kind_room(lane.kind, picked);
+    IF EXISTS (SELECT FROM unnest(room.names) AS n WHERE NOT pg_try_advisory_xact_lock(workerctl.key_lock(n))) THEN
+        RETURN picked;
+    END IF;
+    SELECT * INTO room FROM workerctl.kind_room(lane.kind, picked);  -- counted after the lock
+    most := least(most, room.free);
+    IF NOT lane.keyed THEN
+        more := ARRAY(
+            SELECT l.id FROM workerctl.live l
+             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.run_at <= now()
+             ORDER BY l.rank, l.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+    ELSE
+        FOR job IN SELECT * FROM workerctl.live l
+                    WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.run_at <= now()
+                    ORDER BY l.rank, l.id LIMIT 4 * greatest(most, 0) + 100 FOR UPDATE SKIP LOCKED LOOP
+            EXIT WHEN cardinality(more) >= most;
+            IF workerctl.admit(job, picked || more) THEN
+                more := more || job.id;
+            END IF;
+        END LOOP;
+    END IF;
+    IF room.names IS NOT NULL THEN
+        PERFORM workerctl.take_seats(more, room.names);
+    END IF;
+    RETURN picked || more;
+END $$;
+
+-- Jobs have left their seats: let those who waited for them back into the claim's sight. Called last in its
+-- transaction, after every row lock, so that nobody waits for a row while holding a key.
+CREATE FUNCTION workerctl.vacate(ids bigint[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    keys text[];
+    freed text;
+BEGIN
+    WITH left_behind AS (
+        DELETE FROM workerctl.seat s WHERE s.job_id = ANY (ids) RETURNING s.key
+    )
+    SELECT array_agg(DISTINCT key ORDER BY key) INTO keys FROM left_behind;
+    IF keys IS NULL THEN
+        RETURN;
+    END IF;
+    FOREACH freed IN ARRAY keys LOOP
+        PERFORM pg_advisory_xact_lock(workerctl.key_lock(freed));
+        PERFORM workerctl.let_in(freed);
+    END LOOP;
+    PERFORM workerctl.ring();
+END $$;
+
+-- Let as many held jobs of one key back into sight as it has free seats. Its lock is held by the caller.
+CREATE FUNCTION workerctl.let_in(of_key text) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    most integer;
+BEGIN
+    SELECT m.most INTO most
+      FROM workerctl.hold h
+      JOIN workerctl.live l ON l.id = h.job_id
+      JOIN workerctl.limits m ON m.name = l.limit_names[array_position(l.limit_keys, of_key)]
+     WHERE h.key = of_key
+     ORDER BY h.rank LIMIT 1;
+    WITH next AS (
+        DELETE FROM workerctl.hold h
+         WHERE (h.key, h.rank, h.job_id) IN (
+               SELECT o.key, o.rank, o.job_id FROM workerctl.hold o WHERE o.key = of_key ORDER BY o.rank, o.job_id
+                LIMIT greatest(0, coalesce(most, 1000000) - workerctl.seats_taken(of_key)))
+        RETURNING h.job_id
+    )
+    UPDATE workerctl.live l SET held = false FROM next WHERE l.id = next.job_id AND l.held;
+END $$;
+
+-- Let in whoever could be: after a limit was raised, or a job that was let in left without ever taking its seat.
+CREATE FUNCTION workerctl.let_in_all() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    waiting text;
+BEGIN
+    FOR waiting IN SELECT DISTINCT h.key FROM workerctl.hold h ORDER BY h.key LOOP
+        PERFORM pg_advisory_xact_lock(workerctl.key_lock(waiting));
+        PERFORM workerctl.let_in(waiting);
+    END LOOP;
+END $$;
+
+-- Change a limit, or take it away with NULL. Jobs of its kind that run already take their seats.
+CREATE FUNCTION workerctl.set_limit(limit_name text, new_most integer) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(workerctl.key_lock(limit_name));
+    IF new_most IS NULL THEN
+        DELETE FROM workerctl.limits m WHERE m.name = limit_name;
+    ELSE
+        INSERT INTO workerctl.limits AS m (name, most) VALUES (limit_name, new_most)
+            ON CONFLICT (name) DO UPDATE SET most = excluded.most;
+        INSERT INTO workerctl.seat (key, job_id)
+        SELECT limit_name, l.id FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
+         WHERE l.status = 'running' AND limit_name IN (a.kind, split_part(a.kind, '.', 1))
+            ON CONFLICT DO NOTHING;
+    END IF;
+    PERFORM workerctl.let_in_all();
+    PERFORM workerctl.ring();
+END $$;
+
+-- Make the config's limits and rates those that hold; a limit that was set by hand stays so until it is reset.
+CREATE FUNCTION workerctl.configure_limits(new_limits jsonb, new_rates jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    changed record;
+BEGIN
+    FOR changed IN
+        SELECT coalesce(n.key, m.name) AS name, n.value::integer AS wanted, m.most, m.configured
+          FROM jsonb_each_text(new_limits) AS n(key, value)
+          FULL JOIN (SELECT * FROM workerctl.limits) m ON m.name = n.key
+         WHERE n.value::integer IS DISTINCT FROM m.configured LOOP
+        IF changed.most IS NOT DISTINCT FROM changed.configured THEN
+            PERFORM workerctl.set_limit(changed.name, changed.wanted);
+        END IF;
+        UPDATE workerctl.limits m SET configured = changed.wanted WHERE m.name = changed.name;
+    END LOOP;
+    DELETE FROM workerctl.rates r WHERE NOT new_rates ? r.name;
+    INSERT INTO workerctl.rates AS r (name, most, period)
+    SELECT n.key, (n.value ->> 'most')::integer, make_interval(secs => (n.value ->> 'period_seconds')::double precision)
+      FROM jsonb_each(new_rates) AS n(key, value)
+        ON CONFLICT (name) DO UPDATE SET most = excluded.most, period = excluded.period;
+END $$;
+
+-- What only time and accidents make necessary: starts that no rate counts any more, holds nobody would end.
+CREATE FUNCTION workerctl.tidy_limits() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM workerctl.start s
+     WHERE s.at < now() - (SELECT coalesce(max(r.period), '0') FROM workerctl.rates r);
+    DELETE FROM workerctl.hold h WHERE NOT EXISTS (SELECT FROM workerctl.live l WHERE l.id = h.job_id AND l.held);
+    DELETE FROM workerctl.seat s WHERE NOT EXISTS (SELECT FROM workerctl.live l WHERE l.id = s.job_id AND l.status = 'running');
+    PERFORM workerctl.let_in_all();
+END $$;
