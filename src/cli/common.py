@@ -55,12 +55,13 @@ def home() -> Path:
 
 
 def _refuse_closed(home: Path) -> None:
-    """Raises Unusable where the home is another user's."""
-    if os.path.lexists(home) and not os.access(home, os.R_OK | os.W_OK | os.X_OK):
-        raise Unusable(
-            f"{home} belongs to uid {home.stat().st_uid} and is closed to uid {os.geteuid()}: "
-            "run as that user, or give another --home"
-        )
+    """Raises Unusable where the home, or what is in it, is another user's."""
+    for path in (home, home / "run", home / "run" / "control.sock", home / "state", home / "logs"):
+        if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK):
+            raise Unusable(
+                f"{path} belongs to uid {path.stat().st_uid} and is closed to uid {os.geteuid()}: "
+                f"run as that user, chown -R {home}, or give another --home"
+            )
 
 
 @contextlib.contextmanager

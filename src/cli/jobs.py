@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-PAYLOAD_FILE_LIMIT_BYTES = 2 * 1024 * 1024
+PAYLOAD_TEXT_LIMIT = 8 * 1024 * 1024  # characters; escapes and spaces may blow up what is 1 MiB in the queue
 
 
 def add_to(app: typer.Typer) -> None:
@@ -170,14 +170,17 @@ def _payload(pairs: list[str], text: str | None) -> Any:
     if pairs:
         fail("give the payload as KEY=VALUE or with --payload, not both", Exit.USAGE)
     if text == "-":
-        text = sys.stdin.read(PAYLOAD_FILE_LIMIT_BYTES)
+        text = sys.stdin.read(PAYLOAD_TEXT_LIMIT + 1)
     elif text.startswith("@"):
         try:
-            text = Path(text[1:]).read_text(encoding="utf-8")
+            with Path(text[1:]).open(encoding="utf-8") as file:
+                text = file.read(PAYLOAD_TEXT_LIMIT + 1)
         except (OSError, UnicodeDecodeError) as error:
             fail(f"--payload {text}: {error}", Exit.USAGE)
+    if len(text) > PAYLOAD_TEXT_LIMIT:
+        fail("--payload: over 1 MiB; put it into storage and pass its key")
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_json)
     except ValueError as error:
         fail(f"--payload: not JSON: {error}", Exit.USAGE)
 
@@ -189,10 +192,14 @@ def _fields(pairs: list[str]) -> dict[str, Any]:
         if not separator or not key:
             fail(f"{pair!r}: expected KEY=VALUE", Exit.USAGE)
         try:
-            fields[key] = json.loads(value)
+            fields[key] = json.loads(value, parse_constant=_no_json)
         except ValueError:
             fields[key] = value
     return fields
+
+
+def _no_json(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")  # but Python's, which would read a text such as NaN as a number
 
 
 def _run_at(delay: str | None, at: str | None) -> dt.datetime | None:

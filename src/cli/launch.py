@@ -137,7 +137,7 @@ def _refuse_foreign_files(home: Path) -> None:
     for folder in (home / "run", home / "state", home / "logs"):
         for path in (folder, *folder.glob("*")):
             if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-                raise Unusable(f"{path} belongs to uid {path.stat().st_uid}: chown -R it, or give another --home")
+                raise Unusable(f"{path} belongs to uid {path.stat().st_uid}: chown -R {home}, or give another --home")
 
 
 def _make_folders(home: Path) -> None:

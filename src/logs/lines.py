@@ -1,8 +1,16 @@
-"""Cuts a stream of bytes into whole lines and gives them time, sequence and serial. Pure."""
+"""Cuts a stream of bytes into whole lines and gives them time, sequence, serial and job. Pure."""
 
 from __future__ import annotations
 
+import re
+
 LINE_LIMIT_BYTES = 1024 * 1024
+
+# A worker begins a line with it to say whose it is; worker/journal.py writes it.
+MARK = b"\x1e"
+_MARKED = re.compile(rb"\x1e(\d+/[^ \x1e\x1f]+)\x1f")
+_JOB = b"job="
+_NO_JOB = b"job=- "  # before a text that itself begins like a job's column
 
 
 class LineCutter:
@@ -32,6 +40,20 @@ class LineCutter:
         self._held = tail
         return _as_utf8(whole)
 
+    @property
+    def held(self) -> bytes:
+        """The beginning of a line whose end has not come."""
+        return self._held
+
+    @property
+    def cut_bytes(self) -> int:
+        """How much of that line is over the limit and gone."""
+        return self._cut_bytes
+
+    def resume(self, held: bytes, cut_bytes: int) -> None:
+        """Go on with half a line that another cutter held."""
+        self._held, self._cut_bytes = held, cut_bytes
+
     def last_words(self) -> bytes:
         """What is left when the stream has ended: half a line becomes a line."""
         return _as_utf8(self._release() + b"\n") if self._held else b""
@@ -48,12 +70,25 @@ class LineCutter:
 
 
 def stamp(whole: bytes, at: bytes, first_sequence: int, serial: int) -> tuple[bytes, int]:
-    """Lines as they stand on disk, `<at> <sequence> <serial> <text>`, and how many they are."""
+    """Lines as they stand on disk, `<at> <sequence> <serial> [job=<id>/<kind>] <text>`, and how many they are."""
+    if MARK in whole or _JOB in whole:
+        whole = _with_jobs(whole)
     texts = whole.split(b"\n")
     texts.pop()
     head, middle = at + b" ", b" %d " % serial
     stamped = [b"%b%d%b%b\n" % (head, sequence, middle, text) for sequence, text in enumerate(texts, first_sequence)]
     return b"".join(stamped), len(stamped)
+
+
+def _with_jobs(whole: bytes) -> bytes:
+    """Marks as columns. What stands before a mark is another writer's half line and becomes a line of its own."""
+    found = []
+    for text in whole.split(b"\n"):
+        unmarked, *marked = _MARKED.split(text)
+        if unmarked or not marked:
+            found.append(_NO_JOB + unmarked if unmarked.startswith(_JOB) else unmarked)
+        found += [b"job=%b %b" % pair for pair in zip(marked[::2], marked[1::2], strict=True)]
+    return b"\n".join(found)
 
 
 def _as_utf8(whole: bytes) -> bytes:

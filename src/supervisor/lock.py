@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from ..contract import AlreadyRunning
+
+LEAVING_SECONDS = 1.0
 
 
 def take_lock(run: Path) -> int:
     """The descriptor that holds run/lock until this process ends. Raises AlreadyRunning with the holder's pid."""
     path = run / "lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not try_lock(descriptor):
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while not (held := try_lock(descriptor)) and time.monotonic() < deadline and not (run / "control.sock").exists():
+        time.sleep(0.02)  # whoever holds the lock without a socket is about to leave, or has just begun
+    if not held:
         pid = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise AlreadyRunning(f"already running as pid {pid} ({path}); see `workerctl status`")

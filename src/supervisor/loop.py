@@ -69,12 +69,12 @@ class Supervisor:
         self._spawner = Spawner(composition, self._children, self._streams, self._alive)
         self._performer = Performer(composition, self._processes, self._children, self._spawner, self._probes)
         self._looked_at = time.monotonic()
+        self._wakeups = self._catch_signals()  # before anybody can find us by the socket
         self._control = ControlServer(self._home / "run", self._selector, self._answer)
 
     def run(self) -> Words:
         """How it ended."""
         become_subreaper()
-        wakeups = self._catch_signals()
         self._journal.say("Started", pid=os.getpid(), version=self._roster.version, home=self._home)
         next_at = self._settle()
         while self._roster.stop_at is None or not all(team.is_empty for team in self._roster.teams.values()):
@@ -82,16 +82,16 @@ class Supervisor:
             next_at = self._settle()
             if self._notifier.listens:
                 self._notifier.status(str(progress(self._roster, self._policy)))
-        return self._leave(wakeups)
+        return self._leave()
 
-    def _leave(self, wakeups: int) -> Words:
+    def _leave(self) -> Words:
         self._processes.sweep()
         self._control.close()
         self._streams.close()
         self._spawner.close()
         signal.set_wakeup_fd(-1)
         self._selector.close()
-        os.close(wakeups)
+        os.close(self._wakeups)
         os.close(self._alive)
         outcome = self._roster.outcome
         if outcome.speechless is not None and (lines := last_lines(self._home, *outcome.speechless)):

@@ -70,8 +70,10 @@ def test_a_key_limit_holds_per_user_and_others_go_on(queue: Queue, new_worker: A
     configure_limits(queue, {"user:{user_id}": 2}, {})
     enqueue_many([{"kind": "a", "user_id": f"u{n % 5}"} for n in range(150)] + [{"kind": "a"}] * 20, conn=queue)
     threads = drain_with([new_worker() for _ in range(6)], want=4)
-    running = ("SELECT max(n) FROM (SELECT count(*) AS n FROM workerctl.live WHERE status = 'running' AND user_id IS NOT NULL"
-               " GROUP BY user_id) c")  # fmt: skip
+    running = (
+        "SELECT max(n) FROM (SELECT count(*) AS n FROM workerctl.live"
+        " WHERE status = 'running' AND user_id IS NOT NULL GROUP BY user_id) c"
+    )
     assert most_at_once(database_url, threads, running) == 2
     assert queue.execute("SELECT count(*) FROM workerctl.live").fetchone() == (0,)
     assert queue.execute(

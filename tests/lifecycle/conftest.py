@@ -65,7 +65,7 @@ def house(build: Callable[..., House]) -> House:
 
 @pytest.fixture(scope="session")
 def _standing(seed: Path) -> Iterator[House]:
-    house = House(_folder())
+    house = House(_folder(), CONFIG.replace("shipped = false", "shipped = true"))  # `log.write` is a shipped kind
     subprocess.run(["cp", "-a", seed, house.home], check=True)
     try:
         house.start(2)

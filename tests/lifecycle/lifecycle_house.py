@@ -217,7 +217,7 @@ class House:
     # The end
 
     def left_over(self) -> list[psutil.Process]:
-        """Processes that know this home: by environment, command line or working folder."""
+        """Processes that know this home: by environment, command line, working folder or an open file."""
         return [process for process in psutil.process_iter() if self._knows_home(process)]
 
     def _knows_home(self, process: psutil.Process) -> bool:
@@ -227,7 +227,9 @@ class House:
         with contextlib.suppress(psutil.Error, OSError):
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
+            descriptors = Path(f"/proc/{process.pid}/fd")
             places = [*process.cmdline(), process.environ().get("WORKERCTL_HOME", ""), process.cwd()]
+            places += [os.readlink(path) for path in descriptors.iterdir()]
             return any(home in place for place in places)
         return False
 

@@ -185,6 +185,18 @@ def test_a_second_supervisor_is_refused_with_the_pid_of_the_first(house: House) 
     assert house.stop() == 0
 
 
+def test_a_start_right_after_a_stop_is_not_refused(house: House) -> None:
+    for _ in range(3):
+        house.start(*house.workers(1))
+        house.until_ready(1)
+        house.ask("stop")
+        until(lambda: not (house.home / "run" / "control.sock").exists())
+    house.until_ended()
+    house.start(*house.workers(1))
+    house.until_ready(1)
+    assert house.stop() == 0
+
+
 def test_children_of_a_killed_supervisor_leave_and_the_next_one_waits_for_them(house: House) -> None:
     house.behave("drain=1")
     house.start(house.group("collector", "collector"), *house.workers(2))

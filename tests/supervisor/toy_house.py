@@ -222,6 +222,7 @@ class House:
         self.folder = folder
         self.home = folder / "home"
         self.process: subprocess.Popen[bytes] | None = None
+        self._all: list[subprocess.Popen[bytes]] = []
         for name, program in (("template", TEMPLATE), ("collector", COLLECTOR), ("agent", AGENT)):
             (folder / f"{name}.py").write_text(program)
 
@@ -264,6 +265,7 @@ class House:
                 pass_fds=inherit,
                 env=os.environ | (environment or {}),
             )
+        self._all.append(self.process)
 
     def behave(self, text: str) -> None:
         """What workers that start from now on do."""
@@ -338,10 +340,11 @@ class House:
         return [line for _, line in processes_of(str(self.folder))]
 
     def clean(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-            self.process.wait()
+        for process in self._all:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait()
         for pid, _ in processes_of(str(self.folder)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,121 @@
+"""Looks at this machine and this home for `doctor`; changes nothing but one probe file that it removes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import resource
+import secrets
+import shutil
+import stat
+import time
+from pathlib import Path
+from statistics import median
+
+from ..contract import Unusable
+from ..settings import Loaded
+from ..settings.cores import machine_cores, resolve_instances, resolve_reserved_cores
+from ..settings.memory import machine_memory_bytes
+from .doctor_facts import HomeState, Machine, Packages, PoolPlan, Wanted
+
+FSYNC_ROUNDS = 5
+SECRET_FILES = ("run/settings.json", "run/database.json", "run/composition.json", "run/control.sock")
+
+
+def look_at_wishes(found: Loaded) -> Wanted:
+    """What would run here: the configuration and a persisted `scale`."""
+    from ..supervisor.state import load_desired
+
+    settings, desired = found.settings, load_desired(found.home)
+    cores, embedded = len(machine_cores()), settings.database_url is None
+    reserved = resolve_reserved_cores(settings.supervisor.reserved_cores, cores, embedded=embedded)
+    pools = tuple(
+        PoolPlan(
+            name,
+            desired.get(name, resolve_instances(pool.instances, cores, reserved)),
+            pool.concurrency,
+            pool.max_memory_bytes,
+            pool.stop_timeout_seconds,
+        )
+        for name, pool in settings.pools.items()
+    )
+    log_bytes = 2 * settings.logs.max_size_bytes * (settings.logs.keep + 1)  # stdout and stderr
+    return Wanted(pools, reserved, settings.connection_limit, embedded, log_bytes)
+
+
+def look_at_machine() -> Machine:
+    """Cores, memory, swap and descriptors of this process."""
+    import psutil
+
+    memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(
+        affinity_cores=affinity,
+        usable_cores=len(machine_cores()),
+        memory_bytes=memory.total,
+        usable_memory_bytes=machine_memory_bytes(),
+        swap_bytes=swap.total,
+        swap_used_bytes=swap.used,
+        available_bytes=memory.available,
+        descriptors_hard=None if hard == resource.RLIM_INFINITY else hard,
+    )
+
+
+def look_at_home(home: Path) -> HomeState:
+    """Its modes, and the disk below it; where it is not there yet, of the nearest folder above."""
+    exists = home.is_dir()
+    place = home if exists else next(folder for folder in home.absolute().parents if folder.is_dir())
+    status = place.stat()
+    fsync_seconds, problem = None, ""
+    try:
+        fsync_seconds = _fsync_seconds(place)
+    except OSError as error:
+        problem = f"cannot write below {place}: {error.strerror}"
+    return HomeState(
+        path=str(home),
+        exists=exists,
+        mode=stat.S_IMODE(status.st_mode),
+        owner_uid=status.st_uid,
+        own_uid=os.geteuid(),
+        open_to_others=tuple(str(home / name) for name in SECRET_FILES if _is_open(home / name)),
+        free_bytes=shutil.disk_usage(place).free,
+        fsync_seconds=fsync_seconds,
+        problem=problem,
+    )
+
+
+def look_at_packages(found: Loaded) -> Packages:
+    """What is installed of the things that are switched on."""
+    from ..broker.embedded import find_bin
+
+    problem = ""
+    if found.settings.database_url is None:
+        try:
+            find_bin(Path(found.settings.postgres_bin) if found.settings.postgres_bin else None)
+        except Unusable as error:
+            problem = str(error)
+    return Packages(importlib.util.find_spec("jieba") is not None, found.settings.jobs.shipped, problem)
+
+
+def _is_open(path: Path) -> bool:
+    try:
+        return bool(path.lstat().st_mode & 0o077)
+    except OSError:
+        return False
+
+
+def _fsync_seconds(folder: Path) -> float:
+    path = folder / f".doctor-{secrets.token_hex(8)}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        taken = []
+        for _ in range(FSYNC_ROUNDS):
+            os.write(descriptor, b"x" * 4096)
+            since = time.monotonic()
+            os.fsync(descriptor)
+            taken.append(time.monotonic() - since)
+        return median(taken)
+    finally:
+        os.close(descriptor)
+        path.unlink()

@@ -1,0 +1,145 @@
+"""Pure: what to say about database, connections, clock, storage, and whoever wraps us."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from .compose import AGENT_CONNECTIONS, COMMAND_CONNECTIONS, EMBEDDED_CONNECTIONS, WORKER_CONNECTIONS
+from .doctor_facts import DatabaseState, Finding, StorageState, Wanted, Wrapper
+from .plain import seconds
+
+OLDEST_VERSION = 150000  # the oldest that the schema was run with
+SNAPSHOT_WARNING_SECONDS = 60.0
+SKEW_WARNING_SECONDS = 2.0
+STORAGE_WARNING_SECONDS = 2.0
+STOP_ALLOWANCE_SECONDS = 30.0  # beyond stop_timeout: the agent gives back, PostgreSQL stops
+
+
+def judge_database(database: DatabaseState) -> Iterator[Finding]:
+    if not database.running:
+        yield Finding("ok", "database", "embedded, not running: `workerctl start`, then ask again to have it checked")
+        return
+    if database.problem:
+        advice = "see `workerctl logs postgres`" if database.embedded else "check DATABASE_URL, the server, the network"
+        yield Finding("error", "database", database.problem, advice)
+        return
+    yield from _judge_version(database)
+    yield from _judge_listening(database)
+    yield from _judge_schema(database)
+    yield from _judge_snapshot(database)
+
+
+def _judge_version(database: DatabaseState) -> Iterator[Finding]:
+    how = "embedded" if database.embedded else "pooled" if database.pooled else "direct"
+    text = f"PostgreSQL {database.version} at {database.place}, {how}, {database.round_trip_seconds * 1000:.1f} ms away"
+    if database.version_number < OLDEST_VERSION:
+        yield Finding("error", "database", text, f"PostgreSQL {OLDEST_VERSION // 10000} or later is needed")
+    else:
+        yield Finding("ok", "database", text)
+
+
+def _judge_listening(database: DatabaseState) -> Iterator[Finding]:
+    if database.ring_seconds is not None:
+        yield Finding("ok", "wake-up", f"NOTIFY is heard after {database.ring_seconds * 1000:.0f} ms")
+    elif database.has_direct:
+        advice = "database_url_direct goes through a pooler too: give the server's own address and port"
+        yield Finding("error", "wake-up", "NOTIFY to ourselves is not heard within 1 s", advice)
+    else:
+        advice = "set DIRECT_URL (database_url_direct) to an address that does not go through the pooler"
+        text = "NOTIFY to ourselves is not heard within 1 s: a pooler, so workers only poll"
+        yield Finding("warning", "wake-up", text, advice)
+
+
+def _judge_schema(database: DatabaseState) -> Iterator[Finding]:
+    if database.schema_problem:
+        yield Finding("error", "schema", database.schema_problem)
+    elif database.pending:
+        advice = "type `workerctl migrate`; `workerctl start` does the same"
+        yield Finding("warning", "schema", f"missing: {', '.join(database.pending)}", advice)
+    else:
+        yield Finding("ok", "schema", "up to date")
+
+
+def _judge_snapshot(database: DatabaseState) -> Iterator[Finding]:
+    oldest = database.oldest
+    if oldest is None or oldest.seconds < SNAPSHOT_WARNING_SECONDS:
+        yield Finding("ok", "snapshots", "no session holds an old one")
+        return
+    who = f"pid {oldest.pid} ({oldest.application or 'no name'}, user {oldest.user}, {oldest.state})"
+    text = f"{who} holds one for {seconds(oldest.seconds)}: claims get slower the longer it does"
+    yield Finding("warning", "snapshots", text, f"end it: SELECT pg_terminate_backend({oldest.pid})")
+
+
+def needed_connections(counts: Sequence[int], surge_fraction: float) -> int:
+    """What `start` counts: workers, the surge while one is replaced, agent and a command."""
+    surge = max((max(1, int(count * surge_fraction)) for count in counts if count), default=0)
+    return (sum(counts) + surge) * WORKER_CONNECTIONS + AGENT_CONNECTIONS + COMMAND_CONNECTIONS
+
+
+def judge_connections(database: DatabaseState, wanted: Wanted, surge_fraction: float) -> Iterator[Finding]:
+    needed = needed_connections([pool.instances for pool in wanted.pools], surge_fraction)
+    limit = EMBEDDED_CONNECTIONS if wanted.embedded else wanted.connection_limit
+    text = f"{wanted.workers} workers need {needed} of connection_limit {limit}"
+    if needed > limit:
+        advice = "`start` refuses: fewer instances, or a higher connection_limit where the database allows it"
+        yield Finding("error", "connections", text, advice)
+    else:
+        yield Finding("ok", "connections", text)
+    if not database.max_connections:
+        return
+    free = database.max_connections - database.used_connections
+    text = f"the database allows {database.max_connections}, others hold {database.used_connections}"
+    if needed > free and not database.pooled:
+        yield Finding("error", "connections", f"{text}: {needed} do not fit", "fewer workers, or raise max_connections")
+    else:
+        yield Finding("ok", "connections", text)
+
+
+def judge_clock(database: DatabaseState) -> Iterator[Finding]:
+    if not database.version:
+        return
+    skew = database.skew_seconds
+    beyond = abs(skew) - database.round_trip_seconds / 2
+    text = f"the database's is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} ours"
+    if beyond > SKEW_WARNING_SECONDS:
+        yield Finding("warning", "clock", text, "let both machines run NTP: times in logs and jobs do not compare")
+    else:
+        yield Finding("ok", "clock", text)
+
+
+def judge_storage(storage: StorageState) -> Iterator[Finding]:
+    if storage.problem:
+        yield Finding("error", "storage", storage.problem, "check [storage] url, R2_* and AWS_*")
+    elif storage.seconds > STORAGE_WARNING_SECONDS:
+        text = f"{storage.place}: put, get and delete take {storage.seconds:.1f} s"
+        yield Finding("warning", "storage", text, "jobs wait as long: use a bucket in this region")
+    else:
+        text = f"{storage.place}: put, get and delete take {storage.seconds * 1000:.0f} ms"
+        yield Finding("ok", "storage", text)
+
+
+def stop_needs_seconds(stop_timeouts: Sequence[float]) -> float:
+    """What a wrapper must leave us between its stop signal and its kill."""
+    return max(stop_timeouts, default=0.0) + STOP_ALLOWANCE_SECONDS
+
+
+def judge_wrapper(wrapper: Wrapper, stop_timeouts: Sequence[float]) -> Iterator[Finding]:
+    ours, needed = max(stop_timeouts, default=0.0), stop_needs_seconds(stop_timeouts)
+    key = "TimeoutStopSec" if wrapper.kind == "systemd" else "kill_timeout"
+    value = f"{math.ceil(needed)}" if wrapper.kind == "systemd" else f"{math.ceil(needed * 1000)}"
+    text = f"{wrapper.path}: kills after {seconds(wrapper.stop_seconds)}, stop_timeout is {seconds(ours)}"
+    if wrapper.stop_seconds <= ours:
+        yield Finding("error", wrapper.kind, f"{text}: jobs would be cut", f"set {key} to {value} or more")
+    elif wrapper.stop_seconds < needed:
+        yield Finding("warning", wrapper.kind, f"{text}: little is left for the rest", f"set {key} to {value} or more")
+    else:
+        yield Finding("ok", wrapper.kind, text)
+    if wrapper.kills_tree:
+        how = "KillMode=mixed" if wrapper.kind == "systemd" else "treekill: false"
+        text = f"{wrapper.path}: it signals every worker and the database at once"
+        yield Finding("error", wrapper.kind, text, f"set {how}")
+    if not wrapper.notified:
+        how = "Type=notify" if wrapper.kind == "systemd" else "wait_ready: true"
+        text = f"{wrapper.path}: it calls us started before any worker is ready"
+        yield Finding("warning", wrapper.kind, text, f"set {how}")

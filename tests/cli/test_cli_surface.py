@@ -1,0 +1,185 @@
+"""The command line without anything running: help, configuration errors, imports, plain output."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workerctl.cli.app import app
+from workerctl.cli.plain import table, width
+
+WORKERCTL = Path(sys.executable).with_name("workerctl")
+
+
+def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [WORKERCTL, *arguments],
+        cwd=folder,
+        env=os.environ | environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def commands() -> list[list[str]]:
+    """Every command as it is typed."""
+    import typer
+
+    found = []
+
+    def walk(command: object, words: list[str]) -> None:
+        children = getattr(command, "commands", None)
+        if children is None:
+            found.append(words)
+            return
+        for name, child in children.items():
+            walk(child, [*words, name])
+
+    walk(typer.main.get_command(app), [])
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_the_help_of_every_command_has_an_example_and_no_colour(tmp_path: Path, words: list[str]) -> None:
+    done = run(tmp_path, *words, "--help")
+    assert done.returncode == 0
+    assert "Example: workerctl" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert not (tmp_path / ".workerctl").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("[supervisor]\ninstnaces = 4", ("supervisor.instnaces", "supervisor.instances")),
+        ("[supervisr]\ninstances = 4", ("supervisr", "supervisor")),
+        ('[supervisor]\ninstances = "four"', ("supervisor.instances", '"four"')),
+        ("[supervisor]\ninstances = -1", ("supervisor.instances", "-1")),
+        ('[supervisor]\nstop_timeout = "5 parsecs"', ("supervisor.stop_timeout", "parsecs")),
+        ('[jobs]\nmodules = "kinds"', ("jobs.modules", '"kinds"')),
+        ("[jobs]\nconcurrency = 0", ("jobs.concurrency", "0")),
+        ('[jobs]\nlease = "10s"', ("jobs.lease",)),
+        ('[schedule.x]\ncron = "every day"\nkind = "a"', ("schedule.x.cron", "every day")),
+        (
+            '[schedule.x]\ncron = "0 3 * * *"\nkind = "a"\ntimezone = "Mars/Olympus"',
+            ("schedule.x.timezone", "Mars/Olympus"),
+        ),
+        ("[pools.agent]\nqueues = ['a']", ("agent",)),
+        ("[supervisor\n", ("line 1",)),
+        ('database_url = "mysql://user:verysecret@host/db"', ("database_url",)),
+    ],
+)
+@pytest.mark.parametrize("command", ["start", "config check"])
+def test_an_unusable_configuration_is_78_and_one_line(
+    tmp_path: Path, config: str, words: tuple[str, ...], command: str
+) -> None:
+    (tmp_path / "workerctl.toml").write_text(config)
+    done = run(tmp_path, *command.split())
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (78, 1, ""), done.stderr
+    assert "workerctl.toml" in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert "verysecret" not in done.stderr
+    assert not (tmp_path / ".workerctl").exists()
+
+
+def test_a_config_file_that_is_named_and_missing_is_78(tmp_path: Path) -> None:
+    done = run(tmp_path, "-c", "missing.toml", "start")
+    assert done.returncode == 78
+    assert "missing.toml" in done.stderr
+
+
+def test_a_wrong_environment_names_its_variable(tmp_path: Path) -> None:
+    done = run(tmp_path, "start", WORKERCTL_SUPERVISOR__INSTANCES="many")
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1)
+    assert "WORKERCTL_SUPERVISOR__INSTANCES" in done.stderr
+
+
+def test_config_show_hides_the_password_and_says_where_values_come_from(tmp_path: Path) -> None:
+    (tmp_path / "workerctl.toml").write_text("[supervisor]\ninstances = 3\n")
+    done = run(tmp_path, "config", "show", DATABASE_URL="postgresql://me:verysecret@db.example/queue")
+    assert done.returncode == 0
+    assert "verysecret" not in done.stdout + done.stderr
+    assert "environment DATABASE_URL" in done.stdout
+    assert [line.split() for line in done.stdout.splitlines() if line.startswith("supervisor.instances")] == [
+        ["supervisor.instances", "3", "file"]
+    ]
+
+
+def test_an_unreachable_database_is_69_for_every_command_that_asks_it(tmp_path: Path) -> None:
+    url = "postgresql://me:verysecret@127.0.0.1:1/queue"
+    for command in (["jobs", "list"], ["enqueue", "x"], ["migrate"], ["queue", "list"], ["nodes"], ["jobs", "stats"]):
+        done = run(tmp_path, *command, DATABASE_URL=url)
+        assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
+        assert "127.0.0.1:1/queue" in done.stderr
+        assert "verysecret" not in done.stderr
+
+
+def test_a_database_without_our_schema_says_what_to_type(tmp_path: Path, database_url: str) -> None:
+    for command in (["jobs", "list"], ["enqueue", "x"], ["queue", "list"], ["jobs", "show", "1"], ["nodes"]):
+        done = run(tmp_path, *command, DATABASE_URL=database_url)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert "workerctl migrate" in done.stderr
+    assert run(tmp_path, "migrate", "--check", DATABASE_URL=database_url).returncode == 1
+    assert run(tmp_path, "migrate", DATABASE_URL=database_url).returncode == 0
+    assert run(tmp_path, "migrate", "--check", DATABASE_URL=database_url).returncode == 0
+    assert run(tmp_path, "enqueue", "x", DATABASE_URL=database_url).stdout == "1\n"
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
+    command = f"{WORKERCTL} config reference | head -n 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout.startswith("key")
+    assert done.stderr == ""
+
+
+def test_columns_of_chinese_names_align() -> None:
+    lines = table(("name", "n"), [["林黛玉", "1"], ["Ahab", "2"]], right=frozenset({1})).splitlines()
+    assert len({width(line) for line in lines}) == 1
+
+
+def modules_of(code: str, folder: Path) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split("\n")[-2].split())
+
+
+HEAVY = (
+    "psycopg",
+    "boto3",
+    "botocore",
+    "PIL",
+    "httpx",
+    "jieba",
+    "rich",
+    "workerctl.jobs",
+    "workerctl.worker",
+    "asyncio",
+)
+
+
+def test_the_supervisor_imports_no_driver_no_job_and_no_command_line(tmp_path: Path) -> None:
+    modules = modules_of("import workerctl.supervisor.__main__", tmp_path)
+    assert not modules & {*HEAVY, "typer", "click", "workerctl.broker", "workerctl.cli", "workerctl.handler"}
+
+
+def test_status_imports_no_driver_no_job_and_no_rich(tmp_path: Path) -> None:
+    code = (
+        "import sys\nsys.argv = ['workerctl', 'status']\nfrom workerctl.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 4"
+    )
+    modules = modules_of(code, tmp_path)
+    assert "workerctl.supervisor.client" in modules
+    assert not modules & {*HEAVY, "workerctl.broker"}

@@ -1,0 +1,132 @@
+"""What is written down: logs by worker, stream and job, and what `show` and `why` read when nothing runs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+from queue import Queue
+
+from lifecycle_house import House, until
+
+
+def say(house: House, words: str) -> int:
+    """A job that printed `words` to both streams, once the collector has written it down."""
+    job = house.enqueue("talk", words=words)
+    house.until_status(job, "succeeded")
+    until(lambda: f"logged {words}" in house.ok("logs", "-n", 200), 5, what="the lines are written")
+    return job
+
+
+def texts(output: str) -> list[str]:
+    return [json.loads(line)["text"] for line in output.splitlines()]
+
+
+def test_streams_are_apart_and_merged_without_a_choice(running: House) -> None:
+    say(running, "apple")
+    assert [text for text in texts(running.ok("logs", "--json", "--grep", "apple"))][0] == "out apple"
+    out = texts(running.ok("logs", "--out", "--json", "--grep", "apple"))
+    err = texts(running.ok("logs", "--err", "--json", "--grep", "apple"))
+    assert out == ["out apple"]
+    assert err[0] == "err apple"
+    assert err[1].endswith("logged apple")
+    assert len(texts(running.ok("logs", "--json", "--grep", "apple"))) == 3
+
+
+def test_lines_of_one_job_are_found_by_its_id(running: House) -> None:
+    job = say(running, "pear")
+    say(running, "plum")
+    [line] = texts(running.ok("logs", "--job", job, "--json"))
+    assert line.endswith("logged pear")
+    assert f"[job {job} talk]" in line
+
+
+def test_the_last_lines_and_the_young_lines_can_be_asked_for(running: House) -> None:
+    for number in range(5):
+        say(running, f"line-{number}")
+    assert len(running.ok("logs", "--out", "-n", 2).splitlines()) == 2
+    assert running.ok("logs", "--out", "--json", "-n", 0) == ""
+    assert texts(running.ok("logs", "default", "--out", "--json", "-n", 1)) == ["out line-4"]
+    assert running.ok("logs", "--since", "1ms", "--out", "--grep", "line-") == ""
+    assert len(running.ok("logs", "--since", "10m", "--out", "--grep", "line-").splitlines()) == 5
+
+
+def test_each_worker_has_files_of_its_own(running: House) -> None:
+    say(running, "cherry")
+    [line] = running.ok("logs", "--out", "--json", "--grep", "out cherry").splitlines()
+    slot = json.loads(line)["slot"]
+    other = {1: 2, 2: 1}[slot]
+    assert running.ok("logs", f"default/{slot}", "--grep", "out cherry")
+    assert not running.ok("logs", f"default/{other}", "--grep", "out cherry")
+    assert "cherry" in (running.home / "logs" / f"default-{slot}.out.log").read_text()
+
+
+def test_wrong_questions_are_wrong_usage(running: House) -> None:
+    assert "--grep" in running.fails(2, "logs", "--grep", "(")
+    assert "--since" in running.fails(2, "logs", "--since", "long")
+    assert "expected NAME or NAME/SLOT" in running.fails(2, "why", "default/first")
+    assert "nobody" in running.fails(1, "show", "nobody")
+
+
+def test_following_shows_lines_as_they_are_written_and_ends_with_ctrl_c(running: House) -> None:
+    process = running.launch("logs", "-f", "--out", "-n", "0", "--grep", "melon")
+    lines = lines_of(process)
+    until(lambda: _says_melon(running, lines), 20, what="the line is followed")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 0
+
+
+def lines_of(process: subprocess.Popen[str]) -> Queue[str]:
+    """What the process prints, as it comes."""
+    lines: Queue[str] = Queue()
+    output = process.stdout
+    assert output is not None
+    threading.Thread(target=lambda: [lines.put(line) for line in output], daemon=True).start()
+    return lines
+
+
+def _says_melon(house: House, lines: Queue[str]) -> bool:
+    say(house, "melon")
+    return not lines.empty() and "out melon" in lines.get()
+
+
+def test_following_waits_where_nothing_was_ever_started(fresh_house: House) -> None:
+    process = fresh_house.launch("logs", "-f")
+    lines = lines_of(process)
+    fresh_house.start(1)
+    until(lambda: not lines.empty() and "Booted" in lines.get(), 5)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 0
+
+
+def test_after_the_stop_logs_show_and_why_read_what_is_on_disk(house: House) -> None:
+    house.start(2)
+    say(house, "winter")
+    house.ok("stop")
+    assert "out winter" in house.ok("logs")
+    assert "event Ended exit_code=0" in house.ok("logs", "supervisor")
+    shown = house.ok("show", "default/1")
+    assert "nothing is running" in shown
+    assert "asked" in shown
+    assert house.json("why", "default/2")["exits"][0]["cause"] == "asked"
+    assert "no exit of nobody" in house.fails(1, "why", "nobody")
+
+
+def test_flush_empties_the_logs_and_new_lines_still_arrive(house: House) -> None:
+    house.start(1)
+    say(house, "before")
+    house.ok("flush")
+    assert "before" not in house.ok("logs")
+    say(house, "after")
+    assert "out after" in house.ok("logs")
+    assert oct((house.home / "logs" / "default-1.out.log").stat().st_mode & 0o777) == "0o600"
+
+
+def test_show_tells_what_a_worker_does(running: House) -> None:
+    job = running.gated()
+    shown = until(
+        lambda: [text for slot in (1, 2) if f"job {job} gated" in (text := running.ok("show", f"default/{slot}"))]
+    )
+    assert "1 running" in shown[0]
+    assert running.json("show", "postgres")["processes"][0]["phase"] == "ready"

@@ -1,0 +1,115 @@
+"""The same product as an ordinary user, and homes that two users share by mistake. Needs root to change users."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+from lifecycle_house import House, until
+
+import workerctl
+
+PYTHON = Path("/usr/bin/python3")  # one that every user may run: the tests' own may lie below a closed home
+SOMEBODY = 65534
+PACKAGES = f"{Path(workerctl.__file__).parents[1]}:{sysconfig.get_path('purelib')}"
+
+
+def as_somebody(house: House, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PYTHON, "-c", "from workerctl.cli import main; main()", *map(str, arguments)],
+        user=SOMEBODY,
+        group=SOMEBODY,
+        extra_groups=[],
+        cwd=house.folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": PACKAGES, "HOME": "/nonexistent", **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def _why_not() -> str | None:
+    if os.geteuid() != 0:
+        return "only root can become another user"
+    tried = subprocess.run(
+        [PYTHON, "-c", "import workerctl.cli.app, psycopg, msgspec"],
+        user=SOMEBODY,
+        env={"PYTHONPATH": PACKAGES},
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=False,
+    )
+    return (
+        f"{PYTHON} cannot run the tests' packages as another user: {tried.stderr[-200:]}" if tried.returncode else None
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _another_user() -> None:
+    reason = _why_not()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def open_house(fresh_house: House) -> House:
+    """A project folder that belongs to the ordinary user."""
+    os.chown(fresh_house.folder, SOMEBODY, SOMEBODY)
+    return fresh_house
+
+
+def test_an_ordinary_user_starts_enqueues_looks_and_stops(open_house: House) -> None:
+    def ok(*arguments: object) -> str:
+        done = as_somebody(open_house, *arguments)
+        assert done.returncode == 0, f"{arguments}\n{done.stderr}{open_house.log()}"
+        return done.stdout
+
+    assert "2/2 workers ready" in ok("start", "--instances", 2)
+    assert json.loads(ok("enqueue", "add", "a=1", "b=2", "--wait"))["sum"] == 3
+    document = json.loads(ok("status", "--json"))
+    assert {Path(f"/proc/{worker['pid']}").stat().st_uid for worker in document["pools"][0]["workers"]} == {SOMEBODY}
+    assert "1/1 workers ready" in ok("scale", 1, "--wait") + ok("status")
+    os.kill(document["pools"][0]["workers"][0]["pid"], 9)
+    until(lambda: open_house.exits() and len(open_house.ready()) == 1)
+    assert "signal 9" in ok("why", "default/1")
+    assert ok("logs")
+    ok("stop")
+    open_house.assert_nothing_runs()
+
+
+@pytest.mark.parametrize("command", ["start", "status", "enqueue add a=1", "logs", "stop", "scale 2", "jobs list"])
+def test_a_home_that_root_started_is_closed_to_others_in_one_line(house: House, command: str) -> None:
+    house.folder.chmod(0o777)
+    done = as_somebody(house, *command.split())
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+    assert f"{house.home} belongs to uid 0" in done.stderr
+
+
+def test_a_home_of_the_users_in_which_root_started_once_names_the_file(open_house: House, database_url: str) -> None:
+    open_house.home.mkdir(mode=0o700)
+    os.chown(open_house.home, SOMEBODY, SOMEBODY)
+    open_house.ok("start", "--instances", 1, DATABASE_URL=database_url)
+    open_house.ok("stop")
+    done = as_somebody(open_house, "start", "--instances", 1, DATABASE_URL=database_url)
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+    assert "belongs to uid 0" in done.stderr
+    assert "chown" in done.stderr
+
+
+def test_another_user_gets_no_answer_from_the_control_socket(running: House) -> None:
+    code = (
+        "import socket, sys\n"
+        "s = socket.socket(socket.AF_UNIX)\n"
+        "try:\n s.connect(sys.argv[1])\nexcept PermissionError:\n sys.exit(7)\n"
+    )
+    done = subprocess.run(
+        [PYTHON, "-c", code, running.home / "run" / "control.sock"], user=SOMEBODY, cwd="/", check=False
+    )
+    assert done.returncode == 7
