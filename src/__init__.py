@@ -6,10 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .handler import Cancel, Context, Fail, InvalidPayload, Refused, Retry, Snooze, job
+    from .handler import Cancel, Context, Fail, InvalidPayload, QueueFull, Refused, Retry, Snooze, job
     from .producer import enqueue, enqueue_async, enqueue_many
 
-_HOMES = dict.fromkeys(("Cancel", "Context", "Fail", "InvalidPayload", "Refused", "Retry", "Snooze", "job"), ".handler")
+_HOMES = dict.fromkeys(
+    ("Cancel", "Context", "Fail", "InvalidPayload", "QueueFull", "Refused", "Retry", "Snooze", "job"), ".handler"
+)
 _HOMES |= dict.fromkeys(("enqueue", "enqueue_async", "enqueue_many"), ".producer")
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Context",
     "Fail",
     "InvalidPayload",
+    "QueueFull",
     "Refused",
     "Retry",
     "Snooze",

@@ -35,6 +35,14 @@ class Refused(WorkerctlError):
     """A job that the queue does not take; the message says which part of it and why."""
 
 
+class QueueFull(Refused):
+    """Admission: too many jobs of this plan or kind are pending. Try again after `retry_after_seconds`."""
+
+    def __init__(self, reason: str, retry_after_seconds: float) -> None:
+        super().__init__(f"{reason}; try again in {retry_after_seconds:.0f} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Retry(Exception):
     """Raised by a handler: this attempt failed; try again after `after_seconds`, else after the usual delay."""
 

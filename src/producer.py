@@ -15,11 +15,12 @@ import psycopg
 
 from .broker.connection import connect, statement, unreachable
 from .broker.found import Database, find_database
-from .handler import Refused, job_spec
+from .handler import QueueFull, Refused, job_spec
 
 Spec = dict[str, Any]
 
 ROUND_TRIP_JOBS = 1000
+QUEUE_FULL_SQLSTATE = "WQ001"
 
 
 def enqueue(
@@ -37,10 +38,10 @@ def enqueue(
 ) -> int:
     """Put one job in and return its id; with `conn` inside the caller's own transaction.
 
-    `queue` and `max_attempts` default to what the kind's handler declared. A `unique_key` that an
-    unfinished job holds returns that job's id. Without `conn` the database is the one that `workerctl` in this
-    folder uses.
-    Raises InvalidPayload, Refused, NotRunning (no database is known), Unreachable.
+    `queue` and `max_attempts` default to what the kind's handler declared. A `unique_key` that an unfinished job
+    holds returns that job's id. Without `conn` the database is the one that `workerctl` in this folder uses.
+    Raises InvalidPayload, Refused, QueueFull (with `retry_after_seconds`), NotRunning (no database is known),
+    Unreachable.
     """
     options = {"queue": queue, "priority": priority, "run_at": run_at, "unique_key": unique_key,
                "user_id": user_id, "plan": plan, "max_attempts": max_attempts}  # fmt: skip
@@ -66,10 +67,11 @@ async def enqueue_async(
     """`enqueue` for asyncio: in the caller's transaction with an async `conn`, else in a thread."""
     if conn is None:
         return await asyncio.to_thread(enqueue, kind, payload, **options)
-    cursor = await conn.execute(
-        statement("enqueue_many"), [msgspec.json.encode([job_spec(kind, payload, **options)]).decode()]
-    )
-    row = await cursor.fetchone()
+    text = msgspec.json.encode([job_spec(kind, payload, **options)]).decode()
+    try:
+        row = await (await conn.execute(statement("enqueue_many"), [text])).fetchone()
+    except psycopg.Error as error:
+        raise _refusal(error) from None
     assert row is not None
     return int(row[0][0])
 
@@ -78,14 +80,21 @@ def _insert(specs: list[Spec], conn: psycopg.Connection[Any] | None) -> list[int
     text = msgspec.json.encode(specs).decode()
     try:
         row = _shared.execute(text) if conn is None else conn.execute(statement("enqueue_many"), [text]).fetchone()
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
-        raise Refused(f"refused by the queue: {_first_line(error)}") from None
+    except psycopg.Error as error:
+        raise _refusal(error) from None
     assert row is not None
     return list(row[0])
 
 
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().splitlines()[0]
+def _refusal(error: psycopg.Error) -> Exception:
+    """What the queue's own refusals mean; any other error is itself."""
+    words = str(error).strip().splitlines()[0]
+    if error.sqlstate == QUEUE_FULL_SQLSTATE:
+        details = msgspec.json.decode(error.diag.message_detail or "{}")
+        return QueueFull(words, float(details.get("retry_after_seconds", 1)))
+    if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)):
+        return Refused(f"refused by the queue: {words}")
+    return error
 
 
 class _SharedConnection:

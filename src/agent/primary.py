@@ -31,7 +31,7 @@ class Primary:
         self._schedule = settings.schedule
         self._tasks = {name: Task(name, task.cron, task.timezone) for name, task in settings.schedule.items()}
         self._last_due: dict[str, dt.datetime] = {}
-        self._limits = settings.limits
+        self._settings = settings
         self._rates = {name: rate(text) for name, text in settings.rates.items()}
         self._upkeep_at = self._tidy_at = 0.0
         self.term: int | None = None
@@ -42,7 +42,7 @@ class Primary:
         self.term = hold_primary(connection, agent=self._agent, node_id=self._node_id, lease_seconds=LEASE_SECONDS)
         if self.term is not None and self.term != before:
             self._last_due = self._known_schedules(connection)
-            configure_limits(connection, self._limits, self._rates)
+            configure_limits(connection, self._settings.limits, self._rates, self._settings.admission)
         return (before is None) != (self.term is None)
 
     def step_down(self, connection: psycopg.Connection[Any]) -> None:

@@ -59,6 +59,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     """One round trip; empty lists are left out, so that an idle one is a few bytes."""
 
     want: int = 0
+    in_hand: int = 0
     renew_seconds: float | None = None
     ended: list[Ended] = []
     again: list[Again] = []
@@ -76,6 +77,7 @@ class Claimed(msgspec.Struct, frozen=True):
     queue: str
     attempt: int
     failures: int
+    deaths: int
     max_attempts: int
     priority: int
     user_id: str | None

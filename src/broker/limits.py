@@ -14,9 +14,12 @@ Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
 
 
-def configure_limits(connection: Connection, limits: dict[str, int], rates: dict[str, tuple[int, float]]) -> None:
-    """Make the config's limits (name -> most) and rates (name -> (most, period in seconds)) those that hold."""
+def configure_limits(
+    connection: Connection, limits: dict[str, int], rates: dict[str, tuple[int, float]], admission: dict[str, int]
+) -> None:
+    """Make the config's limits and admission (name -> most) and rates (name -> (most, seconds)) those that hold."""
     texts = {
+        "admission": msgspec.json.encode(admission).decode(),
         "limits": msgspec.json.encode(limits).decode(),
         "rates": msgspec.json.encode(
             {name: {"most": most, "period_seconds": period} for name, (most, period) in rates.items()}

@@ -22,6 +22,7 @@ CUSTOM = {
     "ERROR_RETRY_DELAY": ("jobs", "retry_delay"),
     "MAX_CONCURRENT_JOBS": ("jobs", "concurrency"),
 }
+QUEUE_MAX = "QUEUE_MAX_"  # QUEUE_MAX_PAID is admission."plan:paid"
 _MAYBE_MILLISECONDS = ("POLL_INTERVAL", "ERROR_RETRY_DELAY")
 _NOT_KEYS = {value for name, value in vars(contract).items() if name.startswith("ENV_")}
 
@@ -48,6 +49,9 @@ def read_environment(environ: Mapping[str, str], names: Mapping[str, list[str]],
             yield Said(name, path, _node_seconds(name, value, warnings) if name in _MAYBE_MILLISECONDS else value)
     for name in sorted(environ):
         text = environ[name].strip()
+        if name.startswith(QUEUE_MAX) and name != QUEUE_MAX and text:
+            yield Said(name, ("admission", f"plan:{name.removeprefix(QUEUE_MAX).lower()}"), _whole_number(text))
+            continue
         if not name.startswith(PREFIX) or name in _NOT_KEYS or not text:
             continue
         found = _find(name, names)
@@ -100,6 +104,11 @@ def _as_toml(key: Key, text: str) -> Any:
     if re.fullmatch(r"[+-]?\d+", text):
         return int(text)
     return float(text) if key.unit == "duration" and re.fullmatch(r"\d*\.\d+", text) else text
+
+
+def _whole_number(text: str) -> Any:
+    """Text that is no number is refused later, with its name."""
+    return int(text) if text.isdecimal() else text
 
 
 def _node_seconds(name: str, value: Any, warnings: list[str]) -> Any:

@@ -200,6 +200,12 @@ class Settings(Table, frozen=True, kw_only=True):
         dict[str, str],
         _key("how many may start within a sliding period", 'a table of kind or key = "number/duration"'),
     ] = {}
+    admission: Annotated[
+        dict[str, Annotated[int, Meta(ge=0)]],
+        _key(
+            "how many root jobs may be pending before enqueueing is refused", 'a table of "plan:NAME" or kind = number'
+        ),
+    ] = {}
     supervisor: SupervisorSettings = SupervisorSettings()
     jobs: JobsSettings = JobsSettings()
     pools: dict[str, PoolSettings] = field(default_factory=_default_pool)

@@ -40,6 +40,11 @@ class Hand:
     def empty(self) -> bool:
         return not self.active and not self._unsaid and not self._logs
 
+    @property
+    def runs_alone(self) -> bool:
+        """Whether a suspect is in hand: a worker died with it before, and nothing else may share the next death."""
+        return any(run.first.deaths > 0 for run in self.active)
+
     def knows(self, job: Claimed) -> bool:
         return job.id in self._by_id
 
@@ -74,7 +79,13 @@ class Hand:
         """Everything there is to say, and how much is wanted."""
         for run in self.active:
             self._collect_logs(run)
-        request = Request(want=want, renew_seconds=renew_seconds, follow_ups=self._follow_ups, logs=list(self._logs))
+        request = Request(
+            want=want,
+            in_hand=len(self.active),
+            renew_seconds=renew_seconds,
+            follow_ups=self._follow_ups,
+            logs=list(self._logs),
+        )
         for settlement in self._unsaid.values():
             match settlement:
                 case Ended():

@@ -48,7 +48,11 @@ class Seats:
     @property
     def free(self) -> int:
         """Seats for which work may be claimed now."""
-        return 0 if self.closed or not self.link.up else max(0, self._concurrency - len(self.hand.active))
+        return (
+            0
+            if self.closed or not self.link.up or self.hand.runs_alone
+            else max(0, self._concurrency - len(self.hand.active))
+        )
 
     @property
     def listens(self) -> bool:

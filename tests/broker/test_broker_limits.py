@@ -49,7 +49,7 @@ def most_at_once(database_url: str, threads: list[threading.Thread], sql: str) -
 
 
 def test_a_kind_limit_is_never_exceeded_and_is_reached(queue: Queue, new_worker: Any, database_url: str) -> None:
-    configure_limits(queue, {"a": 5}, {})
+    configure_limits(queue, {"a": 5}, {}, {})
     enqueue_many([("a", None)] * 150 + [("b", None)] * 50, conn=queue)
     threads = drain_with([new_worker() for _ in range(8)], want=4)
     running = "SELECT count(*) FROM workerctl.job WHERE status = 'running' AND kind = 'a'"
@@ -59,7 +59,7 @@ def test_a_kind_limit_is_never_exceeded_and_is_reached(queue: Queue, new_worker:
 
 
 def test_a_limit_on_what_stands_before_the_dot_holds_for_all_its_kinds(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {"image": 3, "image.big": 1}, {})
+    configure_limits(queue, {"image": 3, "image.big": 1}, {}, {})
     enqueue_many([("image.big", None)] * 4 + [("image.small", None)] * 4, conn=queue)
     worker = new_worker(("image.big", "image.small"))
     kinds = [job.kind for _ in range(4) for job in worker.says(want=8).claimed or []]
@@ -67,7 +67,7 @@ def test_a_limit_on_what_stands_before_the_dot_holds_for_all_its_kinds(queue: Qu
 
 
 def test_a_key_limit_holds_per_user_and_others_go_on(queue: Queue, new_worker: Any, database_url: str) -> None:
-    configure_limits(queue, {"user:{user_id}": 2}, {})
+    configure_limits(queue, {"user:{user_id}": 2}, {}, {})
     enqueue_many([{"kind": "a", "user_id": f"u{n % 5}"} for n in range(150)] + [{"kind": "a"}] * 20, conn=queue)
     threads = drain_with([new_worker() for _ in range(6)], want=4)
     running = (
@@ -82,7 +82,7 @@ def test_a_key_limit_holds_per_user_and_others_go_on(queue: Queue, new_worker: A
 
 
 def test_a_saturated_users_backlog_is_looked_at_once(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {"user:{user_id}": 1}, {})
+    configure_limits(queue, {"user:{user_id}": 1}, {}, {})
     enqueue_many([{"kind": "a", "user_id": "big"} for _ in range(300)], conn=queue)
     worker = new_worker()
     assert len(worker.claims(4)) == 1
@@ -93,7 +93,7 @@ def test_a_saturated_users_backlog_is_looked_at_once(queue: Queue, new_worker: A
 
 
 def test_a_freed_seat_lets_the_next_in_and_only_one(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {"user:{user_id}": 1}, {})
+    configure_limits(queue, {"user:{user_id}": 1}, {}, {})
     ids = enqueue_many([{"kind": "a", "user_id": "u"} for _ in range(3)], conn=queue)
     worker, other = new_worker(), new_worker()
     assert worker.claims(8) == [(ids[0], 1)]
@@ -104,7 +104,7 @@ def test_a_freed_seat_lets_the_next_in_and_only_one(queue: Queue, new_worker: An
 
 
 def test_a_dead_worker_leaves_its_seats(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {"a": 1, "user:{user_id}": 1}, {})
+    configure_limits(queue, {"a": 1, "user:{user_id}": 1}, {}, {})
     ids = enqueue_many([{"kind": "a", "user_id": "u"}] * 2, conn=queue)
     dead, other = new_worker(), new_worker()
     assert dead.claims(8) == [(ids[0], 1)]
@@ -114,7 +114,7 @@ def test_a_dead_worker_leaves_its_seats(queue: Queue, new_worker: Any) -> None:
 
 
 def test_a_retry_and_a_waiting_parent_hold_no_seat(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {"a": 1}, {})
+    configure_limits(queue, {"a": 1}, {}, {})
     first, second, third = enqueue_many([("a", None)] * 3, conn=queue)
     worker = new_worker()
     assert worker.claims(8) == [(first, 1)]
@@ -125,13 +125,13 @@ def test_a_retry_and_a_waiting_parent_hold_no_seat(queue: Queue, new_worker: Any
 
 
 def test_a_model_in_the_payload_can_be_limited(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {"model:{payload.model}": 1, "plan {plan}": 3}, {})
+    configure_limits(queue, {"model:{payload.model}": 1, "plan {plan}": 3}, {}, {})
     enqueue_many([("a", {"model": "x"}), ("a", {"model": "x"}), ("a", {"model": "y"}), ("a", {})], conn=queue)
     assert len([job for _ in range(3) for job in new_worker().claims(8)]) == 3
 
 
 def test_a_rate_counts_starts_in_a_sliding_period(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {}, {"a": (3, 1.0)})
+    configure_limits(queue, {}, {"a": (3, 1.0)}, {})
     enqueue_many([("a", None)] * 8, conn=queue)
     worker = new_worker()
     began = time.monotonic()
@@ -147,7 +147,7 @@ def test_a_rate_counts_starts_in_a_sliding_period(queue: Queue, new_worker: Any)
 
 
 def test_a_key_rate_moves_the_job_to_when_it_may_start(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {}, {"user:{user_id}": (1, 60.0)})
+    configure_limits(queue, {}, {"user:{user_id}": (1, 60.0)}, {})
     first, second = enqueue_many([{"kind": "a", "user_id": "u"}] * 2, conn=queue)
     worker = new_worker()
     assert worker.claims(8) == [(first, 1)]
@@ -156,7 +156,7 @@ def test_a_key_rate_moves_the_job_to_when_it_may_start(queue: Queue, new_worker:
 
 
 def test_a_limit_changes_at_run_time_and_comes_back(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {"a": 1, "user:{user_id}": 1}, {})
+    configure_limits(queue, {"a": 1, "user:{user_id}": 1}, {}, {})
     enqueue_many([{"kind": "a", "user_id": "u"}] * 5, conn=queue)
     worker = new_worker()
     assert len(worker.claims(8)) == 1
@@ -168,7 +168,7 @@ def test_a_limit_changes_at_run_time_and_comes_back(queue: Queue, new_worker: An
         ("user:{user_id}", 3, 1, 3),
     ]
     assert len(list_seats(queue)) == 6
-    configure_limits(queue, {"a": 2, "user:{user_id}": 1}, {})
+    configure_limits(queue, {"a": 2, "user:{user_id}": 1}, {}, {})
     assert list_limits(queue)[0]["most"] == 4, "what was set by hand stays"
     assert reset_limit(queue, "a")
     assert list_limits(queue)[0]["most"] == 2
@@ -184,7 +184,7 @@ def test_a_limit_set_over_running_jobs_counts_them(queue: Queue, new_worker: Any
 
 
 def test_a_job_that_was_let_in_and_cancelled_does_not_keep_others_out(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {"user:{user_id}": 1}, {})
+    configure_limits(queue, {"user:{user_id}": 1}, {}, {})
     ids = enqueue_many([{"kind": "a", "user_id": "u"}] * 3, conn=queue)
     worker, other = new_worker(), new_worker()
     worker.claims(8)
@@ -196,7 +196,7 @@ def test_a_job_that_was_let_in_and_cancelled_does_not_keep_others_out(queue: Que
 
 
 def test_a_limit_of_zero_stops_a_kind_and_no_other(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {"a": 0}, {})
+    configure_limits(queue, {"a": 0}, {}, {})
     enqueue_many([("a", None)] * 20, conn=queue)
     other = enqueue("b", conn=queue)
     assert new_worker().claims(2) == [(other, 1)]

@@ -17,7 +17,7 @@ HANDLER = Handler("k", print, "q", None, None, 1, dict, is_async=False, takes_co
 
 def run(job_id: int, attempt: int = 1) -> Run:
     created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    claimed = Claimed(job_id, "k", "q", attempt, 0, 3, 0, None, None, None, created, {})
+    claimed = Claimed(job_id, "k", "q", attempt, 0, 0, 3, 0, None, None, None, created, {})
     return Run(HANDLER, [claimed], Context(Job(job_id, "k"), cast(Services, SimpleNamespace())), 300)
 
 

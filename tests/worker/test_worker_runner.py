@@ -49,7 +49,7 @@ def runner() -> Iterator[Runner]:
 def new_run(handler: Handler, *payloads: Any, timeout: float = 5) -> Run:
     created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     jobs = [
-        Claimed(number, handler.kind, "q", 1, 0, 3, 0, None, None, None, created, payload)
+        Claimed(number, handler.kind, "q", 1, 0, 0, 3, 0, None, None, None, created, payload)
         for number, payload in enumerate(payloads, 1)
     ]
     return Run(handler, jobs, Context(Job(1, handler.kind), cast(Services, SimpleNamespace())), timeout)

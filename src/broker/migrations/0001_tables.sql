@@ -48,6 +48,12 @@ CREATE TABLE workerctl.rates (
     period interval NOT NULL CHECK (period > '0')
 );
 
+-- How many root jobs of a plan (`plan:paid`) or kind may be pending; one more is refused when it is enqueued.
+CREATE TABLE workerctl.admission (
+    name text PRIMARY KEY CHECK (name <> '' AND length(name) <= 200),
+    most integer NOT NULL CHECK (most >= 0)
+);
+
 -- Who sits in the seats of a limit. A seat counts only while its job runs (usage joins live), so none can leak.
 CREATE TABLE workerctl.seat (
     key    text NOT NULL,
@@ -121,6 +127,7 @@ CREATE TABLE workerctl.live (
     created_at         timestamptz NOT NULL DEFAULT now(),
     started_at         timestamptz,
     cancel_asked_at    timestamptz,
+    reserved_by        bigint,  -- the worker that empties its hands to run this suspect alone
     held               boolean NOT NULL DEFAULT false,  -- pending, but its key has no free seat
     limit_names        text[],  -- the limits and rates that this job falls under by its keys,
     limit_keys         text[],  -- and its key of each
@@ -149,7 +156,9 @@ CREATE TABLE workerctl.live (
     autovacuum_analyze_scale_factor = 0.2
 );
 
-CREATE INDEX live_claim ON workerctl.live (lane_id, rank, id) WHERE status = 'pending' AND NOT held;
+CREATE INDEX live_claim ON workerctl.live (lane_id, rank, id) WHERE status = 'pending' AND NOT held AND deaths = 0;
+-- Suspects: jobs that a worker died with in hand. They are handed out alone, so that a next death says whose it was.
+CREATE INDEX live_suspect ON workerctl.live (rank, id) WHERE status = 'pending' AND NOT held AND deaths > 0;
 -- Where a user's backlog ends, so that the next job queues up behind it and users take turns.
 CREATE INDEX live_turn ON workerctl.live (lane_id, user_id, priority, rank)
     WHERE status = 'pending' AND user_id IS NOT NULL AND run_at <= created_at;

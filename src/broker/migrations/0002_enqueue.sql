@@ -116,16 +116,55 @@ BEGIN
     RETURN ids;
 END $$;
 
+-- Refuse root jobs past what admission allows, with SQLSTATE WQ001 and, as DETAIL, {"name", "most", "retry_after_seconds"}.
+-- Exact under concurrency: the count runs under the name's lock, which the caller's transaction keeps to its end; whoever
+-- waits for it longer than 2 s is refused with the server's lock_timeout error. Children and follow-ups never come here.
+CREATE FUNCTION workerctl.check_admission(specs jsonb) RETURNS void LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
+DECLARE
+    asked record;
+    pending bigint;
+    oldest timestamptz;
+BEGIN
+    FOR asked IN
+        SELECT m.name, m.most, count(*) AS jobs
+          FROM workerctl.admission m
+          JOIN jsonb_to_recordset(specs) AS s(kind text, plan text, unique_key text)
+            ON m.name IN (s.kind, 'plan:' || s.plan)
+         WHERE s.unique_key IS NULL
+            OR NOT EXISTS (SELECT FROM workerctl.live l WHERE l.unique_key = s.unique_key)
+         GROUP BY m.name, m.most
+         ORDER BY m.name LOOP
+        PERFORM pg_advisory_xact_lock(hashtextextended('workerctl admission ' || asked.name, 0));
+        SELECT count(*), min(f.created_at) INTO pending, oldest
+          FROM (SELECT l.created_at FROM workerctl.lane a JOIN workerctl.live l ON l.lane_id = a.id
+                 WHERE l.status = 'pending' AND l.parent_id IS NULL
+                   AND (a.kind = asked.name OR l.plan = substr(asked.name, 6) AND asked.name LIKE 'plan:%')
+                 LIMIT asked.most + 1) f;
+        IF pending + asked.jobs > asked.most THEN
+            RAISE EXCEPTION '% is full: % of % are pending', asked.name, pending, asked.most
+                USING ERRCODE = 'WQ001', DETAIL = json_build_object(
+                    'name', asked.name, 'most', asked.most, 'retry_after_seconds',
+                    -- at the pace at which the oldest got to the front
+                    least(3600, greatest(1, ceil(extract(epoch FROM now() - coalesce(oldest, now()))
+                                                 * (pending + asked.jobs - asked.most) / greatest(pending, 1)))));
+        END IF;
+    END LOOP;
+END $$;
+
+CREATE FUNCTION workerctl.enqueue_many(jobs jsonb) RETURNS bigint[] LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM workerctl.admission) THEN
+        PERFORM workerctl.check_admission(jobs);
+    END IF;
+    RETURN workerctl.insert_jobs(jobs);
+END $$;
+
 CREATE FUNCTION workerctl.enqueue(
     kind text, payload jsonb DEFAULT '{}', queue text DEFAULT NULL, priority integer DEFAULT 0,
     run_at timestamptz DEFAULT NULL, unique_key text DEFAULT NULL, user_id text DEFAULT NULL, plan text DEFAULT NULL,
     max_attempts integer DEFAULT NULL
 ) RETURNS bigint LANGUAGE sql AS $$
-    SELECT (workerctl.insert_jobs(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+    SELECT (workerctl.enqueue_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
         'kind', kind, 'queue', queue, 'priority', priority, 'run_at', run_at, 'unique_key', unique_key, 'user_id', user_id,
         'plan', plan, 'max_attempts', max_attempts)) || jsonb_build_object('payload', payload))))[1];
-$$;
-
-CREATE FUNCTION workerctl.enqueue_many(jobs jsonb) RETURNS bigint[] LANGUAGE sql AS $$
-    SELECT workerctl.insert_jobs(jobs);
 $$;

@@ -88,11 +88,11 @@ BEGIN
     IF NOT lane.keyed THEN
         more := ARRAY(
             SELECT l.id FROM workerctl.live l
-             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.run_at <= now()
+             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
              ORDER BY l.rank, l.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
     ELSE
         FOR job IN SELECT * FROM workerctl.live l
-                    WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.run_at <= now()
+                    WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
                     ORDER BY l.rank, l.id LIMIT 4 * greatest(most, 0) + 100 FOR UPDATE SKIP LOCKED LOOP
             EXIT WHEN cardinality(more) >= most;
             IF workerctl.admit(job, picked || more) THEN
@@ -104,6 +104,25 @@ BEGIN
         PERFORM workerctl.take_seats(more, room.names);
     END IF;
     RETURN picked || more;
+END $$;
+
+-- A suspect is handed out alone, but under the limits of its kind and keys as any other.
+CREATE FUNCTION workerctl.admit_suspect(suspect workerctl.live) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    lane workerctl.lane;
+    room record;
+BEGIN
+    SELECT * INTO lane FROM workerctl.lane a WHERE a.id = suspect.lane_id;
+    SELECT * INTO room FROM workerctl.kind_room(lane.kind, '{}');
+    IF EXISTS (SELECT FROM unnest(room.names) AS n WHERE NOT pg_try_advisory_xact_lock(workerctl.key_lock(n))) THEN
+        RETURN false;
+    END IF;
+    SELECT * INTO room FROM workerctl.kind_room(lane.kind, '{}');  -- counted after the lock
+    IF room.free <= 0 OR suspect.limit_keys IS NOT NULL AND workerctl.admit(suspect, '{}') IS NOT TRUE THEN
+        RETURN false;
+    END IF;
+    PERFORM workerctl.take_seats(ARRAY[suspect.id], room.names);
+    RETURN true;
 END $$;
 
 -- Jobs have left their seats: let those who waited for them back into the claim's sight. Called last in its
@@ -177,8 +196,9 @@ BEGIN
     PERFORM workerctl.ring();
 END $$;
 
--- Make the config's limits and rates those that hold; a limit that was set by hand stays so until it is reset.
-CREATE FUNCTION workerctl.configure_limits(new_limits jsonb, new_rates jsonb) RETURNS void LANGUAGE plpgsql AS $$
+-- Make the config's limits, rates and admission those that hold; a limit set by hand stays so until it is reset.
+CREATE FUNCTION workerctl.configure_limits(new_limits jsonb, new_rates jsonb, new_admission jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
 DECLARE
     changed record;
 BEGIN
@@ -197,6 +217,13 @@ BEGIN
     SELECT n.key, (n.value ->> 'most')::integer, make_interval(secs => (n.value ->> 'period_seconds')::double precision)
       FROM jsonb_each(new_rates) AS n(key, value)
         ON CONFLICT (name) DO UPDATE SET most = excluded.most, period = excluded.period;
+    DELETE FROM workerctl.admission d WHERE NOT new_admission ? d.name;
+    INSERT INTO workerctl.admission (name, most)
+    SELECT n.key, n.value::integer FROM jsonb_each_text(new_admission) AS n(key, value)
+        ON CONFLICT (name) DO UPDATE SET most = excluded.most;
+    IF new_admission <> '{}' THEN  -- only who asks for admission pays for its index
+        CREATE INDEX IF NOT EXISTS live_root ON workerctl.live (lane_id, plan) WHERE status = 'pending' AND parent_id IS NULL;
+    END IF;
 END $$;
 
 -- What only time and accidents make necessary: starts that no rate counts any more, holds nobody would end.

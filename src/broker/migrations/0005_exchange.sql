@@ -44,9 +44,33 @@ BEGIN
     RETURN FOUND;
 END $$;
 
+-- The first suspect that this worker may run. With empty hands it is picked, alone; else it is reserved, and the worker
+-- claims nothing more until its hands are empty. A reservation of a worker that is gone counts for nothing.
+CREATE FUNCTION workerctl.first_suspect(me workerctl.worker, in_hand integer) RETURNS workerctl.live
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    suspect workerctl.live;
+BEGIN
+    SELECT l.* INTO suspect
+      FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
+      LEFT JOIN workerctl.queue q ON q.name = a.queue
+     WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.run_at <= now()
+       AND a.kind = ANY (me.kinds) AND q.paused_at IS NULL
+       AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
+       AND (in_hand = 0 OR coalesce(l.reserved_by, me.id) = me.id
+            OR NOT EXISTS (SELECT FROM workerctl.worker w WHERE w.id = l.reserved_by))
+     ORDER BY (l.reserved_by = me.id) DESC NULLS LAST, l.rank, l.id
+     LIMIT 1
+       FOR UPDATE OF l SKIP LOCKED;
+    IF suspect.id IS NOT NULL AND in_hand > 0 AND suspect.reserved_by IS DISTINCT FROM me.id THEN
+        UPDATE workerctl.live SET reserved_by = me.id WHERE id = suspect.id;
+    END IF;
+    RETURN suspect;
+END $$;
+
 -- Claim up to `want` seats' worth of due jobs in rank order over the lanes this worker serves. A lane of a batch kind
 -- gives up to that kind's batch of jobs for one seat. Returns a JSON array of jobs, or NULL.
-CREATE FUNCTION workerctl.claim(me workerctl.worker, want integer) RETURNS json
+CREATE FUNCTION workerctl.claim(me workerctl.worker, want integer, in_hand integer) RETURNS json
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     share record;
@@ -54,7 +78,18 @@ DECLARE
     seats bigint;
     jobs json;
     any_limits boolean := EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates);
+    suspect workerctl.live;
 BEGIN
+    IF EXISTS (SELECT FROM workerctl.live WHERE status = 'pending' AND NOT held AND deaths > 0) THEN
+        suspect := workerctl.first_suspect(me, in_hand);
+        IF suspect.id IS NOT NULL AND in_hand > 0 THEN
+            RETURN NULL;
+        END IF;
+        IF suspect.id IS NOT NULL AND workerctl.admit_suspect(suspect) THEN
+            picked := ARRAY[suspect.id];
+            want := 0;
+        END IF;
+    END IF;
     FOR share IN
         SELECT head.lane AS lane, head.limited, max(head.batch) AS batch, count(*) AS seats, min(head.rank) AS first_rank
           FROM (SELECT a AS lane, h.rank, coalesce(k.batch, 1) AS batch, a.keyed OR room.names IS NOT NULL AS limited
@@ -64,7 +99,7 @@ BEGIN
                   LEFT JOIN LATERAL workerctl.kind_room(a.kind, '{}') room ON any_limits
                  CROSS JOIN LATERAL (
                        SELECT l.rank FROM workerctl.live l
-                        WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.run_at <= now()
+                        WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
                         ORDER BY l.rank, l.id
                         LIMIT greatest(0, least(CASE WHEN coalesce(k.batch, 1) > 1 THEN 1 ELSE want END, room.free))) h
                  WHERE a.kind = ANY (me.kinds) AND q.paused_at IS NULL
@@ -81,7 +116,7 @@ BEGIN
         ELSE
             picked := picked || ARRAY(
                 SELECT l.id FROM workerctl.live l
-                 WHERE l.lane_id = (share.lane).id AND l.status = 'pending' AND NOT l.held AND l.run_at <= now()
+                 WHERE l.lane_id = (share.lane).id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
                  ORDER BY l.rank, l.id
                  LIMIT seats
                    FOR UPDATE SKIP LOCKED);
@@ -92,13 +127,13 @@ BEGIN
     END IF;
     WITH claimed AS (
         UPDATE workerctl.live l
-           SET status = 'running', worker_id = me.id, attempt = l.attempt + 1, started_at = clock_timestamp()
+           SET status = 'running', worker_id = me.id, reserved_by = NULL, attempt = l.attempt + 1, started_at = clock_timestamp()
          WHERE l.id = ANY (picked)
         RETURNING l.*
     )
     SELECT json_agg(json_build_object(
                'id', c.id, 'kind', a.kind, 'queue', a.queue, 'attempt', c.attempt, 'failures', c.failures,
-               'max_attempts', c.max_attempts, 'priority', c.priority, 'user_id', c.user_id, 'plan', c.plan,
+               'deaths', c.deaths, 'max_attempts', c.max_attempts, 'priority', c.priority, 'user_id', c.user_id, 'plan', c.plan,
                'parent_id', c.parent_id, 'created_at', c.created_at, 'payload', c.payload)
                ORDER BY c.rank, c.id)
       INTO jobs
@@ -106,7 +141,7 @@ BEGIN
     RETURN jobs;
 END $$;
 
--- One round trip of a worker. `request`: {want, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?}.
+-- One round trip of a worker. `request`: {want, in_hand?, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?}.
 -- Reply: {gone: true} where this worker has been given up (its lease ended or its supervisor reported it dead), else
 -- {lost: ids whose settlement touched nothing, cancel: ids in hand that somebody cancelled, claimed: jobs}.
 CREATE FUNCTION workerctl.exchange(worker_id bigint, request jsonb) RETURNS json
@@ -171,5 +206,5 @@ BEGIN
                        (SELECT array_agg(l.id) FROM workerctl.live l
                          WHERE l.worker_id = me.id AND l.cancel_asked_at IS NOT NULL) END,
         'claimed', CASE WHEN (request ->> 'want')::integer > 0
-                        THEN workerctl.claim(me, (request ->> 'want')::integer) END);
+                        THEN workerctl.claim(me, (request ->> 'want')::integer, coalesce((request ->> 'in_hand')::integer, 0)) END);
 END $$;

@@ -23,8 +23,8 @@ BEGIN
     RETURN new_id;
 END $$;
 
--- Give back everything that these workers hold and forget them. `died` counts the death against the jobs in hand; a
--- job that was alone in hand at three deaths, or in any company at ten, is not handed out again.
+-- Give back everything that these workers hold and forget them. `died` counts the death against the jobs in hand, which
+-- are run alone from then on; a job that was alone in hand at three deaths is not handed out again.
 CREATE FUNCTION workerctl.release_workers(worker_ids bigint[], died boolean) RETURNS bigint
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
@@ -49,10 +49,10 @@ BEGIN
     SELECT jsonb_agg(jsonb_build_object(
                'id', l.id, 'status', CASE WHEN l.cancel_asked_at IS NOT NULL THEN 'cancelled' ELSE 'dead' END,
                'error', CASE WHEN l.cancel_asked_at IS NOT NULL THEN 'cancelled by request'
-                             ELSE 'its worker died ' || l.deaths || ' times with this job in hand' END))
+                             ELSE 'its worker died ' || l.lone_deaths || ' times with nothing but this job in hand' END))
       INTO poison
       FROM workerctl.live l
-     WHERE l.id = ANY (returned) AND (l.lone_deaths >= 3 OR l.deaths >= 10 OR l.cancel_asked_at IS NOT NULL);
+     WHERE l.id = ANY (returned) AND (l.lone_deaths >= 3 OR l.cancel_asked_at IS NOT NULL);
     IF poison IS NOT NULL THEN
         PERFORM workerctl.finish(poison);
     END IF;

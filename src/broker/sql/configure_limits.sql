@@ -1,2 +1,2 @@
--- Makes the config's limits and rates those that hold.
-SELECT workerctl.configure_limits(%(limits)s::jsonb, %(rates)s::jsonb)
+-- Makes the config's limits, rates and admission those that hold.
+SELECT workerctl.configure_limits(%(limits)s::jsonb, %(rates)s::jsonb, %(admission)s::jsonb)

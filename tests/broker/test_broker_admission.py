@@ -1,0 +1,107 @@
+"""Admission: past a plan's or kind's number of pending root jobs an enqueue is refused at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+
+from workerctl.broker.connection import connect
+from workerctl.broker.exchange import FollowUp, Parent
+from workerctl.broker.limits import configure_limits
+from workerctl.handler import QueueFull
+from workerctl.producer import enqueue, enqueue_async, enqueue_many
+
+Queue = psycopg.Connection[Any]
+
+
+def test_one_more_than_allowed_is_refused_with_how_long_to_wait(queue: Queue) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 2, "b": 1})
+    enqueue_many([{"kind": "a", "plan": "free"}, {"kind": "a", "plan": "free"}], conn=queue)
+    with pytest.raises(QueueFull, match="plan:free is full: 2 of 2 are pending") as caught:
+        enqueue("a", plan="free", conn=queue)
+    assert caught.value.retry_after_seconds >= 1
+    enqueue("a", plan="paid", conn=queue)
+    enqueue("b", conn=queue)
+    with pytest.raises(QueueFull, match="b is full"):
+        enqueue("b", conn=queue)
+
+
+def test_a_claimed_job_makes_room(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 1})
+    enqueue("a", plan="free", conn=queue)
+    new_worker().claims(1)
+    enqueue("a", plan="free", conn=queue)
+
+
+def test_many_at_once_are_all_in_or_all_out(queue: Queue) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 3})
+    with pytest.raises(QueueFull):
+        enqueue_many([{"kind": "a", "plan": "free"}] * 4, conn=queue)
+    assert len(enqueue_many([{"kind": "a", "plan": "free"}] * 3, conn=queue)) == 3
+
+
+def test_a_unique_key_that_is_there_already_needs_no_room(queue: Queue) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 1})
+    first = enqueue("a", plan="free", unique_key="k", conn=queue)
+    assert enqueue("a", plan="free", unique_key="k", conn=queue) == first
+
+
+def test_children_and_follow_ups_are_never_refused(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 1})
+    job_id = enqueue("a", plan="free", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    child = {"kind": "b", "plan": "free"}
+    reply = worker.says(parents=[Parent(job_id, 1, [child] * 5)], follow_ups=[FollowUp(job_id, child)] * 3)
+    assert reply.lost is None
+    assert len(worker.claims(20)) == 8
+
+
+def test_it_is_exact_when_many_enqueue_at_once(queue: Queue, database_url: str) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 10})
+    refused: list[QueueFull] = []
+
+    def produce() -> None:
+        with connect(database_url, application="test") as connection:
+            for _ in range(5):
+                try:
+                    enqueue("a", plan="free", conn=connection)
+                except QueueFull as error:
+                    refused.append(error)
+
+    threads = [threading.Thread(target=produce) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 20
+    assert queue.execute("SELECT count(*) FROM workerctl.live").fetchone() == (10,)
+
+
+def test_other_languages_see_a_sqlstate_of_ours(queue: Queue) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 0})
+    with pytest.raises(psycopg.Error) as caught:
+        queue.execute("SELECT workerctl.enqueue('a', '{}', plan => 'free')")
+    assert caught.value.sqlstate == "WQ001"
+    assert "retry_after_seconds" in (caught.value.diag.message_detail or "")
+
+
+def test_the_async_client_is_refused_alike(queue: Queue, database_url: str) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 0})
+
+    async def produce() -> None:
+        async with await psycopg.AsyncConnection.connect(database_url) as connection:
+            await enqueue_async("a", plan="free", conn=connection)
+
+    with pytest.raises(QueueFull):
+        asyncio.run(produce())
+
+
+def test_what_is_no_longer_configured_is_no_longer_refused(queue: Queue) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 0})
+    configure_limits(queue, {}, {}, {})
+    enqueue("a", plan="free", conn=queue)

@@ -1,0 +1,81 @@
+"""Poison: with several jobs in hand a death does not say whose it was; alone it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from workerctl.broker.exchange import Ended
+from workerctl.broker.fleet import release_worker
+from workerctl.broker.jobs import show_job
+from workerctl.broker.limits import configure_limits
+from workerctl.producer import enqueue, enqueue_many
+
+Queue = psycopg.Connection[Any]
+
+
+def die_with(queue: Queue, worker: Any, want: int) -> list[int]:
+    """The worker claims and is killed with all of it in hand."""
+    ids = [job for job, _ in worker.claims(want)]
+    release_worker(queue, worker.incarnation, died=True)
+    return ids
+
+
+def test_the_innocent_run_alone_once_and_only_the_guilty_ends(queue: Queue, new_worker: Any) -> None:
+    ids = enqueue_many([("a", {"n": n}) for n in range(4)], conn=queue)
+    guilty = ids[2]
+    assert die_with(queue, new_worker(), 8) == ids
+    for _ in range(20):
+        worker = new_worker()
+        jobs = worker.claims(8)
+        if not jobs:
+            break
+        assert len(jobs) == 1
+        if jobs[0][0] == guilty:
+            release_worker(queue, worker.incarnation, died=True)
+        else:
+            worker.says(ended=[Ended(*jobs[0], "succeeded")])
+    assert [show_job(queue, job_id)["status"] for job_id in ids] == ["succeeded", "succeeded", "dead", "succeeded"]
+    assert show_job(queue, guilty)["attempt"] == 4
+
+
+def test_a_busy_worker_empties_its_hands_for_a_suspect(queue: Queue, new_worker: Any) -> None:
+    suspect = enqueue("a", conn=queue)
+    die_with(queue, new_worker(), 1)
+    others = enqueue_many([("b", None)] * 3, conn=queue)
+    busy, sibling = new_worker(), new_worker()
+    assert busy.says(want=4, in_hand=1).claimed is None, "it stops claiming"
+    assert [job.id for job in sibling.says(want=4, in_hand=1).claimed or []] == others, "one worker is enough for that"
+    assert [job.id for job in busy.says(want=4).claimed or []] == [suspect]
+
+
+def test_a_reservation_of_a_worker_that_is_gone_counts_for_nothing(queue: Queue, new_worker: Any) -> None:
+    suspect = enqueue("a", conn=queue)
+    die_with(queue, new_worker(), 1)
+    gone, other = new_worker(), new_worker()
+    assert gone.says(want=1, in_hand=3).claimed is None
+    release_worker(queue, gone.incarnation, died=True)
+    assert other.says(want=1, in_hand=1).claimed is None
+    assert other.claims(1) == [(suspect, 2)]
+
+
+def test_an_idle_worker_takes_a_suspect_whoever_reserved_it(queue: Queue, new_worker: Any) -> None:
+    suspect = enqueue("a", conn=queue)
+    die_with(queue, new_worker(), 1)
+    busy, idle = new_worker(), new_worker()
+    busy.says(want=1, in_hand=1)
+    assert idle.claims(8) == [(suspect, 2)]
+    enqueue("b", conn=queue)
+    assert len(busy.says(want=1, in_hand=1).claimed or []) == 1, "it goes on"
+
+
+def test_a_suspect_is_under_its_limits_too(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"a": 1, "user:{user_id}": 1}, {}, {})
+    first, second = enqueue_many([{"kind": "a", "user_id": "u"}, {"kind": "a", "user_id": "u"}], conn=queue)
+    assert die_with(queue, new_worker(), 8) == [first]
+    one, other = new_worker(), new_worker()
+    assert one.claims(8) == [(first, 2)]
+    assert other.claims(8) == []
+    one.says(ended=[Ended(first, 2, "succeeded")])
+    assert other.claims(8) == [(second, 1)]
