@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import array
+import contextlib
 import enum
+import fcntl
 import json
 import os
 import socket
+import termios
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +26,7 @@ HEARTBEAT_SECONDS = 5.0
 HUNG_SECONDS = 15.0
 LEASE_SECONDS = 30.0
 
+UNREAD_WAKES_LIMIT = 16
 MESSAGE_LIMIT_BYTES = 4 * 1024 * 1024
 
 
@@ -174,6 +179,20 @@ class Channel:
         if "fds" in message:
             message["fds"] = [self._received_fds.popleft() for _ in range(message["fds"])]
         return message
+
+
+def ring_wake_pipe(descriptor: int) -> None:
+    """Wake one worker of a pool through the write end of its pipe; never blocks.
+
+    More than a few unread wake-ups say nothing new: without a bound a busy pool would collect thousands, and its
+    workers would look for work that often once they are idle.
+    """
+    unread = array.array("i", [0])
+    with contextlib.suppress(OSError):  # a system that cannot tell has the pipe's own size as its limit
+        fcntl.ioctl(descriptor, termios.FIONREAD, unread)
+    if unread[0] < UNREAD_WAKES_LIMIT:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(descriptor, b"!")
 
 
 def _close_all(fds: Sequence[int] | deque[int]) -> None:

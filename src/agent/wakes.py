@@ -1,14 +1,10 @@
-"""The only module that writes into the pools' wake pipes."""
+"""The pools' wake pipes, as the agent holds them."""
 
 from __future__ import annotations
 
-import array
-import contextlib
-import fcntl
 import os
-import termios
 
-PENDING_LIMIT_BYTES = 16  # more unread wake-ups than that say nothing new
+from ..contract import ring_wake_pipe
 
 
 class WakePipes:
@@ -26,17 +22,7 @@ class WakePipes:
         self._pipes[pool] = descriptor
 
     def wake(self, pools: set[str] | None = None) -> None:
-        """Wake one worker of each of these pools; None is every pool. Busy pools are not flooded."""
+        """Wake one worker of each of these pools; None is every pool."""
         for pool, descriptor in self._pipes.items():
-            if (pools is None or pool in pools) and _unread_bytes(descriptor) < PENDING_LIMIT_BYTES:
-                with contextlib.suppress(BlockingIOError, BrokenPipeError):
-                    os.write(descriptor, b"!")
-
-
-def _unread_bytes(descriptor: int) -> int:
-    count = array.array("i", [0])
-    try:
-        fcntl.ioctl(descriptor, termios.FIONREAD, count)
-    except OSError:
-        return 0  # a system that cannot tell: the pipe's own size is the limit then
-    return count[0]
+            if pools is None or pool in pools:
+                ring_wake_pipe(descriptor)

@@ -1,4 +1,4 @@
-"""The only module that forks: an intermediate forks the worker and leaves, so that the supervisor adopts it."""
+"""The only module that forks: an intermediate forks the child and leaves, so that the supervisor adopts it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..broker.surroundings import Surroundings
@@ -26,11 +27,16 @@ def fork_worker(request: dict[str, Any], around: Surroundings, supervisor_pid: i
 
     `foreign` are the descriptors of the template that the worker must not keep.
     """
+    return fork_child(request, supervisor_pid, foreign, lambda: _work(request, around))
+
+
+def fork_child(request: dict[str, Any], supervisor_pid: int, foreign: tuple[int, ...], run: Callable[[], int]) -> int:
+    """As `fork_worker`; the child ends with what `run` returns."""
     read_end, write_end = os.pipe()
     try:
         intermediate = os.fork()
         if intermediate == 0:
-            _intermediate(request, around, supervisor_pid, (*foreign, read_end), write_end)
+            _intermediate(request, run, supervisor_pid, (*foreign, read_end), write_end)
     finally:
         os.close(write_end)
     with os.fdopen(read_end, "rb") as answer:
@@ -42,19 +48,19 @@ def fork_worker(request: dict[str, Any], around: Surroundings, supervisor_pid: i
 
 
 def _intermediate(
-    request: dict[str, Any], around: Surroundings, supervisor_pid: int, foreign: tuple[int, ...], answer: int
+    request: dict[str, Any], run: Callable[[], int], supervisor_pid: int, foreign: tuple[int, ...], answer: int
 ) -> NoReturn:
     try:
         pid = os.fork()
         if pid == 0:
             os.close(answer)
-            _worker(request, around, supervisor_pid, foreign)
+            _child(request, run, supervisor_pid, foreign)
         os.write(answer, str(pid).encode())
     finally:
         os._exit(0)
 
 
-def _worker(request: dict[str, Any], around: Surroundings, supervisor_pid: int, foreign: tuple[int, ...]) -> NoReturn:
+def _child(request: dict[str, Any], run: Callable[[], int], supervisor_pid: int, foreign: tuple[int, ...]) -> NoReturn:
     code: int = Exit.FAILED
     try:
         os.setsid()  # what is left of this session can be killed as one
@@ -64,14 +70,7 @@ def _worker(request: dict[str, Any], around: Surroundings, supervisor_pid: int, 
         faulthandler.enable()
         random.seed()
         _wait_for_adoption(supervisor_pid)
-        me = Identity.from_request(request)
-        if me.cores is not None and hasattr(os, "sched_setaffinity"):
-            with contextlib.suppress(OSError):  # cores that were taken from this process meanwhile
-                os.sched_setaffinity(0, me.cores)
-        channel, _, _, *wake = request["fds"]
-        code = WorkerProcess(
-            me, around, Channel(socket.socket(fileno=channel)), (wake[0], wake[1]) if wake else None
-        ).run()
+        code = run()
     except BaseException:
         traceback.print_exc()
     finally:
@@ -79,6 +78,15 @@ def _worker(request: dict[str, Any], around: Surroundings, supervisor_pid: int, 
             with contextlib.suppress(Exception):
                 stream.flush()
         os._exit(code)  # handlers' threads must not hold up the exit
+
+
+def _work(request: dict[str, Any], around: Surroundings) -> int:
+    me = Identity.from_request(request)
+    if me.cores is not None and hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):  # cores that were taken from this process meanwhile
+            os.sched_setaffinity(0, me.cores)
+    channel, _, _, *wake = request["fds"]
+    return WorkerProcess(me, around, Channel(socket.socket(fileno=channel)), (wake[0], wake[1]) if wake else None).run()
 
 
 def _take_descriptors(fds: list[int], foreign: tuple[int, ...]) -> None:

@@ -171,8 +171,3 @@ class Hand:
             if now is not None and self._told_progress.get(run.first.id) != now:
                 news.append(Progress(run.first.id, run.first.attempt, *now))
         return news
-
-
-def overdue(run: Run, now: float, grace_seconds: float) -> bool:
-    """Whether a run has outlived its deadline without ending: a thread at once, a task after a grace to clean up."""
-    return now >= run.deadline + (grace_seconds if run.handler.is_async else 0.0)

@@ -1,14 +1,59 @@
-"""What handlers log: lines on stderr that say which job they belong to."""
+"""What handlers write: whole lines on standard output and error that say, out of band, whose job they are."""
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import re
+import select
+import stat
 import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
 from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any, TextIO
 
-from ..broker.exchange import Claimed
+from ..broker.exchange import Again, Claimed, Ended, Parent
+from ..settings import LogsSettings
 
 running_job: ContextVar[Claimed | None] = ContextVar("running_job", default=None)
+
+HALF_LINE_SECONDS = 0.005  # so long others wait for somebody to go on with a half line; then they end it
+TURN_SECONDS = 0.5  # and so long at most, however many lines come in between
+PIECE_BYTES = 4096  # a pipe that has room takes so much at once (PIPE_BUF)
+HELD_LINES = 10_000  # of finished jobs, while nobody reads; the rest is counted and not kept
+_MARK = b"\x1e"  # the collector knows it: src/logs/lines.py
+_NO_MARK = "\N{SYMBOL FOR RECORD SEPARATOR}".encode()
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+_CHATTY = ("httpx", "httpcore", "botocore", "boto3", "urllib3", "s3transfer", "PIL")
+
+Settlement = Ended | Again | Parent
+
+
+def log_to_stderr(settings: LogsSettings | None = None) -> None:
+    """Mark what is written from now on, and send the standard library's logging to stderr.
+
+    What the user's modules configured keeps its handlers, formats and levels; where these write to standard output
+    or error, they write marked lines. Marks are for the collector: nothing is marked where no pipe leads to it.
+    """
+    level = _LEVELS[(settings or LogsSettings()).level]
+    replaced = {old: _marked(name) for name, old in (("stdout", sys.stdout), ("stderr", sys.stderr))}
+    for handler in _stream_handlers():
+        new = replaced.get(handler.stream)
+        if new is not None:
+            handler.setStream(new)
+    if logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JobFormatter("%(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(level)
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
 
 
 class _JobFormatter(logging.Formatter):
@@ -18,13 +63,213 @@ class _JobFormatter(logging.Formatter):
         return f"{record.levelname} {record.name}: {prefix}{super().format(record)}"
 
 
-def log_to_stderr() -> None:
-    """Send the standard library's logging to stderr from INFO up, unless the user's modules configured it."""
-    if logging.getLogger().handlers:
+class FinishedJobs:
+    """One line for each job that ended: kind, id, attempt, outcome, seconds. Never blocks.
+
+    Of successes the share `sample_successes` is written, of those that took `slow` all, of the rest all.
+    """
+
+    def __init__(self, settings: LogsSettings) -> None:
+        self._settings = settings
+        self._credit = 0.0  # of successes that were not written: one is due at 1
+        self._lost_lines = 0  # not kept, and not said yet
+        self._out: deque[bytes] = deque()
+        self._err: deque[bytes] = deque()
+
+    def add(self, job: Claimed, settlement: Settlement, seconds: float) -> None:
+        """Remember the line, if it is to be written; `write` writes it."""
+        outcome, is_failure = describe(settlement)
+        if not is_failure and not self._is_due(seconds):
+            return
+        lines = self._err if is_failure else self._out
+        if len(lines) >= HELD_LINES:
+            self._lost_lines += 1
+            return
+        said = (job.id, _column(job.kind), job.id, _encoded(job.kind), job.attempt, _encoded(outcome), seconds)
+        lines.append(_MARK + b"job=%d/%b job %d %b attempt %d %b after %.3f s\n" % said)
+
+    def write(self) -> None:
+        """Write what there is as far as the pipes take it now; the rest waits for the next call."""
+        for lines, stream in ((self._out, sys.stdout), (self._err, sys.stderr)):
+            if lines:
+                _offer(lines, stream)
+        if self._lost_lines and max(len(self._out), len(self._err)) < HELD_LINES:
+            text = f"[workerctl] {self._lost_lines} lines of finished jobs were lost: nobody read them in time\n"
+            self._err.append(text.encode())
+            self._lost_lines = 0
+
+    def _is_due(self, seconds: float) -> bool:
+        if seconds >= self._settings.slow_seconds:
+            return True
+        self._credit += self._settings.sample_successes
+        if self._credit < 1 - 1e-9:  # ten times 0.1 is a little less than 1
+            return False
+        self._credit -= 1
+        return True
+
+
+def describe(settlement: Settlement) -> tuple[str, bool]:
+    """What a settlement says of its attempt, and whether that is a failure."""
+    match settlement:
+        case Ended(status="succeeded"):
+            return "succeeded", False
+        case Ended(status=status, error=error):
+            return f"{status}: {_first_line(error)}", status == "dead"
+        case Again(failed=True, delay_seconds=delay, error=error):
+            return f"failed, again in {delay:.0f} s: {_first_line(error)}", True
+        case Again(delay_seconds=delay):
+            return f"back in the queue, again in {delay:.0f} s", False
+        case Parent(children=children):
+            return f"succeeded and waits for {len(children)} children", False
+
+
+def mark(job: Claimed) -> bytes:
+    """What a line of this job begins with on its way to the collector."""
+    return b"%bjob=%d/%b " % (_MARK, job.id, _column(job.kind))
+
+
+class _MarkedPipe(io.RawIOBase):
+    """A standard stream whose lines are marked with the job that runs in the writer's context.
+
+    Every piece is written at once, so that last words are kept. A half line belongs to its writer: others wait
+    for its end for a moment and then end it, so that no line is of two jobs.
+    """
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)  # another thread may have held the lock
+
+    def _renew(self) -> None:
+        self._turn = threading.Condition(threading.Lock())
+        self._owner: Any = None  # of the half line that stands in the pipe
+        self._owner_thread = 0
+        self._owned_since = 0.0
+        self._ended_by_others: set[Any] = set()
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any, /) -> int:
+        text = bytes(content)
+        job = running_job.get()
+        thread = threading.get_ident()
+        owner = ("thread", thread) if job is None else ("job", job.id)
+        with self._turn:
+            self._wait_for_the_line(owner, thread)
+            self._write_piece(owner, thread, text, mark(job) if job is not None else b"")
+        return len(text)
+
+    def offer(self, lines: deque[bytes]) -> None:
+        """Write whole lines from the left as far as the pipe takes them without waiting, and nobody is writing."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            if self._owner is not None and time.monotonic() < self._owned_since + HALF_LINE_SECONDS:
+                return
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLOUT)
+            while lines and poll.poll(0):
+                piece, size_bytes = [], 1
+                while lines and size_bytes + len(lines[0]) <= PIECE_BYTES:
+                    size_bytes += len(lines[0])
+                    piece.append(lines.popleft())
+                if not piece:
+                    lines.popleft()  # longer than any line that is made here
+                self._end_half_line()
+                self._send(b"".join(piece))
+        finally:
+            self._turn.release()
+
+    def _wait_for_the_line(self, owner: Any, thread: int) -> None:
+        if self._owner is None or self._owner == owner:
+            return
+        until = time.monotonic() + TURN_SECONDS
+        while self._owner not in (None, owner) and self._owner_thread != thread:
+            left = min(self._owned_since + HALF_LINE_SECONDS, until) - time.monotonic()
+            if left <= 0:
+                break
+            self._turn.wait(left)
+        if self._owner != owner:
+            self._end_half_line()
+
+    def _end_half_line(self) -> None:
+        if self._owner is not None:
+            self._send(b"\n")
+            if len(self._ended_by_others) > 1000:
+                self._ended_by_others.clear()
+            self._ended_by_others.add(self._owner)
+            self._owner = None
+
+    def _write_piece(self, owner: Any, thread: int, text: bytes, marked: bytes) -> None:
+        if owner in self._ended_by_others:
+            self._ended_by_others.discard(owner)
+            if self._owner is None and text.startswith(b"\n"):
+                text = text[1:]
+        if not text:
+            return
+        if _MARK in text:
+            text = text.replace(_MARK + b"job=", _NO_MARK + b"job=")  # nobody writes in another's name
+        whole = text.endswith(b"\n")
+        if marked:
+            body = text[:-1] if whole else text
+            text = (b"" if self._owner else marked) + body.replace(b"\n", b"\n" + marked) + (b"\n" if whole else b"")
+        self._send(text)
+        self._owner, self._owner_thread = (None, 0) if whole else (owner, thread)
+        if whole:
+            self._turn.notify_all()
+        else:
+            self._owned_since = time.monotonic()
+
+    def _send(self, content: bytes) -> None:
+        while content:
+            content = content[os.write(self._descriptor, content) :]
+
+
+def _marked(name: str) -> TextIO:
+    """Replace a standard stream by a marked one; the old one where it is not ours to replace."""
+    old: TextIO = getattr(sys, name)
+    if old is not getattr(sys, f"__{name}__") or not stat.S_ISFIFO(os.fstat(old.fileno()).st_mode):
+        return old
+    old.flush()
+    pipe: Any = _MarkedPipe(old.fileno(), old.name)
+    new = io.TextIOWrapper(pipe, encoding=old.encoding, errors=old.errors, newline="\n", write_through=True)
+    setattr(sys, name, new)
+    return new
+
+
+def _stream_handlers() -> list[logging.StreamHandler[Any]]:
+    loggers: Iterable[Any] = (logging.getLogger(), *logging.getLogger().manager.loggerDict.values())
+    handlers = {handler for each in loggers for handler in getattr(each, "handlers", ())}
+    return [handler for handler in handlers if isinstance(handler, logging.StreamHandler)]
+
+
+def _offer(lines: deque[bytes], stream: TextIO) -> None:
+    pipe = getattr(stream, "buffer", None)
+    if isinstance(pipe, _MarkedPipe):
+        pipe.offer(lines)
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JobFormatter("%(message)s"))
-    logging.getLogger().addHandler(handler)
-    logging.getLogger().setLevel(logging.INFO)
-    for chatty in ("httpx", "httpcore", "botocore", "boto3", "urllib3", "s3transfer", "PIL"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    while lines:
+        line = lines.popleft()
+        text = line.partition(b" ")[2] if line.startswith(_MARK) else line
+        stream.write(text.decode(errors="replace"))
+    stream.flush()
+
+
+@lru_cache(maxsize=1024)
+def _column(kind: str) -> bytes:
+    """A kind without what would end its column."""
+    return re.sub(r"[\x00-\x20%\x7f]", lambda found: f"%{ord(found[0]):02X}", kind).encode(errors="replace")
+
+
+@lru_cache(maxsize=1024)
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="replace")
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "no reason given").partition("\n")[0][:500]

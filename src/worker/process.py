@@ -14,7 +14,7 @@ from typing import Any
 from setproctitle import setproctitle
 
 from ..broker.surroundings import Surroundings
-from ..contract import HEARTBEAT_SECONDS, Channel, ChannelClosed, Exit
+from ..contract import HEARTBEAT_SECONDS, Channel, ChannelClosed, Exit, ring_wake_pipe
 from .identity import Identity
 from .journal import log_to_stderr
 from .seats import Seats
@@ -51,8 +51,8 @@ class WorkerProcess:
             self._wait()
             now = time.monotonic()
             self._seats.turn(now)
-            if self._seats.full_claim:
-                self._pass_the_wake_on()
+            if self._seats.full_claim and self._wake is not None:
+                ring_wake_pipe(self._wake[1])  # there may be more than we took: a sibling shall look
             if self._seats.stuck is not None:
                 self._drain(self._seats.stuck)
             self._report(now)
@@ -121,11 +121,6 @@ class WorkerProcess:
         with contextlib.suppress(BlockingIOError):  # a sibling was faster
             if os.read(self._wake[0], 1):
                 self._seats.wake()
-
-    def _pass_the_wake_on(self) -> None:
-        if self._wake is not None:
-            with contextlib.suppress(BlockingIOError, BrokenPipeError):
-                os.write(self._wake[1], b"!")
 
     def _hear_the_supervisor(self) -> None:
         try:

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 from ..handler import Cancel, Fail, InvalidPayload, Retry, Snooze, validate
 from .journal import running_job
-from .outcome import Outcome, Raised, Returned, TimedOut
+from .outcome import Outcome, Raised, Returned
 from .run import Run
 
 _EXPECTED = (Cancel, Fail, InvalidPayload, Retry, Snooze)
@@ -108,12 +107,9 @@ class Runner:
         running_job.set(run.first)
         outcome: Outcome
         try:
-            async with asyncio.timeout(run.deadline - time.monotonic()) as scope:
-                outcome = Returned(await _call(run))
+            outcome = Returned(await _call(run))
         except asyncio.CancelledError as error:
             outcome = Raised(run.stop_reason or error)
-        except TimeoutError as error:
-            outcome = Raised(TimedOut(f"timed out after {run.timeout_seconds:g} s") if scope.expired() else error)
         except BaseException as error:
             outcome = Raised(error)
         self._end(run, outcome)

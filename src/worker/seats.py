@@ -10,7 +10,7 @@ from ..broker.exchange import Claimed, Reply, Request
 from ..broker.surroundings import Surroundings
 from ..contract import HEARTBEAT_SECONDS
 from ..handler import Cancel, Context, Handler, Job, handlers
-from .hand import LOST, Hand, overdue
+from .hand import LOST, Hand
 from .identity import Identity, known_kinds, registration
 from .link import Link, Rejected
 from .outcome import HandedBack, Raised, TimedOut
@@ -44,6 +44,7 @@ class Seats:
         self._share_until: float | None = None  # a full claim left work for siblings; then we look again
         self._unsaid_since: float | None = None
         self._renew_at = self._poll_at = 0.0
+        self._overdue_at = float("inf")  # no run is overdue before
 
     @property
     def free(self) -> int:
@@ -66,8 +67,8 @@ class Seats:
     def due_at(self, now: float) -> float:
         """The monotonic instant at which `turn` has something to do."""
         if not self.link.up:
-            return self.link.retry_at
-        dues = [self._renew_at]
+            return min(self.link.retry_at, self._overdue_at)
+        dues = [self._renew_at, self._overdue_at]
         if self.free:
             dues.append(now if self._woken else self._share_until or self._poll_at)
         if self._unsaid_since is not None:
@@ -183,6 +184,7 @@ class Seats:
                     batches[job.kind] = runs[-1]
         for run in runs:
             self.hand.add(run)
+            self._overdue_at = min(self._overdue_at, run.deadline)
         return runs
 
     def _new_run(self, handler: Handler, job: Claimed) -> Run:
@@ -195,13 +197,25 @@ class Seats:
         return run
 
     def _stop_overdue(self, now: float) -> None:
-        """A thread cannot be stopped: its job is settled as timed out, and this worker is to be replaced."""
+        """A task is cancelled at its deadline and has a grace to clean up. What does not end then, as a thread never
+        does, is settled as timed out, and this worker is to be replaced.
+        """
+        if now < self._overdue_at:
+            return
         for run in list(self.hand.active):
-            if overdue(run, now, TASK_GRACE_SECONDS):
+            reason = TimedOut(f"timed out after {run.timeout_seconds:g} s")
+            if now >= run.deadline + (TASK_GRACE_SECONDS if run.handler.is_async else 0.0):
                 run.context.cancel_requested = True
-                self.hand.finish(run, Raised(TimedOut(f"timed out after {run.timeout_seconds:g} s")))
+                self.hand.finish(run, Raised(reason))
                 self.stuck = f"{run.first.kind} of job {run.first.id} overran its timeout and cannot be stopped"
+            elif now >= run.deadline:
+                self.runner.stop(run, reason)
+        self._overdue_at = min((_next_check(run, now) for run in self.hand.active), default=float("inf"))
 
     def _stop_lost(self, runs: list[Run]) -> None:
         for run in runs:
             self.runner.stop(run, LOST)
+
+
+def _next_check(run: Run, now: float) -> float:
+    return run.deadline if now < run.deadline else run.deadline + TASK_GRACE_SECONDS

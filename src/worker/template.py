@@ -6,16 +6,28 @@ import gc
 import os
 import selectors
 import signal
+import socket
 import sys
 import traceback
+from dataclasses import dataclass
 from typing import Any
 
 from setproctitle import setproctitle
 
 from ..broker.surroundings import Surroundings, surroundings
 from ..contract import Channel, ChannelClosed, Exit, WorkerctlError
-from .fork import fork_worker
+from .fork import fork_child, fork_worker
 from .load import check_forkable, load_modules, open_descriptors
+from .release import fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What a template and its spares have in common."""
+
+    around: Surroundings
+    supervisor_pid: int
+    code: str  # fingerprint of what was imported
 
 
 def main() -> int:
@@ -37,13 +49,15 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         channel.send({"type": "failed", "exit_code": error.exit_code, "message": str(error)})
         return error.exit_code
+    imported = Imported(around, supervisor_pid, fingerprint(around.settings))
     gc.collect()
     gc.freeze()  # the collector never touches these pages again, so that they stay shared
-    channel.send({"type": "ready"})
-    return _serve(channel, around, supervisor_pid)
+    return _serve(channel, imported)
 
 
-def _serve(channel: Channel, around: Surroundings, supervisor_pid: int) -> int:
+def _serve(channel: Channel, imported: Imported) -> int:
+    """Fork whatever is asked for: workers, and a spare of this template that knows what it knows."""
+    channel.send({"type": "ready", "fingerprint": imported.code})
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
     waker_read, waker_write = os.pipe()
@@ -60,16 +74,22 @@ def _serve(channel: Channel, around: Surroundings, supervisor_pid: int) -> int:
                 break
             for message in messages:
                 if message["type"] == "fork":
-                    _answer(channel, message, around, supervisor_pid, (waker_read, waker_write, selector.fileno()))
+                    own = (channel.fileno(), waker_read, waker_write, selector.fileno())
+                    _answer(channel, message, imported, own)
     return Exit.DONE
 
 
-def _answer(
-    channel: Channel, request: dict[str, Any], around: Surroundings, supervisor_pid: int, own: tuple[int, ...]
-) -> None:
+def _answer(channel: Channel, request: dict[str, Any], imported: Imported, own: tuple[int, ...]) -> None:
     serial = request["serial"]
+
+    def be_a_spare() -> int:
+        return _serve(Channel(socket.socket(fileno=request["fds"][0])), imported)
+
     try:
-        pid = fork_worker(request, around, supervisor_pid, (channel.fileno(), *own))
+        if request["as"] == "template":
+            pid = fork_child(request, imported.supervisor_pid, own, be_a_spare)
+        else:
+            pid = fork_worker(request, imported.around, imported.supervisor_pid, own)
     except OSError as error:
         channel.send({"type": "fork-failed", "serial": serial, "message": f"fork: {error.strerror}"})
     else:

@@ -91,11 +91,13 @@ def test_a_payload_that_does_not_fit_says_where(runner: Runner, handler: Any) ->
     assert "$.x" in str(outcome.error)
 
 
-def test_an_async_handler_ends_at_its_timeout(runner: Runner, handler: Any) -> None:
+def test_a_task_that_is_stopped_at_its_deadline_has_timed_out(runner: Runner, handler: Any) -> None:
     async def endless(payload: dict[str, Any]) -> None:
         await asyncio.Event().wait()
 
-    runner.start([new_run(handler(endless), {}, timeout=0.05)])
+    run = new_run(handler(endless), {})
+    runner.start([run])
+    runner.stop(run, TimedOut("timed out after 5 s"))
     outcome = finish(runner)[0].outcome
     assert isinstance(outcome, Raised)
     assert isinstance(outcome.error, TimedOut)

@@ -30,6 +30,8 @@ CREATE TABLE workerctl.lane (
     queue text NOT NULL CHECK (queue <> '' AND length(queue) <= 200),
     kind  text NOT NULL CHECK (kind <> '' AND length(kind) <= 200),
     keyed boolean NOT NULL DEFAULT false,  -- its jobs carry limit keys: each is checked before it is handed out
+    batch integer NOT NULL DEFAULT 1,      -- as kind.batch says, here because every claim reads it
+    paused boolean NOT NULL DEFAULT false, -- as queue.paused_at says
     UNIQUE (queue, kind, keyed)
 );
 

@@ -39,7 +39,7 @@ END $$;
 -- returns their ids in the array's order. A unique_key that an unfinished job holds gives that job's id. With a parent
 -- they are its children, numbered from 0. A user's jobs queue up a second of rank apart, so that users take turns.
 CREATE FUNCTION workerctl.insert_jobs(specs jsonb, parent bigint DEFAULT NULL) RETURNS bigint[]
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     ids bigint[];
     due boolean;
@@ -52,8 +52,11 @@ BEGIN
           LEFT JOIN workerctl.kind k ON k.name = s.kind
          CROSS JOIN (SELECT unnest(CASE WHEN templates = '{}' THEN '{f}' ELSE '{f,t}' END::boolean[])) AS f(keyed)
     )
-    INSERT INTO workerctl.lane (queue, kind, keyed)
-    SELECT w.queue, w.kind, w.keyed FROM wanted w
+    INSERT INTO workerctl.lane (queue, kind, keyed, batch, paused)
+    SELECT w.queue, w.kind, w.keyed, coalesce(k.batch, 1), q.paused_at IS NOT NULL
+      FROM wanted w
+      LEFT JOIN workerctl.kind k ON k.name = w.kind
+      LEFT JOIN workerctl.queue q ON q.name = w.queue
      WHERE NOT EXISTS (SELECT FROM workerctl.lane a WHERE a.queue = w.queue AND a.kind = w.kind AND a.keyed = w.keyed)
     ON CONFLICT DO NOTHING;
 

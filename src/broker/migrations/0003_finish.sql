@@ -4,7 +4,7 @@
 -- `outcomes` is an array of {id, attempt, status, result, error}; without an attempt any matches; without a holder only
 -- jobs that no worker holds do. Returns the ids that matched.
 CREATE FUNCTION workerctl.finish(outcomes jsonb, holder workerctl.worker DEFAULT NULL) RETURNS bigint[]
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     ids bigint[] := ARRAY(SELECT r.id FROM jsonb_to_recordset(outcomes) AS r(id bigint));
     settled record;
@@ -48,7 +48,7 @@ END $$;
 -- Count ended children into their parents, and end every parent whose last child this was, which counts into its own
 -- parent in turn. Locks go from children to parents, and among parents by id, everywhere, so that they cannot deadlock.
 CREATE FUNCTION workerctl.count_into_parents(parents bigint[], statuses workerctl.job_status[]) RETURNS void
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     finished record;
 BEGIN
@@ -144,7 +144,7 @@ END $$;
 
 -- Move an ended job back to live work; its parents, ended or waiting, count one ended child less.
 CREATE FUNCTION workerctl.revive(ended workerctl.history, new_status workerctl.job_status) RETURNS void
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     parent workerctl.history;
 BEGIN

@@ -33,7 +33,7 @@ $$;
 -- Whether one job with keys may be handed out now, and its seats if so. One that may not is put out of sight: held until
 -- a seat is free, or later where a rate is used up. NULL where somebody else is counting one of its keys at this moment.
 CREATE FUNCTION workerctl.admit(job workerctl.live, picked bigint[]) RETURNS boolean
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     i integer;
     again_at timestamptz;
@@ -73,12 +73,15 @@ END $$;
 
 -- `picked` and up to `most` jobs of a limited lane in rank order; no more where somebody else is counting at this moment.
 CREATE FUNCTION workerctl.pick_limited(lane workerctl.lane, most bigint, picked bigint[]) RETURNS bigint[]
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     room record;
     job workerctl.live;
     more bigint[] := '{}';
 BEGIN
+    IF lane.batch > 1 THEN
+        most := lane.batch;
+    END IF;
     SELECT names INTO room FROM workerctl.kind_room(lane.kind, picked);
     IF EXISTS (SELECT FROM unnest(room.names) AS n WHERE NOT pg_try_advisory_xact_lock(workerctl.key_lock(n))) THEN
         RETURN picked;
@@ -127,7 +130,7 @@ END $$;
 
 -- Jobs have left their seats: let those who waited for them back into the claim's sight. Called last in its
 -- transaction, after every row lock, so that nobody waits for a row while holding a key.
-CREATE FUNCTION workerctl.vacate(ids bigint[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION workerctl.vacate(ids bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     keys text[];
     freed text;

@@ -1,9 +1,10 @@
 -- What a worker says and hears: one call settles what ended, reports progress, renews the lease and claims more.
+-- Planner settings stand at `exchange` alone and hold for all it calls; at each function they cost 35 us a call.
 
 -- Put running jobs of one worker back: `again` is an array of {id, attempt, failed, delay_seconds, error}. A failed
 -- attempt counts against max_attempts, a snooze or a hand-back does not. Returns the ids that matched.
 CREATE FUNCTION workerctl.return_jobs(me workerctl.worker, again jsonb) RETURNS bigint[]
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     ids bigint[] := ARRAY(SELECT r.id FROM jsonb_to_recordset(again) AS r(id bigint));
     returned record;
@@ -32,7 +33,7 @@ END $$;
 -- Make one running job the waiting parent of `children` (job specs). Returns whether the job was still this worker's.
 CREATE FUNCTION workerctl.await_children(
     me workerctl.worker, job bigint, attempt_no integer, outcome jsonb, next_job jsonb, children jsonb
-) RETURNS boolean LANGUAGE plpgsql SET enable_seqscan = off AS $$
+) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE workerctl.live l
        SET status = 'waiting', worker_id = NULL, result = outcome, on_done = next_job,
@@ -47,15 +48,14 @@ END $$;
 -- The first suspect that this worker may run. With empty hands it is picked, alone; else it is reserved, and the worker
 -- claims nothing more until its hands are empty. A reservation of a worker that is gone counts for nothing.
 CREATE FUNCTION workerctl.first_suspect(me workerctl.worker, in_hand integer) RETURNS workerctl.live
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     suspect workerctl.live;
 BEGIN
     SELECT l.* INTO suspect
       FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
-      LEFT JOIN workerctl.queue q ON q.name = a.queue
      WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.run_at <= now()
-       AND a.kind = ANY (me.kinds) AND q.paused_at IS NULL
+       AND a.kind = ANY (me.kinds) AND NOT a.paused
        AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
        AND (in_hand = 0 OR coalesce(l.reserved_by, me.id) = me.id
             OR NOT EXISTS (SELECT FROM workerctl.worker w WHERE w.id = l.reserved_by))
@@ -68,17 +68,55 @@ BEGIN
     RETURN suspect;
 END $$;
 
+-- Up to `most` jobs of a lane without limits, in rank order; of a batch kind up to a batch.
+CREATE FUNCTION workerctl.pick(lane workerctl.lane, most bigint) RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT l.id FROM workerctl.live l
+         WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+         ORDER BY l.rank, l.id
+         LIMIT CASE WHEN lane.batch > 1 AND most > 0 THEN lane.batch ELSE most END
+           FOR UPDATE SKIP LOCKED);
+END $$;
+
+-- How many jobs each of these lanes gives, so that together they are the first `want` by rank: what a worker would get
+-- from one queue. Lanes without room are left out; the room is looked at without a lock and counted again under it.
+CREATE FUNCTION workerctl.share_out(
+    lanes integer[], want integer, any_limits boolean, OUT lane workerctl.lane, OUT limited boolean, OUT jobs bigint
+) RETURNS SETOF record LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
+    SELECT a, head.limited, head.jobs
+      FROM (SELECT f.lane_id, bool_or(f.limited) AS limited, count(*) AS jobs, min(f.rank) AS first_rank
+              FROM (SELECT a.id AS lane_id, h.rank, a.keyed OR room.names IS NOT NULL AS limited
+                      FROM workerctl.lane a
+                      LEFT JOIN LATERAL workerctl.kind_room(a.kind, '{}') room ON any_limits
+                     CROSS JOIN LATERAL (
+                           SELECT l.rank FROM workerctl.live l
+                            WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
+                              AND l.run_at <= now()
+                            ORDER BY l.rank, l.id
+                            LIMIT greatest(0, least(CASE WHEN a.batch > 1 THEN 1 ELSE want END, room.free))) h
+                     WHERE a.id = ANY (lanes)
+                     ORDER BY h.rank
+                     LIMIT want) f
+             GROUP BY f.lane_id) head
+      JOIN workerctl.lane a ON a.id = head.lane_id
+     ORDER BY head.first_rank;
+END $$;
+
 -- Claim up to `want` seats' worth of due jobs in rank order over the lanes this worker serves. A lane of a batch kind
 -- gives up to that kind's batch of jobs for one seat. Returns a JSON array of jobs, or NULL.
 CREATE FUNCTION workerctl.claim(me workerctl.worker, want integer, in_hand integer) RETURNS json
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
-    share record;
-    picked bigint[] := '{}';
-    seats bigint;
-    jobs json;
     any_limits boolean := EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates);
     suspect workerctl.live;
+    lanes integer[];
+    share record;
+    picked bigint[] := '{}';
+    jobs json;
 BEGIN
     IF EXISTS (SELECT FROM workerctl.live WHERE status = 'pending' AND NOT held AND deaths > 0) THEN
         suspect := workerctl.first_suspect(me, in_hand);
@@ -90,38 +128,25 @@ BEGIN
             want := 0;
         END IF;
     END IF;
-    FOR share IN
-        SELECT head.lane AS lane, head.limited, max(head.batch) AS batch, count(*) AS seats, min(head.rank) AS first_rank
-          FROM (SELECT a AS lane, h.rank, coalesce(k.batch, 1) AS batch, a.keyed OR room.names IS NOT NULL AS limited
-                  FROM workerctl.lane a
-                  LEFT JOIN workerctl.kind k ON k.name = a.kind
-                  LEFT JOIN workerctl.queue q ON q.name = a.queue
-                  LEFT JOIN LATERAL workerctl.kind_room(a.kind, '{}') room ON any_limits
-                 CROSS JOIN LATERAL (
-                       SELECT l.rank FROM workerctl.live l
-                        WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
-                        ORDER BY l.rank, l.id
-                        LIMIT greatest(0, least(CASE WHEN coalesce(k.batch, 1) > 1 THEN 1 ELSE want END, room.free))) h
-                 WHERE a.kind = ANY (me.kinds) AND q.paused_at IS NULL
-                   AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues)
-                            ELSE a.queue = ANY (me.queues) END
-                 ORDER BY h.rank
-                 LIMIT want) head
-         GROUP BY head.lane, head.limited
-         ORDER BY first_rank
-    LOOP
-        seats := CASE WHEN share.batch > 1 THEN share.batch ELSE share.seats END;
-        IF share.limited THEN
-            picked := workerctl.pick_limited(share.lane, seats, picked);
-        ELSE
-            picked := picked || ARRAY(
-                SELECT l.id FROM workerctl.live l
-                 WHERE l.lane_id = (share.lane).id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
-                 ORDER BY l.rank, l.id
-                 LIMIT seats
-                   FOR UPDATE SKIP LOCKED);
-        END IF;
-    END LOOP;
+    lanes := ARRAY(
+        SELECT a.id FROM workerctl.lane a
+         CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading every pending job instead of one per lane
+               SELECT l.id FROM workerctl.live l
+                WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+                ORDER BY l.rank, l.id LIMIT 1) due
+         WHERE a.kind = ANY (me.kinds) AND NOT a.paused
+           AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END);
+    IF cardinality(lanes) = 1 AND NOT any_limits THEN
+        picked := picked || workerctl.pick((SELECT a FROM workerctl.lane a WHERE a.id = lanes[1]), want);
+    ELSIF lanes <> '{}' THEN
+        FOR share IN SELECT * FROM workerctl.share_out(lanes, want, any_limits) LOOP
+            IF share.limited THEN
+                picked := workerctl.pick_limited(share.lane, share.jobs, picked);
+            ELSE
+                picked := picked || workerctl.pick(share.lane, share.jobs);
+            END IF;
+        END LOOP;
+    END IF;
     IF picked = '{}' THEN
         RETURN NULL;
     END IF;
@@ -144,8 +169,9 @@ END $$;
 -- One round trip of a worker. `request`: {want, in_hand?, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?}.
 -- Reply: {gone: true} where this worker has been given up (its lease ended or its supervisor reported it dead), else
 -- {lost: ids whose settlement touched nothing, cancel: ids in hand that somebody cancelled, claimed: jobs}.
+-- (Planning took a third of its time before the generic plans were forced; the setting holds for all it calls.)
 CREATE FUNCTION workerctl.exchange(worker_id bigint, request jsonb) RETURNS json
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     me workerctl.worker;
@@ -195,7 +221,7 @@ BEGIN
          WHERE l.id = ANY (ARRAY(SELECT p.id FROM jsonb_to_recordset(request -> 'progress') AS p(id bigint)))
            AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id;
     END IF;
-    IF matched <> '{}' THEN
+    IF matched <> '{}' AND EXISTS (SELECT FROM workerctl.seat) THEN
         PERFORM workerctl.vacate(matched);
     END IF;
     RETURN json_build_object(

@@ -15,6 +15,7 @@ BEGIN
         ON CONFLICT (name) DO UPDATE
            SET queue = excluded.queue, max_attempts = excluded.max_attempts, batch = excluded.batch
          WHERE (k.queue, k.max_attempts, k.batch) IS DISTINCT FROM (excluded.queue, excluded.max_attempts, excluded.batch);
+    UPDATE workerctl.lane a SET batch = k.batch FROM workerctl.kind k WHERE k.name = a.kind AND k.batch <> a.batch;
     INSERT INTO workerctl.worker AS w (incarnation, node_id, host, pool, slot, pid, kinds, queues, excluded_queues, lease_until)
     VALUES (incarnation, node_id, host, pool, slot, pid,
             ARRAY(SELECT r.name FROM jsonb_to_recordset(kinds) AS r(name text)), queues, excluded_queues,

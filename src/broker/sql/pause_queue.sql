@@ -1,5 +1,7 @@
 -- Pauses or resumes one queue; a resumed one wakes the workers.
-WITH changed AS (
+WITH lanes AS (
+    UPDATE workerctl.lane SET paused = %(paused)s::boolean WHERE queue = %(name)s
+), changed AS (
     INSERT INTO workerctl.queue AS q (name, paused_at)
     VALUES (%(name)s, CASE WHEN %(paused)s::boolean THEN now() END)
         ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at

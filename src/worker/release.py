@@ -1,0 +1,32 @@
+"""What code a template has imported: a fingerprint of the sources and of the settings."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import msgspec
+
+from ..settings import Settings
+
+LETTERS = 8
+
+
+def fingerprint(settings: Settings) -> str:
+    """Of every imported module that lies below `jobs.path`, installed packages left out, and of the settings."""
+    digest = hashlib.sha256(msgspec.json.encode(settings))
+    folders = tuple(f"{Path(folder).resolve()}/" for folder in settings.jobs.path)
+    for name in sorted(sys.modules):
+        source = getattr(sys.modules[name], "__file__", None)
+        if not isinstance(source, str):
+            continue
+        path = Path(source).resolve()
+        if not str(path).startswith(folders) or "site-packages" in path.parts:
+            continue
+        digest.update(f"\0{name}\0".encode())
+        try:
+            digest.update(path.read_bytes())
+        except OSError:
+            digest.update(b"gone")
+    return digest.hexdigest()[:LETTERS]
