@@ -29,7 +29,9 @@ class Primary:
         self._node_id = node_id
         self._retention = dt.timedelta(seconds=settings.jobs.retention_seconds)
         self._schedule = settings.schedule
-        self._tasks = {name: Task(name, task.cron, task.timezone) for name, task in settings.schedule.items()}
+        self._tasks = {
+            name: Task(name, task.cron, task.timezone, task.missed) for name, task in settings.schedule.items()
+        }
         self._last_due: dict[str, dt.datetime] = {}
         self._settings = settings
         self._rates = {name: rate(text) for name, text in settings.rates.items()}
@@ -66,7 +68,7 @@ class Primary:
 
     def _known_schedules(self, connection: psycopg.Connection[Any]) -> dict[str, dt.datetime]:
         rows = [
-            {"name": name, "cron": task.cron, "timezone": task.timezone, "kind": task.kind}
+            {"name": name, "cron": task.cron, "timezone": task.timezone, "kind": task.kind, "payload": task.payload}
             for name, task in self._schedule.items()
         ]
         return set_schedules(connection, rows)

@@ -4,32 +4,58 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-GRACE_SECONDS = 300.0  # a due time missed by more than this (nobody was there) is skipped
+from ..settings.units import every_seconds
+
+GRACE_SECONDS = 300.0  # a due time that is late by less was not missed: a failover takes its time
+MOST_AT_ONCE = 1000  # of missed = "all"; what is older is given up
+
+Missed = Literal["skip", "once", "all"]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A scheduled task as configured."""
+    """A scheduled task as configured: `cron` is an expression or `@every 10m`."""
 
     name: str
     cron: str
     timezone: str
+    missed: Missed = "skip"
 
 
 def next_due(task: Task, after: dt.datetime) -> dt.datetime:
-    """The first due time after an instant, in the task's own time zone; daylight saving as Debian's cron keeps it."""
-    return next(CronSim(task.cron, after.astimezone(ZoneInfo(task.timezone))))
+    """The first due time after an instant.
+
+    Cron expressions go by the task's own time zone, with daylight saving as Debian's cron keeps it; `@every` counts
+    from 1970, so that every machine of the fleet means the same instants.
+    """
+    period = every_seconds(task.cron)
+    if period is None:
+        return next(CronSim(task.cron, after.astimezone(ZoneInfo(task.timezone))))
+    return dt.datetime.fromtimestamp((after.timestamp() // period + 1) * period, dt.UTC)
 
 
 def due_times(task: Task, last: dt.datetime, now: dt.datetime) -> list[dt.datetime]:
-    """Due times after `last` and up to `now`, oldest first, without those missed by more than the grace."""
-    start = max(last, now - dt.timedelta(seconds=GRACE_SECONDS))
-    found = []
-    while (due := next_due(task, start)) <= now:
+    """Due times after `last` and up to `now` that are to be made, oldest first.
+
+    What nobody was there for, late by more than the grace, goes by `missed`: skip all of it, make the latest once,
+    or make all.
+    """
+    late = now - dt.timedelta(seconds=GRACE_SECONDS)
+    in_time = _between(task, max(last, late), now)
+    if task.missed == "skip" or last >= late:
+        return in_time
+    before = _between(task, last, late)
+    return [*(before if task.missed == "all" else before[-1:] if not in_time else []), *in_time]
+
+
+def _between(task: Task, start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:
+    found: list[dt.datetime] = []
+    while (due := next_due(task, start)) <= end:
         found.append(due)
         start = due
-    return found
+    return found[-MOST_AT_ONCE:]

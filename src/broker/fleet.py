@@ -76,7 +76,7 @@ def hold_primary(connection: Connection, *, agent: str, node_id: str, lease_seco
     return None if term is None else int(term)
 
 
-def set_schedules(connection: Connection, tasks: list[dict[str, str]]) -> dict[str, dt.datetime]:
+def set_schedules(connection: Connection, tasks: list[dict[str, Any]]) -> dict[str, dt.datetime]:
     """Make the configured tasks known; returns for each the last due time that was handled."""
     return dict(
         connection.execute(statement("set_schedules"), {"tasks": msgspec.json.encode(tasks).decode()}).fetchall()

@@ -33,6 +33,17 @@ def pause_queue(connection: Connection, name: str, *, paused: bool) -> None:
     connection.execute(statement("pause_queue"), {"name": name, "paused": paused})
 
 
+def pause_schedule(connection: Connection, name: str, *, paused: bool) -> bool:
+    """Stop or go on making a task's due times; False where there is no such task."""
+    return connection.execute(statement("pause_schedule"), {"name": name, "paused": paused}).fetchone() is not None
+
+
+def run_schedule(connection: Connection, name: str) -> int | None:
+    """Enqueue a task now; the job's id, or None where there is no such task."""
+    row = connection.execute(statement("run_schedule"), {"name": name}).fetchone()
+    return None if row is None else int(row[0])
+
+
 def _rows(connection: Connection, name: str) -> list[Row]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(statement(name)).fetchall()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from .common import database, fail, loaded, print_json, say
 
+TaskArgument = Annotated[str, typer.Argument(help="The scheduled task")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -20,8 +21,16 @@ def add_to(app: typer.Typer) -> None:
     for name, command in (("list", queue_list), ("pause", queue_pause), ("resume", queue_resume)):
         queues.command(name)(command)
     app.add_typer(queues, name="queue")
-    schedule = typer.Typer(help="Look at scheduled tasks.", no_args_is_help=True, rich_markup_mode=None)
-    schedule.command("list")(schedule_list)
+    schedule = typer.Typer(
+        help="Look at scheduled tasks, run, pause and resume them.", no_args_is_help=True, rich_markup_mode=None
+    )
+    for name, command in (
+        ("list", schedule_list),
+        ("run", schedule_run),
+        ("pause", schedule_pause),
+        ("resume", schedule_resume),
+    ):
+        schedule.command(name)(command)
     app.add_typer(schedule, name="schedule")
 
 
@@ -133,13 +142,57 @@ def schedule_list(as_json: JsonFlag = False) -> None:
         now = database_now(connection)
     for row in rows:
         row["next_due_at"] = next_due(Task(row["name"], row["cron"], row["timezone"]), now)
+        row["paused"] = row.pop("paused_at") is not None
     if as_json:
         print_json(rows)
         return
     cells = [
         [row["name"], row["cron"], row["timezone"], row["kind"],
          f"{row['last_tick_at']:%Y-%m-%d %H:%M}" if row["last_tick_at"] else "never", str(row["last_job_id"] or "-"),
-         f"{row['next_due_at']:%Y-%m-%d %H:%M}"]
+         "paused" if row["paused"] else f"{row['next_due_at']:%Y-%m-%d %H:%M}"]
         for row in rows
     ]  # fmt: skip
     sys.stdout.write(table(("name", "cron", "time zone", "kind", "last", "job", "next"), cells) + "\n")
+
+
+def schedule_run(name: TaskArgument) -> None:
+    """Enqueue a scheduled task now, beside its due times, and print the job's id.
+
+    Example: workerctl schedule run nightly
+    """
+    from ..broker.overview import run_schedule
+
+    with database() as connection:
+        job_id = run_schedule(connection, name)
+    if job_id is None:
+        _no_such_task(name)
+    sys.stdout.write(f"{job_id}\n")
+
+
+def schedule_pause(name: TaskArgument) -> None:
+    """Make no due times of a task until it is resumed.
+
+    Example: workerctl schedule pause nightly
+    """
+    _pause(name, paused=True)
+
+
+def schedule_resume(name: TaskArgument) -> None:
+    """Make a paused task's due times again, from the next one on.
+
+    Example: workerctl schedule resume nightly
+    """
+    _pause(name, paused=False)
+
+
+def _pause(name: str, *, paused: bool) -> None:
+    from ..broker.overview import pause_schedule
+
+    with database() as connection:
+        if not pause_schedule(connection, name, paused=paused):
+            _no_such_task(name)
+    say(f"{name} {'is paused' if paused else 'goes on'}")
+
+
+def _no_such_task(name: str) -> NoReturn:
+    fail(f"no scheduled task is named {name!r}; see `workerctl schedule list`")

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from ..contract import HUNG_SECONDS, Unusable
 from .build import Raw
+from .check_apps import check_apps
 from .refusal import dotted, refused
 from .types import Settings
-from .units import rate
+from .units import every_seconds, rate
 
 RESERVED_NAMES = frozenset({"collector", "postgres", "migrate", "agent", "template", "web", "supervisor", "default"})
 _LEASE = ("jobs", "lease")
@@ -24,6 +25,8 @@ def check(settings: Settings, raw: Raw) -> None:
         reason = f"must be longer than {HUNG_SECONDS:g}s, after which a worker is judged hung"
         raise refused(raw.source(_LEASE), _LEASE, raw.values["jobs"]["lease"], reason)
     _check_pools(settings, raw)
+    _check_names_of_apps(settings, raw)
+    check_apps(settings, raw)
     _check_names_of_limits(settings, raw)
     for name, task in settings.schedule.items():
         wrong = {"timezone": _wrong_timezone(task.timezone), "cron": _wrong_cron(task.cron)}
@@ -63,20 +66,30 @@ def _check_pools(settings: Settings, raw: Raw) -> None:
         path = ("pools", name)
         if problem := next(_wrong_name(name, taken), None):
             raise Unusable(f"{raw.file}: [{dotted(path)}]: {problem}")
-        taken[name.casefold()] = name
+        taken[name.casefold()] = f"pools.{name}"
         queues = settings.pools[name].queues
         if not queues or not all(queues):
             reason = "expected at least one queue name, none of them empty"
             raise refused(raw.source((*path, "queues")), (*path, "queues"), list(queues), reason)
 
 
-def _wrong_name(name: str, taken: dict[str, str]) -> Iterator[str]:
+def _check_names_of_apps(settings: Settings, raw: Raw) -> None:
+    taken = {name.casefold(): f"pools.{name}" for name in settings.pools}
+    for name in settings.apps:
+        if problem := next(_wrong_name(name, taken, RESERVED_NAMES - {"web"}), None):
+            raise Unusable(f"{raw.file}: [{dotted(('apps', name))}]: {problem}")
+        taken[name.casefold()] = f"apps.{name}"
+
+
+def _wrong_name(name: str, taken: dict[str, str], reserved: frozenset[str] = RESERVED_NAMES) -> Iterator[str]:
     if name.casefold() == "default":
         yield "the default pool's keys stand in [supervisor] and [jobs]"
-    if name.casefold() in RESERVED_NAMES:
-        yield f"the name belongs to a process of workerctl; reserved are {', '.join(sorted(RESERVED_NAMES))}"
+    if name.casefold().startswith("template-"):
+        yield "names that begin with template- belong to the templates of pools"
+    if name.casefold() in reserved:
+        yield f"the name belongs to a process of workerctl; reserved are {', '.join(sorted(reserved))}"
     if name.casefold() in taken:
-        yield f"the name differs from [pools.{taken[name.casefold()]}] in small and capital letters only"
+        yield f"the name differs from [{taken[name.casefold()]}] in small and capital letters at most"
     if not name or not name[0].isalnum() or not all(letter.isalnum() or letter in "_-" for letter in name):
         yield "expected a name of letters, digits, _ and - that begins with a letter or digit"
     if len(name.encode()) > _LONGEST_NAME_BYTES:
@@ -104,9 +117,12 @@ def _wrong_cron(expression: str) -> str | None:
     import cronsim
 
     try:
-        next(cronsim.CronSim(expression, dt.datetime(2024, 1, 1)))
+        if every_seconds(expression) is None:
+            next(cronsim.CronSim(expression, dt.datetime(2024, 1, 1)))
     except cronsim.CronSimError as error:
         return f'{error}; expected a cron expression such as "0 3 * * *"'
+    except ValueError as error:
+        return f'{error}; expected a duration such as "@every 10m"'
     except StopIteration:
         return "is never due"
     return None

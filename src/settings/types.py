@@ -55,6 +55,15 @@ StopTimeout = Annotated[float, _duration("drain time before a kill", ge=0)]
 BootTimeout = Annotated[float, _duration("time to become ready before a kill", gt=0)]
 
 
+Nice = Annotated[int, _key("added to the priority number of a worker", "a whole number from 0 to 19", ge=0, le=19)]
+Affinity = Annotated[
+    tuple[Annotated[int, Meta(ge=0)], ...], _key("cores of its workers; none: all but the reserved", "a list of cores")
+]
+Lifetime = Annotated[float, _duration("a worker that is so old is replaced, give or take 10 %; 0: never", ge=0)]
+MaxJobs = Annotated[int, _key("a worker that has done so many is replaced; 0: never", "a whole number from 0", ge=0)]
+Env = Annotated[dict[str, str], _key("environment variables for it", 'a table such as {PORT = "8000"}')]
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """One table of the file. Its repr hides secrets."""
 
@@ -75,6 +84,11 @@ class SupervisorSettings(Table, frozen=True, kw_only=True):
     max_memory_bytes: MaxMemory = field(default=500 * MEBIBYTE, name="max_memory")
     stop_timeout_seconds: StopTimeout = field(default=30.0, name="stop_timeout")
     boot_timeout_seconds: BootTimeout = field(default=60.0, name="boot_timeout")
+    nice: Nice = 0
+    affinity: Affinity = ()
+    lifetime_seconds: Lifetime = field(default=0.0, name="lifetime")
+    max_jobs: MaxJobs = 0
+    env: Env = {}
 
 
 class JobsSettings(Table, frozen=True, kw_only=True):
@@ -118,15 +132,54 @@ class PoolSettings(Table, frozen=True, kw_only=True):
     max_memory_bytes: MaxMemory = field(default=500 * MEBIBYTE, name="max_memory")
     stop_timeout_seconds: StopTimeout = field(default=30.0, name="stop_timeout")
     boot_timeout_seconds: BootTimeout = field(default=60.0, name="boot_timeout")
+    nice: Nice = 0
+    affinity: Affinity = ()
+    lifetime_seconds: Lifetime = field(default=0.0, name="lifetime")
+    max_jobs: MaxJobs = 0
+    env: Env = {}
+
+
+class AppSettings(Table, frozen=True, kw_only=True):
+    """[apps.NAME]: any command kept alive beside the workers. `cwd` is absolute once loaded."""
+
+    command: Annotated[
+        Annotated[str, Meta(min_length=1)] | Annotated[tuple[str, ...], Meta(min_length=1)],
+        _key("what runs; no shell reads it", "a command line, or a list of its words"),
+    ]
+    instances: Annotated[int, _key("how many of it", "a whole number from 1 to 512", ge=1, le=512)] = 1
+    env: Env = {}
+    cwd: Annotated[str | None, _key("its folder, seen from the project; absent: the project", "a folder")] = None
+    after: Annotated[
+        tuple[str, ...], _key("starts once these are ready, ends before them", "a list of apps, pools or roles")
+    ] = ()
+    ready: Annotated[
+        Literal["started", "notify"] | dict[Literal["port", "command"], int | str],
+        _key("it serves: at once, when it says so (sd_notify), a port answers or a command exits 0",
+             '"started", "notify", {port = 8000} or {command = "..."}'),
+    ] = "started"  # fmt: skip
+    stop_signal: Annotated[
+        Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL"],
+        _key("asks it to leave", 'a signal such as "SIGTERM" or "SIGINT"'),
+    ] = "SIGTERM"
+    stop_timeout_seconds: StopTimeout = field(default=30.0, name="stop_timeout")
+    boot_timeout_seconds: BootTimeout = field(default=60.0, name="boot_timeout")
+    max_memory_bytes: Annotated[
+        Annotated[int, Meta(gt=0)] | None,
+        _key("over it the app is restarted; absent: no limit", 'a size: "500MB", "1.5GB", "80%"', unit="memory"),
+    ] = field(default=None, name="max_memory")
 
 
 class ScheduleSettings(Table, frozen=True, kw_only=True):
     """[schedule.NAME]: a job enqueued once per due time in the whole fleet."""
 
-    cron: Annotated[str, _key("minute hour day month weekday", 'a cron expression such as "0 3 * * *"')]
+    cron: Annotated[str, _key("minute hour day month weekday, or @every 10m", 'a cron expression such as "0 3 * * *"')]
     timezone: Annotated[str, _key("whose clock", 'a time zone such as "Asia/Shanghai"')] = "UTC"
     kind: Annotated[str, _key("the job that is enqueued", "a kind of job", min_length=1)]
     payload: Annotated[dict[str, Any], _key("its payload", "a table")] = {}
+    missed: Annotated[
+        Literal["skip", "once", "all"],
+        _key("due times that nobody was there for: none, the latest, or all of them", '"skip", "once" or "all"'),
+    ] = "skip"
 
 
 class StorageSettings(Table, frozen=True, kw_only=True):
@@ -209,6 +262,7 @@ class Settings(Table, frozen=True, kw_only=True):
     supervisor: SupervisorSettings = SupervisorSettings()
     jobs: JobsSettings = JobsSettings()
     pools: dict[str, PoolSettings] = field(default_factory=_default_pool)
+    apps: dict[str, AppSettings] = {}
     schedule: dict[str, ScheduleSettings] = {}
     storage: StorageSettings = StorageSettings()
     logs: LogsSettings = LogsSettings()

@@ -45,6 +45,16 @@ def rate(text: str) -> tuple[int, float]:
     return int(count), seconds
 
 
+def every_seconds(cron: str) -> float | None:
+    """Seconds of `@every 10m`; None for a cron expression. Raises ValueError where the duration is none."""
+    if not cron.startswith("@every"):
+        return None
+    seconds = duration_seconds(cron.removeprefix("@every").strip())
+    if seconds < 1:
+        raise ValueError("@every needs at least 1s")
+    return seconds
+
+
 def size_bytes(value: Any, whole_bytes: Callable[[], int] | None = None) -> int:
     """Bytes in `"500MB"`, `"500M"`, `"1.5GB"` or a bare number; MB is 1024 * 1024.
 

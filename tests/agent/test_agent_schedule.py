@@ -55,3 +55,23 @@ def test_only_pools_that_serve_a_queue_are_woken() -> None:
     assert pools_of(["anything"], pools) == {"default"}
     assert pools_of(["image", "x"], pools) == {"content", "default"}
     assert pools_of([], pools) == set()
+
+
+def test_missed_due_times_go_by_the_setting() -> None:
+    last, now = at("2026-01-01T00:00:00+00:00"), at("2026-01-01T03:30:00+00:00")
+    made = {
+        missed: [due.hour for due in due_times(Task("t", "0 * * * *", "UTC", missed), last, now)]
+        for missed in ("skip", "once", "all")
+    }
+    assert made == {"skip": [], "once": [3], "all": [1, 2, 3]}
+
+
+def test_once_is_not_made_beside_a_due_time_that_is_in_time() -> None:
+    last, now = at("2026-01-01T00:00:00+00:00"), at("2026-01-01T03:01:00+00:00")
+    assert [due.hour for due in due_times(Task("t", "0 * * * *", "UTC", "once"), last, now)] == [3]
+
+
+def test_every_counts_alike_on_every_machine() -> None:
+    task = Task("t", "@every 10m", "UTC")
+    assert next_due(task, at("2026-01-01T00:03:00+00:00")) == at("2026-01-01T00:10:00+00:00")
+    assert next_due(task, at("2026-01-01T00:10:00+00:00")) == at("2026-01-01T00:20:00+00:00")

@@ -20,7 +20,14 @@ from workerctl.broker.fleet import (
     set_schedules,
 )
 from workerctl.broker.jobs import list_jobs, show_job
-from workerctl.broker.overview import nodes, pause_queue, queues, schedules
+from workerctl.broker.overview import (
+    nodes,
+    pause_queue,
+    pause_schedule,
+    queues,
+    run_schedule,
+    schedules,
+)
 from workerctl.contract import Unreachable
 from workerctl.producer import enqueue
 
@@ -139,6 +146,26 @@ def test_a_changed_schedule_starts_from_now(queue: Queue) -> None:
     first = set_schedules(queue, [TASK])["nightly"]
     assert set_schedules(queue, [TASK])["nightly"] == first
     assert set_schedules(queue, [TASK | {"cron": "0 4 * * *"}])["nightly"] > first
+
+
+def test_a_paused_task_makes_no_due_times_and_does_not_make_up_for_them(queue: Queue) -> None:
+    set_schedules(queue, [TASK])
+    term = hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60)
+    assert term is not None
+    assert pause_schedule(queue, "nightly", paused=True)
+    due = database_now(queue) + dt.timedelta(seconds=1)
+    assert make_tick(queue, term=term, name="nightly", due_at=due, kind="report", payload={}) is None
+    assert pause_schedule(queue, "nightly", paused=False)
+    assert set_schedules(queue, [TASK])["nightly"] == due
+    assert run_schedule(queue, "nightly") is not None
+    assert run_schedule(queue, "nothing") is None
+    assert not pause_schedule(queue, "nothing", paused=True)
+
+
+def test_a_task_that_is_no_longer_configured_is_forgotten(queue: Queue) -> None:
+    set_schedules(queue, [TASK])
+    set_schedules(queue, [])
+    assert schedules(queue) == []
 
 
 def test_a_paused_queue_hands_out_nothing_and_says_so(queue: Queue, new_worker: Any) -> None:

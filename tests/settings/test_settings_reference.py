@@ -20,7 +20,7 @@ def shipped_keys() -> dict[str, tuple[str, str]]:
     for line in SHIPPED.read_text().splitlines():
         if header := COMMENTED_TABLE.fullmatch(line):
             table = header[1] + "."
-            table = re.sub(r"^(pools|schedule)\.\w+", r"\1.NAME", table)
+            table = re.sub(r"^(pools|apps|schedule)\.\w+", r"\1.NAME", table)
         elif key := COMMENTED_KEY.fullmatch(line):
             found[table + key[1]] = (key[2], key[3])
         else:
@@ -58,6 +58,13 @@ def test_every_key_uncommented_gives_the_defaults(tmp_path):
     assert settings.pools == default.pools | {
         "content": msgspec.structs.replace(default.pools["default"], queues=("content_generation",))
     }
+    web = settings.apps["web"]
+    assert (web.command, web.cwd, web.ready, web.max_memory_bytes) == (
+        "uvicorn app:api",
+        str(tmp_path),
+        "started",
+        None,
+    )
     nightly = settings.schedule["nightly"]
     assert (nightly.cron, nightly.kind, nightly.timezone, nightly.payload) == (
         "0 3 * * *",

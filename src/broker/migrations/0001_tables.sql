@@ -235,6 +235,7 @@ CREATE TABLE workerctl.schedule (
     cron        text NOT NULL,
     timezone    text NOT NULL,
     kind        text NOT NULL,
+    payload     jsonb NOT NULL DEFAULT '{}',
     last_due_at timestamptz NOT NULL DEFAULT now(),
     paused_at   timestamptz
 );

@@ -104,7 +104,7 @@ LANGUAGE sql AS $$
 $$;
 
 -- One due time of one scheduled task: its tick and its job in one transaction, refused where the term is not the
--- primary's any more. Returns the job's id, or NULL where the tick exists already or the term is over.
+-- primary's any more. Returns the job's id, or NULL where the tick exists already, the task is paused or the term is over.
 CREATE FUNCTION workerctl.make_tick(primary_term bigint, task text, due_at timestamptz, kind text, payload jsonb)
 RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
@@ -116,13 +116,16 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
+    UPDATE workerctl.schedule s SET last_due_at = due_at WHERE s.name = task AND s.last_due_at < due_at;
+    IF EXISTS (SELECT FROM workerctl.schedule s WHERE s.name = task AND s.paused_at IS NOT NULL) THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO workerctl.tick (name, due_at, job_id, term) VALUES (task, due_at, 0, primary_term) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     new_job := workerctl.enqueue(kind => kind, payload => payload);
     UPDATE workerctl.tick t SET job_id = new_job WHERE t.name = task AND t.due_at = make_tick.due_at;
-    UPDATE workerctl.schedule s SET last_due_at = due_at WHERE s.name = task AND s.last_due_at < due_at;
     RETURN new_job;
 END $$;
 
