@@ -32,6 +32,10 @@ CONNECTION_LIMIT = 40  # for twice as many workers than the default is meant for
 _numbers = itertools.count(1)
 
 
+class CommandFailed(Exception):
+    """A command of ours that should have worked did not."""
+
+
 class TooLate(Exception):
     """What was waited for did not come."""
 
@@ -109,13 +113,17 @@ class House:
         (self.folder / "workerctl.toml").write_text("\n".join(content))
 
     def command(self, *words: str) -> float:
-        """Run `workerctl WORDS` as a whole process; its seconds. Raises CalledProcessError, TimeoutExpired."""
+        """Run `workerctl WORDS` as a whole process; its seconds. Raises CommandFailed, TimeoutExpired."""
         since = time.perf_counter()
-        subprocess.run(
-            [str(Path(sys.executable).parent / "workerctl"), *words],
-            cwd=self.folder, env=self._environment, check=True, capture_output=True, timeout=COMMAND_SECONDS,
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "workerctl"), *words], cwd=self.folder, env=self._environment,
+            check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS,
         )  # fmt: skip
-        return time.perf_counter() - since
+        seconds = time.perf_counter() - since
+        if done.returncode != 0:
+            last_words = (done.stderr.strip() or "no word").splitlines()[-1]
+            raise CommandFailed(f"workerctl {' '.join(words)} ended with {done.returncode}: {last_words}")
+        return seconds
 
     def start(self, instances: int) -> float:
         """Seconds of `workerctl start` until every worker is ready."""

@@ -17,12 +17,12 @@ from typing import Any
 
 import psycopg
 from benchmarks import machine
-from benchmarks.house import Scene, TooLate, database_server
+from benchmarks.house import CommandFailed, Scene, TooLate, database_server
 from benchmarks.measure import Figure, shown
 
 from workerctl.contract import WorkerctlError
 
-EXPECTED = (TooLate, WorkerctlError, psycopg.Error, subprocess.SubprocessError, OSError)
+EXPECTED = (CommandFailed, TooLate, AssertionError, WorkerctlError, psycopg.Error, subprocess.SubprocessError, OSError)
 
 
 def run(groups: list[str], runs: int, root: Path) -> dict[str, Any]:

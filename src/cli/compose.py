@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from ..broker.embedded import STOP_SIGNAL, Server
 from ..contract import ENV_HOME, ENV_NODE, ENV_SETTINGS, Unusable
 from ..settings import PoolSettings, Settings
 from ..settings.cores import resolve_instances, resolve_reserved_cores
+from ..settings.types import AppSettings
 from ..supervisor.composition import Composition, Group, Node, Policy, Ready
 
 AGENT_CONNECTIONS = 2  # one that listens, one that asks
@@ -20,6 +23,8 @@ WORKER_CONNECTIONS = 2  # its own, and the one that ctx.database() opens at most
 EMBEDDED_CONNECTIONS = 180  # of the 200 that our own server allows, see broker/_embedded_folder.py
 MIGRATION_SECONDS = 60.0  # for the migrations themselves, once the database has answered
 POSTGRES_STOP_SECONDS = 30.0
+HARD_FACTOR = 1.25  # of max_memory
+TEMPLATES = 2  # one and its spare, which is a fork of it: what was imported survives the death of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,18 @@ class Plan:
     embedded: Server | None
     foreground: bool
     only: tuple[str, ...] = ()  # pools to run; empty: all
+    settings_file: Path | None = None  # of the templates' release; None: run/settings.json
+    postgres: Group | None = None  # a reload's: the one that runs goes on as it is
 
     @property
     def reserved_cores(self) -> int:
         return resolve_reserved_cores(
-            self.settings.supervisor.reserved_cores, len(self.cores), embedded=self.embedded is not None
+            self.settings.supervisor.reserved_cores, len(self.cores), embedded=self.has_postgres
         )
+
+    @property
+    def has_postgres(self) -> bool:
+        return self.embedded is not None or self.postgres is not None
 
 
 def compose(plan: Plan) -> Composition:
@@ -49,10 +60,17 @@ def compose(plan: Plan) -> Composition:
     unknown = [name for name in plan.only if name not in plan.settings.pools]
     if unknown:
         raise Unusable(f"--only {unknown[0]}: there is no such pool; there are {', '.join(plan.settings.pools)}")
-    database = [_postgres(plan.embedded)] if plan.embedded is not None else []
+    postgres = plan.postgres or (_postgres(plan.embedded) if plan.embedded is not None else None)
+    database = [postgres] if postgres is not None else []
     before_database = (database[-1].name,) if database else ("collector",)
     env = _environment(plan)
     boot = plan.settings.supervisor.boot_timeout_seconds
+    pools = {name: pool for name, pool in plan.settings.pools.items() if not plan.only or name in plan.only}
+    templates = _templates(pools)
+
+    def template_of(pool: str) -> str:
+        return next(name for name, variables in templates.items() if variables == pools[pool].env)
+
     groups = [
         _collector(plan),
         *database,
@@ -60,10 +78,9 @@ def compose(plan: Plan) -> Composition:
               after=before_database, ready=Ready("exit"), boot_timeout_seconds=boot + MIGRATION_SECONDS),
         Group("agent", "agent", _python("workerctl.agent"), role=True, env=env, cwd=str(plan.project),
               after=("migrate",), boot_timeout_seconds=boot, stop_timeout_seconds=10),
-        Group("template", "template", _python("workerctl.worker.template"), role=True,
-              env=env | {"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}, cwd=str(plan.project),
-              after=("collector",), boot_timeout_seconds=boot, stop_timeout_seconds=5),
-        *(_pool(plan, name, pool) for name, pool in plan.settings.pools.items() if not plan.only or name in plan.only),
+        *(_template(plan, name, variables, env) for name, variables in templates.items()),
+        *(_pool(plan, name, pool, template_of(name)) for name, pool in pools.items()),
+        *(_app(plan, name, app) for name, app in _in_start_order(plan.settings.apps)),
     ]  # fmt: skip
     return Composition(
         home=str(plan.home),
@@ -73,6 +90,8 @@ def compose(plan: Plan) -> Composition:
         release=str(plan.project),
         config=str(plan.config) if plan.config else None,
         policy=_policy(plan),
+        reload_command=_reload_command(plan),
+        project=str(plan.project),
         foreground=plan.foreground,
     )
 
@@ -105,29 +124,35 @@ def worker_cores(cores: list[int], reserved: int) -> tuple[int, ...] | None:
 
 
 def _policy(plan: Plan) -> Policy:
-    limit = EMBEDDED_CONNECTIONS if plan.embedded is not None else plan.settings.connection_limit
+    limit = EMBEDDED_CONNECTIONS if plan.has_postgres else plan.settings.connection_limit
     fixed = AGENT_CONNECTIONS + COMMAND_CONNECTIONS
     return Policy(connection_limit=limit, connections_per_worker=WORKER_CONNECTIONS, connections_fixed=fixed)
 
 
 def _environment(plan: Plan) -> dict[str, str]:
     return {
-        ENV_SETTINGS: str(plan.home / "run" / "settings.json"),
+        ENV_SETTINGS: str(plan.settings_file or plan.home / "run" / "settings.json"),
         ENV_HOME: str(plan.home),
         ENV_NODE: plan.node_id,
     }
 
 
+def _reload_command(plan: Plan) -> tuple[str, ...]:
+    """What a hangup runs: the same composition from the config as it is then."""
+    config = ("--config", str(plan.config)) if plan.config else ()
+    return (*_python("workerctl.cli"), *config, "--home", str(plan.home), "reload", "--no-wait")
+
+
 def _collector(plan: Plan) -> Group:
     logs = plan.settings.logs
     arguments = (
-        "--directory",
-        str(plan.home / "logs"),
-        "--max-size",
-        str(logs.max_size_bytes),
-        "--keep",
-        str(logs.keep),
-    )
+        "--directory", str(plan.home / "logs"),
+        "--max-size", str(logs.max_size_bytes),
+        "--keep", str(logs.keep),
+        "--max-age", str(logs.max_age_seconds),
+        "--max-total", str(logs.max_total_bytes),
+        "--compress", "yes" if logs.compress else "no",
+    )  # fmt: skip
     return Group("collector", "collector", (*_python("workerctl.logs"), *arguments), role=True, stop_timeout_seconds=10)
 
 
@@ -137,18 +162,82 @@ def _postgres(server: Server) -> Group:
                  stop_timeout_seconds=POSTGRES_STOP_SECONDS)  # fmt: skip
 
 
-def _pool(plan: Plan, name: str, pool: PoolSettings) -> Group:
+def _templates(pools: Mapping[str, PoolSettings]) -> dict[str, dict[str, str]]:
+    """One for each distinct environment, by name: what was set before an import cannot be changed after it."""
+    found: dict[str, dict[str, str]] = {}
+    for name, pool in pools.items():
+        if pool.env not in found.values():
+            found["template" if not found else f"template-{name}"] = pool.env
+    return found
+
+
+def _template(plan: Plan, name: str, variables: dict[str, str], env: dict[str, str]) -> Group:
+    boot = plan.settings.supervisor.boot_timeout_seconds
+    return Group(name, "template", _python("workerctl.worker.template"), role=True,
+                 env={"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"} | variables | env, cwd=str(plan.project),
+                 instances=TEMPLATES, after=("collector",), boot_timeout_seconds=boot,
+                 stop_timeout_seconds=5)  # fmt: skip
+
+
+def _pool(plan: Plan, name: str, pool: PoolSettings, template: str) -> Group:
     return Group(
         name,
         "pool",
-        after=("collector", "migrate", "agent", "template"),
-        template="template",
+        after=("collector", "migrate", "agent", template),
+        template=template,
         instances=resolve_instances(pool.instances, len(plan.cores), plan.reserved_cores),
         max_memory_bytes=pool.max_memory_bytes,
+        max_memory_hard_bytes=pool.max_memory_hard_bytes or int(HARD_FACTOR * pool.max_memory_bytes),
         stop_timeout_seconds=pool.stop_timeout_seconds,
         boot_timeout_seconds=pool.boot_timeout_seconds,
-        cores=worker_cores(plan.cores, plan.reserved_cores),
+        cores=pool.affinity or worker_cores(plan.cores, plan.reserved_cores),
+        nice=pool.nice,
+        lifetime_seconds=pool.lifetime_seconds,
+        max_jobs=pool.max_jobs,
     )
+
+
+def _app(plan: Plan, name: str, app: AppSettings) -> Group:
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # of this venv first
+    known = (*plan.settings.apps, *(plan.only or plan.settings.pools), "migrate", "agent")
+    known = (*known, "postgres") if plan.has_postgres else known
+    return Group(
+        name,
+        "command",
+        _words(app.command),
+        env={"PATH": programs, "PYTHONUNBUFFERED": "1"} | app.env,
+        cwd=app.cwd,
+        after=("collector", *(other for other in app.after if other in known)),
+        ready=_ready(app),
+        instances=app.instances,
+        max_memory_bytes=app.max_memory_bytes,
+        stop_timeout_seconds=app.stop_timeout_seconds,
+        boot_timeout_seconds=app.boot_timeout_seconds,
+        stop_signal=app.stop_signal,
+    )
+
+
+def _ready(app: AppSettings) -> Ready:
+    match app.ready:
+        case {"port": int(port)}:
+            return Ready("port", port=port)
+        case {"command": str(command)}:
+            return Ready("command", _words(command))
+        case "notify":
+            return Ready("notify")
+    return Ready("started")
+
+
+def _words(command: str | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(shlex.split(command)) if isinstance(command, str) else command
+
+
+def _in_start_order(apps: Mapping[str, AppSettings]) -> Iterator[tuple[str, AppSettings]]:
+    """Each after those it follows; `settings.check_apps` has refused circles."""
+    waiting = dict(apps)
+    while waiting:
+        name = next(name for name, app in waiting.items() if not any(other in waiting for other in app.after))
+        yield name, waiting.pop(name)
 
 
 def _python(module: str) -> tuple[str, ...]:

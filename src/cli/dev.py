@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..contract import ENV_SETTINGS, NotRunning, WorkerctlError
+from ..contract import NotRunning, WorkerctlError
 from .common import loaded, say
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from .dev_watch import Snapshot
 
 POLL_SECONDS = 0.5
-RENEW_SECONDS = 60.0  # for a template to import the new code
 KEPT_CHANGES = 3  # named in the line that says what changed
 
 
@@ -70,7 +68,7 @@ class _Session:
             if changed:
                 more = f" and {len(changed) - KEPT_CHANGES} more" if len(changed) > KEPT_CHANGES else ""
                 say(f"changed: {', '.join(map(_short, changed[:KEPT_CHANGES]))}{more}")
-                self._renew(config_changed=str(self._found.config_path) in changed)
+                self._renew()
             elif self._process is not None and self._process.poll() is not None:
                 self._process = None
                 say("the supervisor has ended, see above; it starts again when a file changes")
@@ -89,8 +87,7 @@ class _Session:
         from .waiting import Waiting
 
         try:
-            self._found = loaded()
-            launch.prepare(self._found, instances=None, only=(), foreground=False)
+            self._prepare()
             self._print_logs()
             with Waiting() as waiting:
                 self._process = waiting.begin(lambda: launch.start_in_background(self._found.home))
@@ -102,22 +99,41 @@ class _Session:
         ready = sum(team["ready"] for team in status["pools"])
         say(f"{ready} workers ready; watching {', '.join(map(_short, self._found.settings.jobs.path))}")
 
-    def _renew(self, *, config_changed: bool) -> None:
-        """Fresh workers of the code on disk; what cannot be imported costs none of those that run."""
-        since = time.monotonic()
-        if self._process is None or config_changed:
-            self._stop()
+    def _prepare(self) -> None:
+        """Write what the supervisor reads. Raises WorkerctlError, mostly Unusable."""
+        from msgspec.structs import replace
+
+        from ..supervisor.composition import save_composition
+        from . import launch
+
+        self._found = loaded()
+        composition = launch.prepare(self._found, instances=None, only=(), foreground=False)
+        policy = replace(composition.policy, probation_seconds=0.0)  # whoever looks on is the probation
+        save_composition(replace(composition, policy=policy), self._found.home / "run" / "composition.json")
+
+    def _renew(self) -> None:
+        """Fresh workers of the code on disk; what does not serve costs none of those that run."""
+        from .releases import ask_for_reload, follow
+
+        if self._process is None:
             self._start()
             return
-        if not _can_be_imported(self._found.home):
-            say("the workers that run stay; waiting for a change")
-            return
+        since = time.monotonic()
         try:
-            _restart(self._found.home)
-        except WorkerctlError as error:
-            say(f"{error}; waiting for a change")
+            self._found = loaded()
+            asked = ask_for_reload(self._found, None)
+            if not asked.needs_restart:
+                for _ in follow(self._found.home, asked.number):
+                    pass
+        except WorkerctlError as error:  # its further lines are those that the log shows anyway
+            say(f"{str(error).splitlines()[0]}; the workers that run stay, waiting for a change")
             return
-        say(f"renewed in {time.monotonic() - since:.1f} s")
+        if asked.needs_restart:
+            say(f"{', '.join(asked.needs_restart)}: that needs a stop and a start")
+            self._stop()
+            self._start()
+        else:
+            say(f"renewed in {time.monotonic() - since:.1f} s")
 
     def _stop(self) -> None:
         from ..supervisor.client import request
@@ -166,60 +182,10 @@ def _print_new_lines(directory: Path, over: threading.Event) -> None:
     from .journal import _text_line
 
     for line in reader.follow(directory, finished=over.is_set):
+        if line.group == "supervisor" and line.text.startswith("event "):
+            continue  # `logs -f` has them; here they would bury what the handlers say
         sys.stdout.write(_text_line(line))
         sys.stdout.flush()
-
-
-def _can_be_imported(home: Path) -> bool:
-    """Whether the code on disk can, tried in a process of its own; its traceback goes to stderr."""
-    environ = {**os.environ, ENV_SETTINGS: str(home / "run" / "settings.json")}
-    return subprocess.run([sys.executable, "-m", "workerctl.cli.dev_check"], env=environ, check=False).returncode == 0
-
-
-def _restart(home: Path) -> None:
-    """A template of the code on disk, then workers of it, one by one. Raises WorkerctlError where it does not come."""
-    from ..supervisor.client import request
-
-    before = _template(home)
-    request(home, "restart", name="template")
-    _wait(lambda: _template(home) not in (None, before), "the template did not come up; see the log")
-    began = time.monotonic()
-    pools = [team["name"] for team in _status(home)["pools"]]
-    for name in pools:
-        request(home, "restart", name=name)
-    _wait(lambda: _is_fresh(home, time.monotonic() - began), "not every worker was renewed; see `workerctl status`")
-
-
-def _wait(condition: Any, late: str) -> None:
-    deadline = time.monotonic() + RENEW_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise WorkerctlError(late)
-        time.sleep(0.05)
-
-
-def _status(home: Path) -> dict[str, Any]:
-    from ..supervisor.client import request
-
-    document: dict[str, Any] = request(home, "status")["status"]
-    return document
-
-
-def _template(home: Path) -> int | None:
-    """The pid of the template that serves; None while there is none."""
-    for team in _status(home)["roles"]:
-        if team["name"] == "template":
-            process = team["processes"][0]
-            return process["pid"] if process["phase"] == "ready" else None
-    return None
-
-
-def _is_fresh(home: Path, seconds: float) -> bool:
-    """Whether every wanted worker serves and is younger than so many seconds."""
-    teams = _status(home)["pools"]
-    workers = [worker for team in teams for worker in team["workers"] if worker["pid"] is not None]
-    young = all(worker["uptime_seconds"] <= seconds + 0.1 and worker["phase"] == "ready" for worker in workers)
-    return young and all(team["ready"] == team["desired"] and not team["replacing"] for team in teams)
 
 
 def _short(path: str) -> str:

@@ -93,6 +93,7 @@ def _examine_wrappers(found: Loaded, wanted: Wanted) -> Iterator[Finding]:
     program = own_program()
     project = project_folder(found.config_path, Path.cwd())
     stop_timeouts = [pool.stop_timeout_seconds for pool in wanted.pools]
+    stop_timeouts += [app.stop_timeout_seconds for app in found.settings.apps.values()]
     for wrapper in (*systemd_units(program), *pm2_apps(project, program)):
         if isinstance(wrapper, Finding):
             yield wrapper

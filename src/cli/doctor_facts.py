@@ -37,7 +37,7 @@ class Wanted:
     reserved_cores: int
     connection_limit: int
     embedded: bool
-    log_bytes: int  # what one worker's rotated files may grow to
+    log_bytes: int  # what the logs may grow to
 
     @property
     def workers(self) -> int:

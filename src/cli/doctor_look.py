@@ -39,8 +39,9 @@ def look_at_wishes(found: Loaded) -> Wanted:
         )
         for name, pool in settings.pools.items()
     )
-    log_bytes = 2 * settings.logs.max_size_bytes * (settings.logs.keep + 1)  # stdout and stderr
-    return Wanted(pools, reserved, settings.connection_limit, embedded, log_bytes)
+    logs = settings.logs
+    uncapped = 2 * logs.max_size_bytes * (logs.keep + 1) * sum(pool.instances for pool in pools)  # stdout and stderr
+    return Wanted(pools, reserved, settings.connection_limit, embedded, logs.max_total_bytes or uncapped)
 
 
 def look_at_machine() -> Machine:

@@ -92,14 +92,13 @@ def judge_home(home: HomeState) -> Iterator[Finding]:
 
 def judge_disk(home: HomeState, wanted: Wanted) -> Iterator[Finding]:
     free = home.free_bytes
-    logs = wanted.log_bytes * wanted.workers
     if free < FREE_ERROR_BYTES:
         yield Finding("error", "disk", f"{size(free)} free below {home.path}", "make room: nothing can be written soon")
     elif free < FREE_WARNING_BYTES:
         yield Finding("warning", "disk", f"{size(free)} free below {home.path}", "make room, or `workerctl flush`")
-    elif logs > free:
-        text = f"{size(free)} free, the logs of {wanted.workers} workers may grow to {size(logs)}"
-        yield Finding("warning", "disk", text, "lower [logs] max_size or keep")
+    elif wanted.log_bytes > free:
+        text = f"{size(free)} free, the logs may grow to {size(wanted.log_bytes)}"
+        yield Finding("warning", "disk", text, "lower [logs] max_total")
     else:
         yield Finding("ok", "disk", f"{size(free)} free")
     if home.fsync_seconds is None:

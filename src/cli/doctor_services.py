@@ -112,10 +112,10 @@ def judge_storage(storage: StorageState) -> Iterator[Finding]:
     if storage.problem:
         yield Finding("error", "storage", storage.problem, "check [storage] url, R2_* and AWS_*")
     elif storage.seconds > STORAGE_WARNING_SECONDS:
-        text = f"{storage.place}: put, get and delete take {storage.seconds:.1f} s"
+        text = f"put, get and delete at {storage.place} take {storage.seconds:.1f} s"
         yield Finding("warning", "storage", text, "jobs wait as long: use a bucket in this region")
     else:
-        text = f"{storage.place}: put, get and delete take {storage.seconds * 1000:.0f} ms"
+        text = f"put, get and delete at {storage.place} take {storage.seconds * 1000:.0f} ms"
         yield Finding("ok", "storage", text)
 
 
@@ -128,7 +128,8 @@ def judge_wrapper(wrapper: Wrapper, stop_timeouts: Sequence[float]) -> Iterator[
     ours, needed = max(stop_timeouts, default=0.0), stop_needs_seconds(stop_timeouts)
     key = "TimeoutStopSec" if wrapper.kind == "systemd" else "kill_timeout"
     value = f"{math.ceil(needed)}" if wrapper.kind == "systemd" else f"{math.ceil(needed * 1000)}"
-    text = f"{wrapper.path}: kills after {seconds(wrapper.stop_seconds)}, stop_timeout is {seconds(ours)}"
+    patience = "never kills" if math.isinf(wrapper.stop_seconds) else f"kills after {wrapper.stop_seconds:g} s"
+    text = f"{wrapper.path}: {patience}, stop_timeout is {ours:g} s"
     if wrapper.stop_seconds <= ours:
         yield Finding("error", wrapper.kind, f"{text}: jobs would be cut", f"set {key} to {value} or more")
     elif wrapper.stop_seconds < needed:

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from ..broker.jobs import show_job
-from .common import console
+from .common import console, say
 
 POLL_SECONDS = 0.1
 FINISHED = frozenset({"succeeded", "dead", "cancelled"})
@@ -18,7 +18,8 @@ FINISHED = frozenset({"succeeded", "dead", "cancelled"})
 def follow_job(connection: psycopg.Connection[Any], job_id: int) -> dict[str, Any]:
     """The job once it has ended; a batch has ended when its children have."""
     if not sys.stderr.isatty():
-        return _poll(connection, job_id, lambda _job: None)
+        told: set[str] = set()
+        return _poll(connection, job_id, lambda job: _say_stuck(job, told))
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
@@ -39,6 +40,14 @@ def how_far(job: dict[str, Any]) -> tuple[int, int | None]:
     if job["progress"]:
         return job["progress"]["done"], job["progress"]["total"]
     return 0, None
+
+
+def _say_stuck(job: dict[str, Any], told: set[str]) -> None:
+    """Say once that a job waits for something that time alone does not bring."""
+    why = job["waits_because"] or ""
+    if why.startswith(("no worker", "queue")) and why not in told:
+        told.add(why)
+        say(f"note: job {job['id']} waits: {why}")
 
 
 def _poll(connection: psycopg.Connection[Any], job_id: int, update: Any) -> dict[str, Any]:

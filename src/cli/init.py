@@ -52,15 +52,6 @@ def init(
     _write_config(target, job, apps)
 
 
-def app_keys() -> frozenset[str]:
-    """The keys that [apps.NAME] has."""
-    from ..settings.schema import keys
-    from ..settings.types import Settings
-
-    found = keys(Settings).get("apps")
-    return frozenset() if found is None or found.table is None else frozenset(keys(found.table))
-
-
 def _target() -> Path:
     named = options.config or (Path(os.environ[ENV_CONFIG]) if os.environ.get(ENV_CONFIG) else None)
     return named or Path("workerctl.toml")
@@ -107,15 +98,14 @@ def _write_job(kind: str, target: Path, *, force: bool) -> None:
 
 def _write_config(target: Path, job: str | None, apps: list[App]) -> None:
     from ..settings import reference
-    from .init_config import config_text, wishes
+    from .init_config import config_text
     from .init_job import module_name
 
-    known = app_keys()
-    _write(target, config_text(reference(), [module_name(job)] if job else [], apps, known))
-    for line in wishes(apps, known):
-        say(line)
-    if apps and not known:
-        say("this version has no [apps.NAME] yet: the tables are written as comments")
+    _write(target, config_text(reference(), [module_name(job)] if job else [], apps))
+    for app in apps:
+        say(f"{app.name}: {app.keys['command']}")
+        for note in app.notes:
+            say(f"  not carried over: {note}")
     say("next: `workerctl config check`, `workerctl doctor`, `workerctl start`")
 
 

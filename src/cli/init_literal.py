@@ -115,7 +115,8 @@ class _Reader:
             self._at += 1
             parts.append(self._escaped() if character == "\\" else character)
         self._at += 1
-        return "".join(parts)
+        # JavaScript counts in UTF-16: two escapes may be one character
+        return "".join(parts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def _escaped(self) -> str:
         if found := re.compile(r"u\{([0-9a-fA-F]+)\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})").match(self._text, self._at):

@@ -21,6 +21,7 @@ ALIASES = {
     "exec": "script", "interpreter": "exec_interpreter", "cron": "cron_restart", "user": "uid",
     "interpreter_args": "node_args", "interpreterArgs": "node_args", "nodeArgs": "node_args",
 }  # fmt: skip
+NAME_BYTES = 90  # with room for a number behind it
 SECRET_NAME = re.compile(r"SECRET|PASSW|TOKEN|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
 
 _LOGS = "logs lie in the home, with times, rotated by [logs]: `workerctl logs NAME`"
@@ -74,7 +75,7 @@ def carry_over(raw: dict[str, Any], taken: Collection[str] = ()) -> App | None:
         carried.notes.append(f"name {wished!r} is {carried.name!r} here")
     if not script:
         carried.notes.append("script: there is none")
-    carried.keys["command"] = command_of(app)
+    carried.keys |= {"command": command_of(app), "stop_signal": "SIGINT"}  # what PM2 sends
     _carry_instances(app, carried)
     _carry_limits(app, carried)
     _carry_environment(app, carried)
@@ -84,7 +85,7 @@ def carry_over(raw: dict[str, Any], taken: Collection[str] = ()) -> App | None:
 
 def free_name(wished: str, taken: Collection[str]) -> str:
     """The name in letters, digits, _ and -, unlike every other whatever its capitals."""
-    base = re.sub(r"[^\w-]+", "-", wished).strip("-_") or "app"
+    base = re.sub(r"[^\w-]+", "-", wished).strip("-_").encode()[:NAME_BYTES].decode(errors="ignore") or "app"
     used = {name.casefold() for name in (*RESERVED_NAMES - {"web"}, *taken)}
     candidates = (base if number == 1 else f"{base}-{number}" for number in range(1, 10_000))
     return next(name for name in candidates if name.casefold() not in used)
@@ -164,7 +165,7 @@ def is_secret(name: str, text: str) -> bool:
 def _say_what_is_lost(app: dict[str, Any], carried: App) -> None:
     if app.get("wait_ready"):
         carried.notes.append(
-            "wait_ready: process.send('ready') is not heard; say with `ready` how it shows that it serves"
+            "wait_ready: process.send('ready') is not heard; write ready = {port = N} or {command = \"...\"}"
         )
     for key in app:
         if key in NOT_CARRIED:

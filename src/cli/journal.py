@@ -34,7 +34,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
     since: Annotated[str | None, typer.Option("--since", help="Only lines younger than 10m, 2h, 1d.")] = None,
     grep: Annotated[str | None, typer.Option("--grep", help="Only lines that match this regular expression.")] = None,
-    job: Annotated[int | None, typer.Option("--job", help="Only lines that name this job.")] = None,
+    job: Annotated[int | None, typer.Option("--job", help="Only lines that this job wrote.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Log lines of all workers, merged by time.
@@ -48,11 +48,11 @@ def logs(
         fail(f"there are no logs in {directory}; nothing has been started here", Exit.NOT_RUNNING)
     streams = [stream for stream, wanted in (("out", out), ("err", err)) if wanted] or ["out", "err"]
     selection = None if name is None else [reader.parse_place(name)]
-    pattern = _pattern(grep if job is None else rf"\bjob {job}\b")
+    pattern = _pattern(grep)
     after = None if since is None else dt.datetime.now(dt.UTC) - dt.timedelta(seconds=_duration(since))
     read = reader.follow if follow else reader.read
     try:
-        for line in read(directory, selection, lines, after, pattern, streams):
+        for line in read(directory, selection, lines, after, pattern, streams, job=job):
             sys.stdout.write(_json_line(line) if as_json else _text_line(line))
             if follow:
                 sys.stdout.flush()
@@ -115,7 +115,8 @@ def _json_line(line: Any) -> str:
     import json
 
     document = {"at": line.at.isoformat(), "name": line.group, "slot": line.slot, "stream": line.stream,
-                "serial": line.serial, "sequence": line.seq, "text": line.text}  # fmt: skip
+                "serial": line.serial, "sequence": line.seq, "job": line.job, "kind": line.kind,
+                "text": line.text}  # fmt: skip
     return json.dumps(document, ensure_ascii=False) + "\n"
 
 

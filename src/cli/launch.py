@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -68,6 +69,7 @@ def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...
         only=only,
     )
     composition = compose(plan)
+    shutil.rmtree(home / "run" / "releases", ignore_errors=True)  # of reloads in an earlier supervisor's life
     desired = load_desired(home)
     if instances is not None:
         desired["default"] = resolve_instances(instances, len(cores), plan.reserved_cores)  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
         ("start", start),
         ("stop", stop),
         ("restart", restart),
+        ("reload", reload),
         ("scale", scale),
         ("status", status),
         ("ls", status),
@@ -100,6 +101,31 @@ def restart(name: Annotated[str | None, typer.Argument(help="One pool or app; el
     except NotRunning:
         say("nothing was running")
     start(instances=None, only=None, foreground=False, no_wait=False)
+
+
+def reload(
+    name: Annotated[str | None, typer.Argument(help="One pool or app; else all of them.")] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once the supervisor has begun.")] = False,
+) -> None:
+    """Take new code and settings without a gap: one worker first, then the others; code that fails changes nothing.
+
+    Example: workerctl reload
+    """
+    from .releases import ask_for_reload, follow
+    from .waiting import Waiting
+
+    found = loaded()
+    asked = ask_for_reload(found, name)
+    for key in asked.needs_restart:
+        say(f"note: {key} stays as it was: it needs `workerctl restart`")
+    what = ", ".join((*asked.pools, *asked.others)) or "nothing"
+    if no_wait:
+        say(f"reload {asked.number} of {what} has begun; see `workerctl status`")
+        return
+    with Waiting() as waiting:
+        for document in follow(found.home, asked.number):
+            waiting.show_reload(document)
+    say(f"reloaded {what}: release {asked.number}")
 
 
 def scale(

@@ -63,6 +63,8 @@ def _file(kind: Kind, user: str | None) -> tuple[Path, str]:
         place = replace(place, user=user, group=_main_group(user))
     match kind:
         case Kind.SYSTEMD:
+            if not places.systemd_takes(place.program):
+                fail(f"systemd starts no program with quotes in its path: {place.program}; move the environment")
             for path in places.hidden_by_private_tmp(place):
                 say(f"note: the unit has PrivateTmp and could not see {path}; move it out of /tmp")
             head = HEAD.format(what="workerctl under systemd", kind=kind)

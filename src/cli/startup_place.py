@@ -61,6 +61,7 @@ def this_place(found: Loaded) -> Place:
     folder = project_folder(found.config_path, Path.cwd()).absolute()
     config = found.config_path and found.config_path.absolute()
     home = found.home.absolute()
+    pools, apps = found.settings.pools.values(), found.settings.apps.values()
     user = os.environ.get("SUDO_USER") or getpass.getuser()
     gid = int(os.environ.get("SUDO_GID") or os.getegid())
     return Place(
@@ -70,14 +71,17 @@ def this_place(found: Loaded) -> Place:
         home=None if home == folder / ".workerctl" else home,
         user=user,
         group=grp.getgrgid(gid).gr_name,
-        stop_timeouts=tuple(pool.stop_timeout_seconds for pool in found.settings.pools.values()),
-        boot_timeout_seconds=max(pool.boot_timeout_seconds for pool in found.settings.pools.values()),
+        stop_timeouts=(*(pool.stop_timeout_seconds for pool in pools), *(app.stop_timeout_seconds for app in apps)),
+        boot_timeout_seconds=max(
+            *(pool.boot_timeout_seconds for pool in pools), *(app.boot_timeout_seconds for app in apps), 0.0
+        ),
     )
 
 
 def systemd_text(place: Place) -> str:
     """The unit without its head."""
-    command = " ".join(_unit_word(word) for word in (str(place.program), *place.options))
+    arguments = (_unit_word(word).replace("$", "$$") for word in place.options)  # but not in the program's path
+    command = " ".join([_unit_word(str(place.program)), *arguments])
     return Template(SYSTEMD).substitute(
         _times(place),
         user=place.user,
@@ -112,6 +116,11 @@ def docker_text(place: Place, version: str, package: str | None) -> str:
         requirement=requirement,
         config=f" \\\n    WORKERCTL_CONFIG=/srv/app/{config}" if config else "",
     )
+
+
+def systemd_takes(program: Path) -> bool:
+    """Whether systemd starts a program of this name: it refuses quotes and backslashes in it."""
+    return re.search(r"[\"'\\]", str(program)) is None
 
 
 def hidden_by_private_tmp(place: Place) -> list[Path]:
@@ -149,8 +158,8 @@ def _unit_path(path: Path) -> str:
 
 
 def _unit_word(word: str) -> str:
-    """One word of a unit's list: % and $ stand for themselves, blanks and quotes are kept."""
-    escaped = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+    """One word of a unit's list: % stands for itself, blanks and quotes are kept."""
+    escaped = word.replace("\\", "\\\\").replace("%", "%%")
     if re.search(r"[\s\"';\\]", word) is None:
         return escaped
     return '"' + escaped.replace('"', '\\"') + '"'

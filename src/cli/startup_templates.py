@@ -21,6 +21,7 @@ User=$user
 Group=$group
 WorkingDirectory=$folder
 ExecStart=$command start --foreground
+ExecReload=$command reload
 # DATABASE_URL, R2_* and keys of providers; mode 0600. Without DATABASE_URL a PostgreSQL is started in the home.
 EnvironmentFile=-/etc/workerctl.env
 $writable

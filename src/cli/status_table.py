@@ -7,7 +7,7 @@ from typing import Any
 from .plain import Cell, coloured, seconds, size, table
 
 PHASE_COLOURS = {"ready": "green", "starting": "yellow", "draining": "yellow", "stopping": "yellow", "parked": "red"}
-STATE_COLOURS = {"running": "green", "degraded": "red", "waiting for database": "red"}
+STATE_COLOURS = {"running": "green", "degraded": "red", "waiting for database": "red"}  # others are yellow
 HEADER = (
     "name",
     "slot",
@@ -20,6 +20,7 @@ HEADER = (
     "running",
     "done",
     "failed",
+    "release",
     "last exit",
 )
 NUMBERS = frozenset({1, 2, 5, 6, 7, 8, 9, 10})
@@ -64,6 +65,7 @@ def _row(name: str, process: dict[str, Any]) -> list[Cell]:
         str(process.get("jobs_running", "")),
         str(process.get("jobs_done", "")),
         (str("" if failed is None else failed), "red" if failed else None),
+        process.get("release") or "",
         (last_exit(process["last_exit"]), "grey"),
     ]
 

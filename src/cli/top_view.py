@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .plain import seconds, size
+from .plain import width as columns
 from .status_table import PHASE_COLOURS, STATE_COLOURS
 from .top_samples import Seat, Track, seats, sparkline
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from ..logs.reader import Line
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]|\x1b\[[0-9;]*[A-Za-z]")
-FIXED_COLUMNS = 47  # of a process row, without its two lines
+FIXED_COLUMNS = 52  # of a process row without its name and its two lines, gaps included
+NAME_COLUMNS = 20  # at most; longer names are cut
 LINE_LEAST, LINE_MOST = 6, 40
 JOBS_SHOWN = 5
 LOGS_LEAST = 3
@@ -40,7 +42,7 @@ class Reading:
 def frame(reading: Reading, width: int, height: int, *, keys: bool) -> RenderableType:
     """At most `height` lines of at most `width` columns; what finds no room is counted, not cut silently."""
     if reading.document is None:
-        return Text(f"{reading.note}; waiting for it{', q quits' if keys else ''}", no_wrap=True, overflow="ellipsis")
+        return Text(f"waiting{' (q quits)' if keys else ''}: {reading.note}", no_wrap=True, overflow="ellipsis")
     found = seats(reading.document)
     jobs = [(seat, job) for seat in found for job in seat.process.get("jobs", [])]
     rows = _share(height, len(found), len(reading.queues), len(jobs))
@@ -76,8 +78,10 @@ def _headline(document: Mapping[str, Any]) -> Text:
 
 
 def _processes(found: Sequence[Seat], tracks: Mapping[tuple[str, int], Track], rows: int, width: int) -> RenderableType:
-    spark = max(LINE_LEAST, min(LINE_MOST, (width - FIXED_COLUMNS) // 2))
-    table = _table("name", "slot", "phase", "restarts", "cpu", "", "memory", "", right={1, 3, 4, 6}, header=True)
+    name_columns = min(NAME_COLUMNS, max(columns(seat.group) for seat in found) if found else 0)
+    spark = max(LINE_LEAST, min(LINE_MOST, (width - FIXED_COLUMNS - name_columns) // 2))
+    table = _table("name", "slot", "phase", "restarts", "cpu", "", "memory", "", right={1, 3, 4, 6})
+    table.columns[0].max_width = NAME_COLUMNS
     hidden = len(found) - rows
     for seat in found[: rows - 1] if hidden else found:
         table.add_row(*_row(seat, tracks.get(seat.key, Track()), spark))
@@ -89,7 +93,7 @@ def _processes(found: Sequence[Seat], tracks: Mapping[tuple[str, int], Track], r
 def _row(seat: Seat, track: Track, spark: int) -> list[Text]:
     process = seat.process
     cpu = process["cpu_percent"]
-    limit = seat.limit_bytes or max(track.rss_bytes, default=0.0)
+    limit = seat.limit_bytes or 1.25 * max(track.rss_bytes, default=0.0)  # without one the peak is near the top
     share = (process["rss_bytes"] or 0) / seat.limit_bytes if seat.limit_bytes else 0.0
     return [
         Text(seat.group, style="" if seat.is_worker else "bright_black"),
@@ -104,7 +108,7 @@ def _row(seat: Seat, track: Track, spark: int) -> list[Text]:
 
 
 def _queues(queues: Sequence[Mapping[str, Any]], rows: int) -> RenderableType:
-    table = _table("queue", "due", "running", "later", "oldest due", right={1, 2, 3, 4}, header=True)
+    table = _table("queue", "due", "running", "later", "oldest due", right={1, 2, 3, 4})
     shown = sorted(queues, key=lambda queue: (-queue["due"] - queue["running"], queue["queue"]))[: rows - 1]
     for queue in shown:
         name = f"{queue['queue']} (paused)" if queue["paused"] else queue["queue"]
@@ -114,23 +118,23 @@ def _queues(queues: Sequence[Mapping[str, Any]], rows: int) -> RenderableType:
 
 
 def _jobs(jobs: Sequence[tuple[Seat, Mapping[str, Any]]], rows: int) -> RenderableType:
-    table = _table("job", "kind", "worker", "for", right={0, 3}, header=True)
+    table = _table("job", "kind", "worker", "for", right={0, 3})
     longest = sorted(jobs, key=lambda pair: -float(pair[1]["seconds"]))
     for seat, job in longest[: rows - 1]:
         table.add_row(str(job["id"]), str(job["kind"]), f"{seat.group}/{seat.process['slot']}", seconds(job["seconds"]))
     return table
 
 
-def _table(*columns: str, right: set[int], header: bool) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=header, header_style="bright_black")
-    for number, column in enumerate(columns):
+def _table(*headings: str, right: set[int]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bright_black")
+    for number, column in enumerate(headings):
         table.add_column(column, justify="right" if number in right else "left", no_wrap=True, overflow="ellipsis")
     return table
 
 
 def _log_line(line: Line) -> Text:
     name = line.group if line.group == "supervisor" else f"{line.group}/{line.slot}"
-    text = Text(no_wrap=True, overflow="ellipsis", end="")
+    text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{line.at.astimezone():%H:%M:%S} ", style="bright_black")
     text.append(f"{name} ", style="red" if line.stream == "err" else "cyan")
     text.append(CONTROL.sub("", line.text).replace("\t", " "))

@@ -39,7 +39,16 @@ class Waiting:
         up = [team["name"] for team in status["roles"] if team["ready"] >= team["desired"]]
         ready = sum(team["ready"] for team in status["pools"])
         desired = sum(team["desired"] for team in status["pools"])
-        text = f"{status['supervisor']['state']}: {', '.join(up) or 'nothing'} up, {ready}/{desired} workers ready"
+        self._say(f"{status['supervisor']['state']}: {', '.join(up) or 'nothing'} up, {ready}/{desired} workers ready")
+
+    def show_reload(self, status: dict[str, Any]) -> None:
+        """Tell how many workers are of the new release; only on a terminal."""
+        reload = status["supervisor"]["reload"]
+        if reload is not None:
+            step = f"{reload['moved']}/{reload['of']} workers" if reload["imported"] else "importing"
+            self._say(f"reloading: {step}")
+
+    def _say(self, text: str) -> None:
         if text != self._shown and sys.stderr.isatty():
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`python -m workerctl.logs --directory DIR --max-size BYTES --keep N`: the collector's process."""
+"""`python -m workerctl.logs --directory DIR --max-size BYTES --keep N [...]`: the collector's process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import resource
 import sys
 
 from ..contract import Channel, Exit, Unusable, WorkerctlError
-from .collector import Collector
+from .collector import Collector, Rotation
 from .title import set_title
 
-_USAGE = "python -m workerctl.logs --directory DIR --max-size BYTES --keep N, started by the supervisor"
+_USAGE = (
+    "python -m workerctl.logs --directory DIR --max-size BYTES --keep N [--max-age SECONDS] [--max-total BYTES] "
+    "[--compress yes|no], started by the supervisor"
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -31,9 +34,19 @@ def _collector(arguments: list[str]) -> Collector:
     try:
         if channel is None:
             raise ValueError
-        return Collector(channel, given["--directory"], int(given["--max-size"]), int(given["--keep"]))
+        return Collector(channel, given["--directory"], _rotation(given))
     except (KeyError, ValueError):
         raise Unusable(f"usage: {_USAGE}") from None
+
+
+def _rotation(given: dict[str, str]) -> Rotation:
+    return Rotation(
+        max_size_bytes=int(given["--max-size"]),
+        keep=int(given["--keep"]),
+        max_age_seconds=float(given.get("--max-age", 0)),
+        compress={"yes": True, "no": False}[given.get("--compress", "no")],
+        max_total_bytes=int(given.get("--max-total", 0)),
+    )
 
 
 def _allow_many_descriptors() -> None:

@@ -1,87 +1,92 @@
-"""The log collector: reads the workers' pipes and writes whole lines, whatever the workers do."""
+"""The log collector: reads the workers' pipes and writes whole lines, whatever the workers and the disk do."""
 
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..contract import Channel, ChannelClosed
 from .file import LogFile
-from .lines import LineCutter, stamp
-from .resume import last_sequence
+from .shelf import Shelf
+from .stream import Numbering, Stream
+from .writer import Writer
 
 READ_BYTES = 64 * 1024
+PATIENCE_SECONDS = 2.0  # so long a slow or full disk holds up those who write; then lines are lost, and counted
+_RETRY_SECONDS = 0.1
 _LAST_READS = 16  # of one pipe when hurried: as much as a pipe holds at most
+_LAST_LINE_SECONDS = 0.1  # for all the half lines that are being written when hurried; then they are lines
+_LAST_LINE_BYTES = 8192  # of one of them
 _RECOVERY_SECONDS = 1.0  # how often a full disk is tried again for the sake of the notice alone
+_STILL_WRITING = "the disk did not answer"
 
 
-class _Writer:
-    """Numbers one worker process's lines over both its streams."""
+class Rotation(NamedTuple):
+    """When a file is rotated and what is kept of it; ages and totals of 0 are no limit."""
 
-    __slots__ = ("_next_sequence", "serial")
-
-    def __init__(self, serial: int) -> None:
-        self.serial = serial
-        self._next_sequence = 0  # 0: not known yet, an earlier collector may have counted
-
-    def stamp(self, lines: bytes, path: str) -> bytes:
-        if self._next_sequence == 0:
-            self._next_sequence = last_sequence(path, self.serial) + 1
-        stamped, count = stamp(lines, _now(), self._next_sequence, self.serial)
-        self._next_sequence += count
-        return stamped
-
-
-class _Stream:
-    """One pipe that is read until its end."""
-
-    __slots__ = ("cutter", "fd", "file", "name", "writer")
-
-    def __init__(self, name: str, fd: int, file: LogFile, writer: _Writer) -> None:
-        self.name = name
-        self.fd = fd
-        self.file = file
-        self.writer = writer
-        self.cutter = LineCutter()
+    max_size_bytes: int
+    keep: int
+    max_age_seconds: float = 0.0
+    compress: bool = False
+    max_total_bytes: int = 0
 
 
 class Collector:
-    """Follows streams that arrive over the channel until asked to leave and every stream has ended."""
+    """Follows streams that arrive over the channel until asked to leave and every stream has ended.
 
-    def __init__(self, channel: Channel, directory: str, max_size_bytes: int, keep: int) -> None:
+    A block that was read is on its way to the disk before another is read. So a collector that is killed loses one
+    block of one stream at most (64 KiB); half lines are noted beside the log and completed by its successor.
+    """
+
+    def __init__(self, channel: Channel, directory: str, rotation: Rotation) -> None:
         self._channel: Channel | None = channel
         self._directory = directory
-        self._max_size_bytes = max_size_bytes
-        self._keep = keep
+        self._rotation = rotation
+        self._shelf = Shelf(
+            directory, rotation.keep, compress=rotation.compress, max_total_bytes=rotation.max_total_bytes
+        )
+        self._writer = Writer()
         self._selector = selectors.DefaultSelector()
-        self._streams: dict[str, _Stream] = {}
-        self._writers: dict[int, _Writer] = {}
+        self._streams: dict[str, Stream] = {}
+        self._numberings: dict[int, Numbering] = {}
         self._files: dict[str, LogFile] = {}
-        self._dropping: dict[str, tuple[LogFile, _Writer]] = {}  # by path: whose lines were lost there last
+        self._refused: dict[str, Stream] = {}  # by name: waits for a disk that is full
+        self._dropping: dict[str, tuple[LogFile, Numbering]] = {}  # by path: whose lines were lost there last
         self._signals_fd = _catch_signals()
-        self._leaving = False
+        self._leaving = self._reopening = False
         self._terms = 0
 
     def run(self) -> None:
         """Serve until SIGTERM or the channel's end, and then until every stream has ended.
 
-        A second SIGTERM reads what the pipes hold and leaves. SIGUSR1 reopens the files; SIGINT is ignored.
+        A second SIGTERM reads what the pipes hold and leaves, each stream at the end of a line where one comes at
+        once; else its half line becomes a line. SIGUSR1 reopens the files; SIGINT is ignored.
         """
         self._selector.register(self._signals_fd, selectors.EVENT_READ, self._on_signals)
         self._selector.register(self._channel, selectors.EVENT_READ, self._on_channel)  # type: ignore[arg-type]
         self._send({"type": "ready"})
         while self._terms < 2 and (self._streams or not self._leaving):
-            timeout_seconds = _RECOVERY_SECONDS if self._dropping else None
-            for key, _ in self._selector.select(timeout_seconds):
+            for key, _ in self._selector.select(self._timeout_seconds()):
                 key.data()
-            self._say_drops()
+            self._mind_the_disk()
+        until = time.monotonic() + _LAST_LINE_SECONDS
         for stream in list(self._streams.values()):
             self._read_what_is_there(stream)
+            self._complete_the_line(stream, until)
             self._end(stream)
-        self._say_drops()
+            if stream.refused:
+                stream.refused_since = float("-inf")
+                self._write_refused(stream)
+        self._mind_the_disk(PATIENCE_SECONDS)
+
+    def _timeout_seconds(self) -> float | None:
+        if self._refused or self._writer.hangs:
+            return _RETRY_SECONDS
+        return _RECOVERY_SECONDS if self._dropping else None
 
     def _on_signals(self) -> None:
         for number in os.read(self._signals_fd, 512):
@@ -116,13 +121,21 @@ class Collector:
                 os.close(fd)
             return
         os.set_blocking(fds[0], False)
-        writer = self._writers.setdefault(message["serial"], _Writer(message["serial"]))
+        os.set_inheritable(fds[0], False)
+        numbering = self._numberings.setdefault(message["serial"], Numbering(message["serial"]))
         path = f"{self._directory}/{message['group']}-{message['slot']}.{message['name']}.log"
-        file = self._files.setdefault(path, LogFile(path, self._max_size_bytes, self._keep))
-        stream = self._streams[name] = _Stream(name, fds[0], file, writer)
+        stream = self._streams[name] = Stream(name, fds[0], self._file(path), numbering)
+        self._listen(stream)
+
+    def _listen(self, stream: Stream) -> None:
         self._selector.register(stream.fd, selectors.EVENT_READ, lambda: self._read(stream))
 
-    def _read(self, stream: _Stream) -> None:
+    def _file(self, path: str) -> LogFile:
+        rotation = self._rotation
+        new = LogFile(path, self._shelf, rotation.max_size_bytes, rotation.max_age_seconds)
+        return self._files.setdefault(path, new)
+
+    def _read(self, stream: Stream) -> None:
         try:
             block = os.read(stream.fd, READ_BYTES)
         except BlockingIOError:
@@ -130,11 +143,11 @@ class Collector:
         except OSError:
             block = b""
         if block:
-            self._write(stream, stream.cutter.feed(block))
+            self._take(stream, block)
         else:
             self._end(stream)
 
-    def _read_what_is_there(self, stream: _Stream) -> None:
+    def _read_what_is_there(self, stream: Stream) -> None:
         for _ in range(_LAST_READS):
             try:
                 block = os.read(stream.fd, READ_BYTES)
@@ -142,48 +155,149 @@ class Collector:
                 return
             if not block:
                 return
-            self._write(stream, stream.cutter.feed(block))
+            self._take(stream, block)
 
-    def _write(self, stream: _Stream, lines: bytes) -> None:
-        if not lines:
-            return
-        file, writer = stream.file, stream.writer
-        if file.dropped_lines and not self._say_drop(file, writer):
-            file.dropped_lines += lines.count(b"\n")
-            return
-        lost = file.write(writer.stamp(lines, file.path))
-        if lost:
-            file.dropped_lines = lost.count(b"\n")
-            self._dropping[file.path] = (file, writer)
+    def _complete_the_line(self, stream: Stream, until: float) -> None:
+        """Byte by byte, so that the successor begins with a whole line; a quiet writer is not waited for."""
+        poll, piece = select.poll(), b""
+        poll.register(stream.fd, select.POLLIN)
+        while stream.cutter.held and not piece.endswith(b"\n") and len(piece) < _LAST_LINE_BYTES:
+            if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+                break
+            try:
+                byte = os.read(stream.fd, 1)
+            except OSError:
+                break
+            if not byte:
+                break
+            piece += byte
+        if piece:
+            self._take(stream, piece)
 
-    def _say_drops(self) -> None:
-        for file, writer in list(self._dropping.values()):
-            self._say_drop(file, writer)
+    def _take(self, stream: Stream, block: bytes) -> None:
+        lines = stream.cutter.feed(block)
+        if not lines or self._write(stream, lines):
+            stream.keep_half(grown=not lines)
 
-    def _say_drop(self, file: LogFile, writer: _Writer) -> bool:
-        """Write how much was lost, in the place where it is missing; False while the disk still refuses."""
-        text = f"[workerctl] {file.dropped_lines} lines were lost here: {file.reason}\n"
-        if file.write(writer.stamp(text.encode(), file.path)):
+    def _write(self, stream: Stream, lines: bytes) -> bool:
+        """Whether they are on the disk; else they wait there for it, or are lost and counted."""
+        file = stream.file
+        if stream.refused:
+            self._lose(stream, stream.refused)  # hurried: there is no time left to wait
+            self._give_up(stream)
+        if self._writer.hangs or (file.dropped_lines and not self._say_drop(file, stream.numbering)):
+            self._lose(stream, lines)
             return False
-        file.dropped_lines = 0
-        del self._dropping[file.path]
+        rest = self._writer.write(file, stream.stamp(lines), PATIENCE_SECONDS)
+        if rest is None:
+            self._dropping.setdefault(file.path, (file, stream.numbering))  # may be lost, may be written yet
+            return False
+        if rest:
+            now = time.monotonic()
+            stream.refused, stream.refused_since, stream.retry_at = rest, now, now + _RETRY_SECONDS
+            self._refused[stream.name] = stream
+            self._selector.unregister(stream.fd)
+        return not rest
+
+    def _mind_the_disk(self, patience_seconds: float = 0.0) -> None:
+        """Try again what the disk refused, and say what was lost."""
+        if self._writer.hangs and not self._settle(patience_seconds):
+            return
+        if self._reopening:
+            self._reopen()
+        for stream in list(self._refused.values()):
+            if time.monotonic() >= stream.retry_at:
+                self._write_refused(stream)
+            if self._writer.hangs:
+                return
+        for file, numbering in list(self._dropping.values()):
+            if not self._say_drop(file, numbering) and self._writer.hangs:
+                return
+
+    def _settle(self, patience_seconds: float) -> bool:
+        """Whether the batch that hung has ended; what was refused of it is lost."""
+        settled = self._writer.settle(patience_seconds)
+        if settled is None:
+            return False
+        file, rest = settled
+        if rest:
+            file.dropped_lines += file.saying or rest.count(b"\n")
+        file.saying = 0
         return True
 
-    def _end(self, stream: _Stream) -> None:
-        self._write(stream, stream.cutter.last_words())
-        self._selector.unregister(stream.fd)
-        os.close(stream.fd)
+    def _write_refused(self, stream: Stream) -> None:
+        hung_before = self._writer.hangs
+        rest = stream.refused if hung_before else self._writer.write(stream.file, stream.refused, PATIENCE_SECONDS)
+        now = time.monotonic()
+        if rest is None:
+            self._dropping.setdefault(stream.file.path, (stream.file, stream.numbering))
+        elif rest and now - stream.refused_since < PATIENCE_SECONDS:
+            stream.refused, stream.retry_at = rest, now + _RETRY_SECONDS
+            return
+        elif rest:
+            self._lose(stream, rest)
+        else:
+            stream.keep_half(grown=False)
+        self._give_up(stream)
+
+    def _give_up(self, stream: Stream) -> None:
+        """Read on: what the disk refused is written or lost."""
+        stream.refused = b""
+        del self._refused[stream.name]
+        if stream.ended:
+            self._forget(stream)
+        else:
+            self._listen(stream)
+
+    def _lose(self, stream: Stream, lines: bytes) -> None:
+        stream.file.dropped_lines += lines.count(b"\n")
+        self._dropping[stream.file.path] = (stream.file, stream.numbering)
+        stream.keep_nothing()
+
+    def _say_drop(self, file: LogFile, numbering: Numbering) -> bool:
+        """Write how much was lost, in the place where it is missing; False while the disk still refuses."""
+        lost = file.dropped_lines
+        if lost:
+            text = f"[workerctl] {lost} lines were lost here: {file.reason or _STILL_WRITING}\n"
+            refused = self._writer.write(file, numbering.stamp(text.encode(), file.path), PATIENCE_SECONDS)
+            if refused is None:
+                file.saying, file.dropped_lines = lost, 0  # the notice is on its way
+            if refused is None or refused:
+                return False
+        file.dropped_lines = 0
+        file.reason = ""
+        self._dropping.pop(file.path, None)
+        self._close_if_unused(file)
+        return True
+
+    def _end(self, stream: Stream) -> None:
+        last_words = stream.cutter.last_words()
+        if last_words:
+            self._write(stream, last_words)
+        stream.ended = True
+        if not stream.refused:  # else as soon as that is written or lost
+            self._selector.unregister(stream.fd)
+            self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        stream.close()
         del self._streams[stream.name]
         others = self._streams.values()
-        if not any(other.writer is stream.writer for other in others):
-            del self._writers[stream.writer.serial]
-        if not any(other.file is stream.file for other in others) and stream.file.path not in self._dropping:
-            self._files.pop(stream.file.path).close()
+        if not any(other.numbering is stream.numbering for other in others):
+            del self._numberings[stream.numbering.serial]
+        self._close_if_unused(stream.file)
         self._send({"type": "stream-ended", "stream": stream.name})
 
+    def _close_if_unused(self, file: LogFile) -> None:
+        used = any(stream.file is file for stream in self._streams.values())
+        if not used and file.path not in self._dropping and not self._writer.hangs:
+            self._files.pop(file.path, file).close()
+
     def _reopen(self) -> None:
-        for file in self._files.values():
-            file.close()
+        self._reopening = self._writer.hangs  # then as soon as it does not
+        if not self._reopening:
+            for file in self._files.values():
+                file.close()
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._channel is not None:
@@ -205,11 +319,3 @@ def _catch_signals() -> int:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     return reading
-
-
-def _now() -> bytes:
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return b"%b.%06dZ" % (
-        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode(),
-        nanoseconds // 1000,
-    )

@@ -6,18 +6,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
+from .opened import BLOCK_BYTES, Opened
 from .sources import Source
 
-BLOCK_BYTES = 64 * 1024
 _ATTEMPTS = 20  # at finding a neighbour while files are being renamed
 
 
 class Cursor:
     """A place in one of a source's files. Rotation does not move it: it follows the file, not the name."""
 
-    def __init__(self, source: Source, file: BinaryIO, position: int) -> None:
+    def __init__(self, source: Source, file: Opened, position: int) -> None:
         self.source = source
         self._file = file
         self._position = position
@@ -28,7 +27,7 @@ class Cursor:
         file = _open_neighbour(source, None, newer=False)
         if file is None:
             return None
-        cursor = cls(source, file, os.fstat(file.fileno()).st_size)
+        cursor = cls(source, file, file.size_bytes)
         for line in cursor._backwards_in_file(unfinished=True):
             cursor._position -= len(line)
             break
@@ -38,8 +37,8 @@ class Cursor:
     def at_beginning(cls, source: Source, since: float | None = None) -> Cursor | None:
         """Before the first line; of files last written before `since` (seconds of the epoch) nothing is read."""
         file = _open_neighbour(source, None, newer=True)
-        while file is not None and since is not None and os.fstat(file.fileno()).st_mtime < since:
-            following = _open_neighbour(source, os.fstat(file.fileno()), newer=True)
+        while file is not None and since is not None and file.status.st_mtime < since:
+            following = _open_neighbour(source, file, newer=True)
             file.close()
             file = following
         return None if file is None else cls(source, file, 0)
@@ -70,19 +69,24 @@ class Cursor:
     def lines_backwards(self) -> Iterator[bytes]:
         """Every line before this place, the last one first, through older files to the oldest."""
         yield from self._backwards_in_file()
-        status = os.fstat(self._file.fileno())
-        while (file := _open_neighbour(self.source, status, newer=False)) is not None:
-            with file:
-                status = os.fstat(file.fileno())
-                yield from Cursor(self.source, file, status.st_size)._backwards_in_file()
+        own, beside = self._file, self._file
+        try:
+            while (file := _open_neighbour(self.source, beside, newer=False)) is not None:
+                if beside is not own:
+                    beside.close()
+                beside = file
+                yield from Cursor(self.source, file, file.size_bytes)._backwards_in_file()
+        finally:
+            if beside is not own:
+                beside.close()
 
     def _through_newer_files(self) -> Iterator[bytes]:
         while True:
             yield from self._new_in_file()
-            own, newest = os.fstat(self._file.fileno()), _status(self.source.path)
-            if newest is not None and newest.st_ino == own.st_ino:
+            newest = _status(self.source.path)
+            if newest is not None and newest.st_ino == self._file.status.st_ino:
                 return
-            following = _open_neighbour(self.source, own, newer=True)
+            following = _open_neighbour(self.source, self._file, newer=True)
             if following is None:
                 return
             try:
@@ -94,11 +98,10 @@ class Cursor:
             self._file, self._position = following, 0
 
     def _new_in_file(self) -> Iterator[bytes]:
-        if os.fstat(self._file.fileno()).st_size < self._position:
-            self._position = 0  # somebody emptied the file
-        self._file.seek(self._position)
+        if self._file.was_emptied(self._position):
+            self._position = 0
         unfinished = b""
-        while block := self._file.read(BLOCK_BYTES):
+        for block in self._file.blocks_from(self._position):
             *lines, unfinished = (unfinished + block).split(b"\n")
             for line in lines:
                 self._position += len(line) + 1
@@ -109,7 +112,7 @@ class Cursor:
         position, head, whole = self._position, b"", unfinished
         while position > 0:
             start = max(0, position - BLOCK_BYTES)
-            head, *lines = (os.pread(self._file.fileno(), position - start, start) + head).split(b"\n")
+            head, *lines = (self._file.read_at(start, position - start) + head).split(b"\n")
             position = start
             for line in reversed(lines):
                 if whole:
@@ -119,35 +122,50 @@ class Cursor:
             yield head
 
 
-def _open_neighbour(source: Source, beside: os.stat_result | None, *, newer: bool) -> BinaryIO | None:
+def _open_neighbour(source: Source, beside: Opened | None, *, newer: bool) -> Opened | None:
     """Open the next newer or older file; beside None it is the newest, with `newer` the oldest."""
     for _ in range(_ATTEMPTS):
-        present = [(status, path) for path in source.chain() if (status := _status(path)) is not None]
-        if len({status.st_ino for status, _ in present}) < len(present):
+        present = [(path, status) for path in source.chain() if (status := _status(path)) is not None]
+        if len({status.st_ino for _, status in present}) < len(present):
             continue  # a file was renamed while we looked
-        index = _index_beside([status for status, _ in present], beside, newer=newer)
+        index = _index_beside(present, beside, newer=newer)
         if not 0 <= index < len(present):
             return None
-        wanted, path = present[index]
+        path, wanted = present[index]
         try:
-            file = path.open("rb")
+            file = Opened(path)
         except FileNotFoundError:
             continue
-        if os.fstat(file.fileno()).st_ino == wanted.st_ino:
+        if file.status.st_ino == wanted.st_ino:
             return file
         file.close()
     return None
 
 
-def _index_beside(present: list[os.stat_result], beside: os.stat_result | None, *, newer: bool) -> int:
+def _index_beside(present: list[tuple[Path, os.stat_result]], beside: Opened | None, *, newer: bool) -> int:
     if beside is None:
         return len(present) - 1 if newer else 0
-    inodes = [status.st_ino for status in present]
-    if beside.st_ino in inodes:
-        return inodes.index(beside.st_ino) + (-1 if newer else 1)
+    step, own = -1 if newer else 1, beside.status
+    for index, (_, status) in enumerate(present):
+        if status.st_ino == own.st_ino:
+            return index + step
+    for index, (path, status) in enumerate(present):
+        if status.st_mtime_ns == own.st_mtime_ns and _begins_as(path, beside):
+            return index + step  # it has been compressed meanwhile, which keeps its time
     # deleted, or rotated away: what was written to later is newer
-    count_newer = sum(status.st_mtime_ns > beside.st_mtime_ns for status in present)
+    count_newer = sum(status.st_mtime_ns > own.st_mtime_ns for _, status in present)
     return count_newer - 1 if newer else count_newer
+
+
+def _begins_as(path: Path, other: Opened) -> bool:
+    try:
+        file = Opened(path)
+    except OSError:
+        return False
+    try:
+        return file.head == other.head
+    finally:
+        file.close()
 
 
 def _status(path: Path) -> os.stat_result | None:

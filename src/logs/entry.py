@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from .sources import SUPERVISOR, Source
 
 UNTIMED = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
-class Line(NamedTuple):
-    """One line; `serial` and `seq` are 0 in the supervisor's own log."""
+_JOB = re.compile(r"job=(?:(?P<id>\d+)/(?P<kind>[^ ]+)|-) ")
 
+
+class _Columns(NamedTuple):
     at: dt.datetime
     group: str
     slot: int
@@ -21,6 +24,16 @@ class Line(NamedTuple):
     serial: int
     seq: int
     text: str
+
+
+class Line(_Columns):
+    """One line; `serial` and `seq` are 0 in the supervisor's own log.
+
+    `job` and `kind` say which job wrote it, None where that is not known; the columns alone identify a line.
+    """
+
+    job: int | None = None
+    kind: str | None = None
 
 
 def order(line: Line) -> tuple[dt.datetime, int, int]:
@@ -35,8 +48,10 @@ def forwards(source: Source, raw_lines: Iterable[bytes], at: dt.datetime = UNTIM
     """
     for raw in raw_lines:
         line = _parse(source, raw)
-        at = at if line.at is UNTIMED else line.at
-        yield line._replace(at=at)
+        if line.at is UNTIMED:
+            line = line._replace(at=at)
+        at = line.at
+        yield line
 
 
 def backwards(source: Source, raw_lines: Iterable[bytes]) -> Iterator[Line]:
@@ -64,7 +79,12 @@ def _parse(source: Source, raw: bytes) -> Line:
     at = _time(fields[0])
     if at is None or len(fields) < 4 or not (fields[1].isdecimal() and fields[2].isdecimal()):
         return _line(source, text)
-    return _line(source, fields[3], at, serial=int(fields[2]), seq=int(fields[1]))
+    column = _JOB.match(fields[3])
+    text = fields[3][column.end() :] if column else fields[3]
+    line = _line(source, text, at, serial=int(fields[2]), seq=int(fields[1]))
+    if column and column["id"]:
+        line.job, line.kind = int(column["id"]), unquote(column["kind"])
+    return line
 
 
 def _line(source: Source, text: str, at: dt.datetime = UNTIMED, *, serial: int = 0, seq: int = 0) -> Line:

@@ -1,33 +1,41 @@
-"""The only module that writes and rotates log files; a full or broken disk never raises here."""
+"""The only module that writes log files; a full or broken disk never raises here."""
 
 # pathlib would cost the collector a megabyte:
-# ruff: noqa: PTH103, PTH104, PTH120
+# ruff: noqa: PTH103, PTH120
 from __future__ import annotations
 
 import contextlib
 import os
 
+from . import instant
+from .shelf import Shelf
+
 
 class LogFile:
-    """One worker slot's stdout or stderr on disk, rotated by rename (`.1` is the newest), 0600.
+    """One worker slot's stdout or stderr on disk, rotated by size and age, 0600.
 
-    Made again where somebody deleted it.
+    Made again where somebody deleted it. The age is that of its first line; `max_age_seconds` 0 is no limit.
     """
 
-    def __init__(self, path: str, max_size_bytes: int, keep: int) -> None:
+    def __init__(self, path: str, shelf: Shelf, max_size_bytes: int, max_age_seconds: float = 0.0) -> None:
         self.path = path
         self.dropped_lines = 0  # counted by the collector until it could say so
+        self.saying = 0  # of them, in a notice that is being written
         self.reason = ""  # why the last write failed
+        self._shelf = shelf
         self._max_size_bytes = max_size_bytes
-        self._keep = keep
+        self._max_age_seconds = max_age_seconds
         self._fd = -1
         self._size_bytes = 0
+        self._began = b""  # when its first line was written, as lines say it
 
     def write(self, lines: bytes) -> bytes:
         """Write whole lines, rotating between them; what comes back could not be written, for `reason`."""
         rest = lines
         try:
             self._ensure_open()
+            if self._size_bytes and self._is_old():
+                self._rotate()
             while rest:
                 cut = self._fitting(rest)
                 if cut == 0 and self._rotate():
@@ -56,6 +64,8 @@ class LogFile:
             os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
             self._fd = os.open(self.path, flags, 0o600)
         self._size_bytes = os.fstat(self._fd).st_size
+        if self._size_bytes:
+            self._began = instant.beginning(os.pread(self._fd, instant.LENGTH, 0)) or instant.now()
         if self._size_bytes and os.pread(self._fd, 1, self._size_bytes - 1) != b"\n":
             self._end_half_a_line()
 
@@ -65,6 +75,9 @@ class LogFile:
         except OSError:
             self.close()
             raise
+
+    def _is_old(self) -> bool:
+        return self._max_age_seconds > 0 and self._began < instant.now(self._max_age_seconds)
 
     def _fitting(self, lines: bytes) -> int:
         """Bytes of whole lines that still fit; 0: rotate first. A line longer than a file gets one alone."""
@@ -76,6 +89,8 @@ class LogFile:
 
     def _append(self, lines: bytes) -> int:
         before, written = self._size_bytes, 0
+        if before == 0:
+            self._began = instant.beginning(lines) or instant.now()
         try:
             while written < len(lines):
                 written += os.write(self._fd, lines[written:] if written else lines)
@@ -91,13 +106,8 @@ class LogFile:
         return written
 
     def _rotate(self) -> bool:
-        """Move the files up by one; False where the disk refuses: then the present file grows on."""
-        try:
-            for number in range(self._keep - 1, 0, -1):
-                with contextlib.suppress(FileNotFoundError):
-                    os.rename(f"{self.path}.{number}", f"{self.path}.{number + 1}")
-            os.rename(self.path, f"{self.path}.1")
-        except OSError:
+        """False where the disk refuses: then the present file grows on."""
+        if not self._shelf.rotate(self.path):
             return False
         self.close()
         self._ensure_open()

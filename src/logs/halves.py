@@ -1,7 +1,7 @@
 """Keeps the beginning of a line whose end has not come, so that a killed collector's successor completes it."""
 
 # pathlib would cost the collector a megabyte:
-# ruff: noqa: PTH108
+# ruff: noqa: PTH103, PTH108, PTH120
 from __future__ import annotations
 
 import contextlib
@@ -62,5 +62,11 @@ class HalfLine:
         self._fd = -1
 
     def _ensure_open(self) -> None:
-        if self._fd < 0:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if self._fd >= 0:
+            return
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
+            self._fd = os.open(self._path, flags, 0o600)

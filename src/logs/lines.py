@@ -6,9 +6,9 @@ import re
 
 LINE_LIMIT_BYTES = 1024 * 1024
 
-# A worker begins a line with it to say whose it is; worker/journal.py writes it.
+# A worker puts this byte in front of a line that begins with its job's column; worker/journal.py writes both.
 MARK = b"\x1e"
-_MARKED = re.compile(rb"\x1e(\d+/[^ \x1e\x1f]+)\x1f")
+_MARKED = re.compile(rb"\x1e(job=\d+/[^ \x1e]+ )")
 _JOB = b"job="
 _NO_JOB = b"job=- "  # before a text that itself begins like a job's column
 
@@ -81,14 +81,25 @@ def stamp(whole: bytes, at: bytes, first_sequence: int, serial: int) -> tuple[by
 
 
 def _with_jobs(whole: bytes) -> bytes:
-    """Marks as columns. What stands before a mark is another writer's half line and becomes a line of its own."""
-    found = []
-    for text in whole.split(b"\n"):
-        unmarked, *marked = _MARKED.split(text)
-        if unmarked or not marked:
-            found.append(_NO_JOB + unmarked if unmarked.startswith(_JOB) else unmarked)
-        found += [b"job=%b %b" % pair for pair in zip(marked[::2], marked[1::2], strict=True)]
-    return b"\n".join(found)
+    """Without the marks. What stands before a mark is another writer's half line and becomes a line of its own."""
+    unmarked = whole.replace(MARK, b"")
+    marks = len(whole) - len(unmarked)
+    if marks == _beginning_with(MARK + _JOB, whole) == _beginning_with(_JOB, unmarked):
+        return unmarked
+    return b"\n".join(each for text in whole.split(b"\n") for each in _apart(text))
+
+
+def _beginning_with(start: bytes, whole: bytes) -> int:
+    """How many lines begin so."""
+    return whole.count(b"\n" + start) + whole.startswith(start)
+
+
+def _apart(text: bytes) -> list[bytes]:
+    unmarked, *marked = _MARKED.split(text)
+    found = [column + rest for column, rest in zip(marked[::2], marked[1::2], strict=True)]
+    if found and not unmarked:
+        return found
+    return [_NO_JOB + unmarked if unmarked.startswith(_JOB) else unmarked, *found]
 
 
 def _as_utf8(whole: bytes) -> bytes:

@@ -25,11 +25,13 @@ class _Wanted(NamedTuple):
     since: dt.datetime | None
     grep: re.Pattern[str] | None
     serial: int | None
+    job: int | None
 
     def fits(self, line: Line) -> bool:
         return (
             (self.since is None or line.at >= self.since)
             and (self.serial is None or line.serial == self.serial)
+            and (self.job is None or line.job == self.job)
             and (self.grep is None or self.grep.search(line.text) is not None)
         )
 
@@ -43,14 +45,15 @@ def read(
     streams: Collection[str] = BOTH,
     *,
     serial: int | None = None,
+    job: int | None = None,
 ) -> Iterator[Line]:
     """The lines that were written until now, merged by time, serial and sequence; with `lines` the last of them.
 
-    Rotated files are read too; what is asked for from the end is read from the end, however big the files.
-    `selection` None is everything, the group "supervisor" included; `serial` is one worker process. A line
-    that is being written is left out. `since` knows its time zone.
+    Rotated files are read too, compressed ones included; what is asked for from the end is read from the end,
+    however big the files. `selection` None is everything, the group "supervisor" included; `serial` is one worker
+    process, `job` what one job wrote. A line that is being written is left out. `since` knows its time zone.
     """
-    wanted = _Wanted(since, grep, serial)
+    wanted = _Wanted(since, grep, serial, job)
     sources = find_sources(directory, selection, streams)
     with contextlib.ExitStack() as open_files:
         if lines is None:
@@ -72,6 +75,7 @@ def follow(
     streams: Collection[str] = BOTH,
     *,
     serial: int | None = None,
+    job: int | None = None,
     poll_seconds: float = 0.2,
     finished: Callable[[], bool] = lambda: False,
 ) -> Iterator[Line]:
@@ -80,7 +84,7 @@ def follow(
     Survives rotation and deletion and waits for files that are not there yet. Ends after `finished()` is true
     and what was written until then has been read; else never. Lines are in order within one poll.
     """
-    wanted = _Wanted(since, grep, serial)
+    wanted = _Wanted(since, grep, serial, job)
     tails: dict[Source, _Tail] = {}
     began = dt.datetime.now(dt.UTC)
     try:

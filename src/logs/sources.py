@@ -8,7 +8,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from .opened import PACKED, text_bytes
+
 SUPERVISOR = "supervisor"
+_ROTATED = re.compile(r"\.(\d+)(\.gz)?$")
 _WORKER_FILE = re.compile(r"(?P<group>.+)-(?P<slot>\d+)\.(?P<stream>out|err)\.log")
 
 
@@ -20,7 +23,7 @@ class Place(NamedTuple):
 
 
 class Source(NamedTuple):
-    """One stream's file; rotation adds `.1` (newest), `.2` and so on to its name."""
+    """One stream's file; rotation adds `.1` (newest), `.2` and so on to its name, compression `.gz`."""
 
     path: Path
     group: str
@@ -28,21 +31,24 @@ class Source(NamedTuple):
     stream: str
 
     def chain(self) -> list[Path]:
-        """The files there are, newest first."""
-        rotated = (
-            (int(path.name.removeprefix(f"{self.path.name}.")), path)
-            for path in _files(self.path.parent)
-            if re.fullmatch(re.escape(self.path.name) + r"\.\d+", path.name)
-        )
+        """The files there are, newest first; one that has just been compressed is there once."""
+        rotated: dict[int, Path] = {}
+        for path in _files(self.path.parent):
+            match = _ROTATED.search(path.name)
+            if match is None or path.name[: match.start()] != self.path.name:
+                continue
+            number = int(match[1])
+            if number not in rotated or rotated[number].name.endswith(PACKED):
+                rotated[number] = path
         present = [self.path] if self.path.exists() else []
-        return present + [path for _, path in sorted(rotated)]
+        return present + [path for _, path in sorted(rotated.items())]
 
     def size_bytes(self) -> int:
-        """Of all the files there are now."""
+        """Of the text in all the files there are now."""
         total = 0
         for path in self.chain():
-            with contextlib.suppress(FileNotFoundError):
-                total += path.stat().st_size
+            with contextlib.suppress(OSError):
+                total += text_bytes(path)
         return total
 
 
@@ -59,7 +65,7 @@ def find_sources(
 
     The supervisor's own log counts as stderr. A folder that is not there yet has none.
     """
-    names = {re.sub(r"\.\d+$", "", path.name) for path in _files(directory)}
+    names = {_ROTATED.sub("", path.name) for path in _files(directory)}
     found = (_source(directory / name) for name in names)
     return sorted(
         source

@@ -10,7 +10,7 @@ from ..contract import Unusable
 from .memory import machine_memory_bytes
 from .refusal import dotted, nearest, refused
 from .schema import Key, keys, paths_like
-from .types import JobsSettings, PoolSettings, ScheduleSettings, Settings, SupervisorSettings, Table
+from .types import AppSettings, JobsSettings, PoolSettings, ScheduleSettings, Settings, SupervisorSettings, Table
 from .units import duration_seconds, size_bytes
 
 Built = TypeVar("Built", bound=Table)
@@ -73,6 +73,11 @@ def build_pools(raw: Raw, supervisor: SupervisorSettings, jobs: JobsSettings) ->
     for name in _table_at(raw, ("pools",)):
         pools[name] = build_table(raw, PoolSettings, ("pools", name), **inherited)
     return pools
+
+
+def build_apps(raw: Raw) -> dict[str, AppSettings]:
+    """The apps by name."""
+    return {name: build_table(raw, AppSettings, ("apps", name)) for name in _table_at(raw, ("apps",))}
 
 
 def build_schedule(raw: Raw) -> dict[str, ScheduleSettings]:

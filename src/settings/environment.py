@@ -38,7 +38,7 @@ class Said(NamedTuple):
 def read_environment(environ: Mapping[str, str], names: Mapping[str, list[str]], warnings: list[str]) -> Iterator[Said]:
     """Every key that the environment sets, the custom names first: WORKERCTL_ names win over them.
 
-    `names` are the names in use below `pools` and `schedule`. An empty variable says nothing. Raises Unusable
+    `names` are the names in use below `pools`, `apps` and `schedule`. An empty variable says nothing. Raises Unusable
     for `WORKERCTL_TABLE__KEY` that is no key; other unknown WORKERCTL_ names become a warning.
     """
     by_path = dict(leaves())
@@ -103,7 +103,7 @@ def _as_toml(key: Key, text: str) -> Any:
         return text
     if re.fullmatch(r"[+-]?\d+", text):
         return int(text)
-    return float(text) if key.unit == "duration" and re.fullmatch(r"\d*\.\d+", text) else text
+    return float(text) if inner is float and re.fullmatch(r"\d*\.\d+", text) else text
 
 
 def _whole_number(text: str) -> Any:

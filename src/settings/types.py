@@ -51,6 +51,11 @@ MaxMemory = Annotated[
         gt=0,
     ),
 ]
+MaxMemoryHard = Annotated[
+    Annotated[int, Meta(gt=0)] | None,
+    _key("per worker: over it killed, its jobs given back; absent: 1.25 x max_memory", 'a size: "500MB", "1.5GB", "80%"',
+         unit="memory"),
+]  # fmt: skip
 StopTimeout = Annotated[float, _duration("drain time before a kill", ge=0)]
 BootTimeout = Annotated[float, _duration("time to become ready before a kill", gt=0)]
 
@@ -82,6 +87,7 @@ class SupervisorSettings(Table, frozen=True, kw_only=True):
              "a whole number from 0"),
     ] = None  # fmt: skip
     max_memory_bytes: MaxMemory = field(default=500 * MEBIBYTE, name="max_memory")
+    max_memory_hard_bytes: MaxMemoryHard = field(default=None, name="max_memory_hard")
     stop_timeout_seconds: StopTimeout = field(default=30.0, name="stop_timeout")
     boot_timeout_seconds: BootTimeout = field(default=60.0, name="boot_timeout")
     nice: Nice = 0
@@ -130,6 +136,7 @@ class PoolSettings(Table, frozen=True, kw_only=True):
     instances: Instances = "auto"
     concurrency: Concurrency = 8
     max_memory_bytes: MaxMemory = field(default=500 * MEBIBYTE, name="max_memory")
+    max_memory_hard_bytes: MaxMemoryHard = field(default=None, name="max_memory_hard")
     stop_timeout_seconds: StopTimeout = field(default=30.0, name="stop_timeout")
     boot_timeout_seconds: BootTimeout = field(default=60.0, name="boot_timeout")
     nice: Nice = 0

@@ -14,6 +14,7 @@ class Spawn:
     group: str
     slot: int
     replaces: Cause | None = None
+    release: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,25 @@ class Go:
     group: str
     slot: int
     serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """Ask a worker to give back memory that it does not need."""
+
+    group: str
+    slot: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Ask a worker to claim no more, or to claim again."""
+
+    group: str
+    slot: int
+    serial: int
+    rests: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +114,43 @@ class AnnounceReady:
 
 
 @dataclass(frozen=True, slots=True)
+class FailReload:
+    """Give the new release up."""
+
+    number: int
+    words: Words
+    who: tuple[str, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """From now on the new release is the one that serves."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Stop everything and end so."""
 
     outcome: Words
 
 
-Action = Spawn | Go | Drain | Hurry | Kill | Park | Unpark | Retire | Introduce | TellLost | AnnounceReady | Finish
+Action = (
+    Spawn
+    | Go
+    | Trim
+    | Rest
+    | Drain
+    | Hurry
+    | Kill
+    | Park
+    | Unpark
+    | Retire
+    | Introduce
+    | TellLost
+    | AnnounceReady
+    | FailReload
+    | Commit
+    | Finish
+)

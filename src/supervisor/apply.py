@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import events as ev
+from . import releases
 from .roster import FAULTS, Cause, Exit, Fault, Lost, Member, Primary, Roster, Slot, Team
 
 FAULTS_KEPT = 16  # beyond, more would change no delay and no judgement
@@ -41,8 +42,16 @@ def apply(roster: Roster, event: ev.Event) -> Roster:
             return replace(roster, booted_at=event.at)
         case ev.LostTold() | ev.Released():
             return _lost(roster, event)
+        case ev.ReloadBegan():
+            return releases.began(roster, event)
+        case ev.ReloadFailed():
+            return releases.failed(roster, event)
+        case ev.Committed():
+            return releases.committed(roster, event)
         case ev.PrimaryChanged():
             return replace(roster, primary=Primary(event.holds_lease, event.holder))
+        case ev.MachineSampled():
+            return replace(roster, memory=event.memory)
         case ev.Slept():
             return _slept(roster, event.at, event.seconds)
     raise TypeError(f"unknown event {event!r}")
@@ -51,14 +60,15 @@ def apply(roster: Roster, event: ev.Event) -> Roster:
 def _to_member(roster: Roster, event: ev.MemberEvent) -> Roster:
     match event:
         case ev.Spawned():
-            return _team(roster, event.group, lambda team: _spawned(team, event))
+            return _team(roster, event.group, lambda team: _spawned(roster, team, event))
         case ev.SpawnFailed() | ev.ForkLost():
             rest = _slot(roster, event.group, event.slot, lambda slot: _not_spawned(slot, event))
-            return _team(rest, event.group, _without_empty_retired)
+            return releases.without_empty_templates(_team(rest, event.group, _without_empty_retired))
         case ev.Exited():
             return _exited(roster, event)
         case ev.BecameReady():
-            return _slot(roster, event.group, event.slot, lambda slot: _ready(slot, event))
+            told = releases.told(roster, event) if event.fingerprint else roster
+            return _slot(told, event.group, event.slot, lambda slot: _ready(slot, event))
         case ev.Introduced():
             untold = tuple(replace(lost, told_at=None) for lost in roster.lost)
             return replace(roster, introduced=event.serial, lost=untold)
@@ -79,6 +89,10 @@ def _changes(event: ev.MemberEvent) -> dict[str, Any]:
             return {"heartbeat_at": at, "work": event.work}
         case ev.SaidDraining():
             return {"said_draining": True, "heartbeat_at": at}
+        case ev.TrimSent():
+            return {"trimmed_at": at, "over_limit_samples": 0}
+        case ev.RestSent():
+            return {"rests": event.rests}
         case ev.SaidFailed():
             return {"words": event.words}
         case ev.DrainSent():
@@ -91,13 +105,19 @@ def _changes(event: ev.MemberEvent) -> dict[str, Any]:
 
 
 def _sampled(team: Team, event: ev.MemorySampled) -> Team:
-    limit = team.group.max_memory_bytes
-    over = limit is not None and event.usage.rss_bytes > limit
+    size = event.usage.size_bytes
+    over = size > (team.group.max_memory_bytes or size)
+    over_hard = size > (team.group.max_memory_hard_bytes or size)
 
     def measured(member: Member) -> Member:
         if member.serial != event.serial:
             return member
-        return replace(member, usage=event.usage, over_limit_samples=member.over_limit_samples + 1 if over else 0)
+        return replace(
+            member,
+            usage=event.usage,
+            over_limit_samples=member.over_limit_samples + 1 if over else 0,
+            over_hard_samples=member.over_hard_samples + 1 if over_hard else 0,
+        )
 
     def changed(slot: Slot) -> Slot:
         return replace(slot, members=tuple(measured(member) for member in slot.members))
@@ -105,8 +125,20 @@ def _sampled(team: Team, event: ev.MemorySampled) -> Team:
     return _in_slot(team, event.slot, changed)
 
 
-def _spawned(team: Team, event: ev.Spawned) -> Team:
-    member = Member(event.serial, event.at, event.pid, event.incarnation, event.replaces)
+def _spawned(roster: Roster, team: Team, event: ev.Spawned) -> Team:
+    group = roster.group(event.group, event.release)
+    template = roster.teams.get(group.template or "")
+    member = Member(
+        event.serial,
+        event.at,
+        event.pid,
+        event.incarnation,
+        event.replaces,
+        group=group,
+        release=event.release,
+        fingerprint=template.fingerprint if template is not None else team.fingerprint,
+        template=event.template,
+    )
     opened = team if team.opened_at is not None else replace(team, opened_at=event.at)
     return _in_slot(opened, event.slot, lambda slot: replace(slot, members=(*slot.members, member)))
 
@@ -123,7 +155,7 @@ def _ready(slot: Slot, event: ev.BecameReady) -> Slot:
     if any(member.serial == event.serial and member.ready_at is not None for member in slot.members):
         return slot
     changed = _member(slot, event.serial, {"ready_at": event.at, "heartbeat_at": event.at})
-    return replace(changed, was_ready=True, absences=())
+    return replace(changed, was_ready=True, absences=(), awaits_release=False)
 
 
 def _exited(roster: Roster, event: ev.Exited) -> Roster:
@@ -140,6 +172,7 @@ def _exited(roster: Roster, event: ev.Exited) -> Roster:
     after = _team(
         roster, event.group, lambda team: _without_empty_retired(_in_slot(team, slot.number, lambda _: changed))
     )
+    after = releases.noted(releases.without_empty_templates(after), team, slot, end)
     if roster.introduced == event.serial:
         after = replace(after, introduced=None, primary=Primary())
     if team.group.kind == "pool" and member.incarnation is not None and member.went_at is not None:
@@ -170,6 +203,8 @@ def _end(event: ev.Exited, member: Member) -> Exit:
         jobs_in_hand=member.work.jobs_running,
         message=member.words.message if member.words else "",
         incarnation=member.incarnation,
+        release=member.release,
+        served_seconds=None if member.ready_at is None else event.at - member.ready_at,
     )
 
 
@@ -186,7 +221,7 @@ def _unparked(slot: Slot) -> Slot:
 
 
 def _forgiven(slot: Slot) -> Slot:
-    return replace(slot, faults=(), absences=(), parked_at=None, probing=False)
+    return replace(slot, faults=(), absences=(), parked_at=None, probing=False, awaits_release=False)
 
 
 def _reset(slot: Slot) -> Slot:

@@ -1,16 +1,19 @@
-"""What a command of the control socket means: facts for the roster and a response. Pure."""
+"""What a command of the control socket means: facts for the roster and a response. Reads files, changes nothing."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..contract import Exit, WorkerctlError
 from . import events as ev
-from .composition import Policy
+from .composition import Policy, load_composition
 from .control import Request, refusal
-from .roster import Roster, Team, Words
+from .reload_asked import begin
+from .roster import Roster, Team, Words, shown_name
+from .state import load_desired
 
-MUTATING = frozenset({"stop", "scale", "restart", "reset", "reopen"})
+MUTATING = frozenset({"stop", "scale", "restart", "reload", "reset", "reopen"})
 
 
 class Denied(WorkerctlError):
@@ -31,6 +34,8 @@ def answer(roster: Roster, policy: Policy, request: Request, now: float) -> tupl
                 teams = _named(roster, request.arguments, default_all=True)
                 names = [team.group.name for team in teams]
                 return tuple(ev.RestartAsked(now, name) for name in names), {"ok": True, "names": names}
+            case "reload":
+                return _reload(roster, request.arguments, now)
             case "reset":
                 teams = _named(roster, request.arguments, default_all=False)
                 return tuple(ev.ResetAsked(now, team.group.name) for team in teams), {"ok": True}
@@ -64,6 +69,23 @@ def _scale(
     return (ev.Scaled(now, name, desired),), {"ok": True, "pool": name, "was": team.desired, "desired": desired}
 
 
+def _reload(roster: Roster, arguments: dict[str, Any], now: float) -> tuple[tuple[ev.Event, ...], dict[str, Any]]:
+    """The new composition lies in a file, which the caller wrote: the request itself is bounded."""
+    path, name = arguments.get("composition"), arguments.get("name")
+    if not isinstance(path, str) or not isinstance(name, str | None):
+        raise Denied("reload needs `composition`, the path of what shall run, and may have a `name`")
+    composition = load_composition(Path(path))
+    began = begin(roster, composition, name, now)
+    scaled = [
+        ev.Scaled(now, group.name, group.instances)
+        for group in began.pools.values()
+        if group.instances != roster.teams[group.name].group.instances
+        and group.name not in load_desired(composition.home_path)
+    ]
+    response = {"ok": True, "number": began.number, "pools": list(began.pools), "others": list(began.others)}
+    return (began, *scaled), response
+
+
 def _wanted_count(team: Team, arguments: dict[str, Any]) -> int:
     to, by = arguments.get("to"), arguments.get("by")
     if type(to) is int and by is None:
@@ -93,11 +115,11 @@ def _named(roster: Roster, arguments: dict[str, Any], *, default_all: bool) -> l
     name = arguments.get("name")
     if name is None and default_all:
         return [team for team in roster.teams.values() if not team.group.role]
-    team = roster.teams.get(name) if isinstance(name, str) else None
-    if team is None or team.group.kind == "once":
-        names = ", ".join(other for other, team in roster.teams.items() if team.group.kind != "once")
+    teams = [team for team in roster.teams.values() if shown_name(team.group.name) == name and not team.retired]
+    if not teams or teams[0].group.kind == "once":
+        names = ", ".join(shown_name(other) for other, team in roster.teams.items() if team.group.kind != "once")
         raise Denied(f"nothing here is named {name!r}; there are: {names}")
-    return [team]
+    return teams
 
 
 def _pool_names(roster: Roster) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from ..contract import HUNG_SECONDS, Unusable
 
 Kind = Literal["command", "once", "template", "collector", "agent", "pool"]
-ReadyKind = Literal["channel", "exit", "started", "command"]
+ReadyKind = Literal["channel", "exit", "started", "command", "port", "notify"]
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -26,8 +26,10 @@ class Ready(msgspec.Struct, frozen=True):
     """How a group's process shows that it serves."""
 
     kind: ReadyKind = "channel"
-    """channel: it says `ready` · exit: it ended with 0 (kind once) · started: at once · command: the probe exits 0."""
+    """channel: it says `ready` · exit: it ended with 0 (kind once) · started: at once · command: the probe exits 0 ·
+    port: something on this machine accepts a connection · notify: it says READY=1 as services of systemd do."""
     command: tuple[str, ...] = ()
+    port: int = 0
     interval_seconds: float = 0.05
 
 
@@ -45,10 +47,14 @@ class Group(msgspec.Struct, frozen=True):
     template: str | None = None  # the group that forks this pool's workers
     instances: int = 1
     max_memory_bytes: int | None = None
+    max_memory_hard_bytes: int | None = None
     stop_timeout_seconds: float = 30.0
     boot_timeout_seconds: float = 60.0
     stop_signal: str = "SIGTERM"
     cores: tuple[int, ...] | None = None  # affinity; None: every core
+    nice: int = 0
+    lifetime_seconds: float = 0.0  # a process that is so old, give or take 10 %, is replaced; 0: never
+    max_jobs: int = 0  # a worker that has done so many is replaced; 0: never
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -62,9 +68,15 @@ class Policy(msgspec.Struct, frozen=True):
     backoff_limit_seconds: float = 60.0
     environment_backoff_limit_seconds: float = 15.0  # exit 69: the database may be back any moment
     park_probe_seconds: float = 300.0
-    surge_fraction: float = 0.2  # of a pool, at least one: away or being replaced at once
+    surge_fraction: float = 0.2  # of all workers, at least one: away or being replaced at once, whatever the reason
+    probation_seconds: float = 3.0  # so long the first worker of a new release must serve before a second is touched
     memory_samples: int = 2  # so many samples in a row over the limit replace a worker
     sample_seconds: float = 2.0
+    trim_again_seconds: float = 300.0  # a worker over the limit is asked to give memory back, then replaced
+    memory_low_fraction: float = (
+        0.1  # of the machine's or cgroup's memory: less, and the heaviest worker claims no more
+    )
+    memory_back_fraction: float = 0.15  # more, and one that rests claims again
     lost_repeat_seconds: float = 1.0
     release_wait_seconds: float = 5.0  # a stopping agent may take so long to release the last workers
     alive_slack_seconds: float = 10.0  # beyond the longest stop timeout, for an earlier set to leave
@@ -84,6 +96,8 @@ class Composition(msgspec.Struct, frozen=True):
     release: str = ""
     config: str | None = None
     policy: Policy = Policy()
+    reload_command: tuple[str, ...] = ()  # what SIGHUP runs: it composes anew and asks for a reload
+    project: str | None = None  # the folder it runs in
     foreground: bool = False  # keeps waiting for a database; else `start` is told and everything stops
     exit_when_all_parked: bool = False
 

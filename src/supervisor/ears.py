@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +12,12 @@ from ..contract import ChannelClosed
 from . import events as ev
 from .children import Child, Children
 from .journal import Journal
+from .machine import KernelKills
 from .measure import Gauge
 from .messages import BadMessage, understand
 from .probes import Probes
 from .processes import Ended, Processes
+from .readiness import Readiness
 from .restart import cause_of
 from .roster import Roster
 from .streams import Streams
@@ -41,6 +44,9 @@ class Ears:
         probes: Probes,
         gauge: Gauge,
         journal: Journal,
+        readiness: Readiness,
+        kernel: KernelKills,
+        on_other_end: Callable[[Ended], None],
         roster: Callable[[], Roster],
         record: Record,
     ) -> None:
@@ -50,6 +56,9 @@ class Ears:
         self._probes = probes
         self._gauge = gauge
         self._journal = journal
+        self._readiness = readiness
+        self._kernel = kernel
+        self._on_other_end = on_other_end
         self._roster = roster
         self._record = record
         self._early: dict[int, Ended] = {}  # ended before their template told who they are
@@ -83,7 +92,9 @@ class Ears:
                 self._bury(child, end, now)
             elif (ready := self._probes.ended(end, now)) is not None:
                 self._record(ev.BecameReady(now, ready.group.name, ready.slot, ready.serial))
-            elif any(waiting.pid is None for waiting in self._children):
+            else:
+                self._on_other_end(end)
+            if child is None and any(waiting.pid is None for waiting in self._children):
                 self._early[end.pid] = end
                 if len(self._early) > EARLY_KEPT:
                     del self._early[next(iter(self._early))]
@@ -98,7 +109,8 @@ class Ears:
         name, slot, serial = child.group.name, child.slot, child.serial
         member = self._roster().member(name, slot, serial)
         if member is not None:
-            cause = cause_of(child.group.kind, member, end.code)
+            oom_killed = end.signal == signal.SIGKILL and self._kernel.has_killed()
+            cause = cause_of(child.group.kind, member, end.code, oom_killed=oom_killed)
             self._record(ev.Exited(now, name, slot, serial, end.code, end.signal, cause, jitter()))
         for waiting in self._children.awaited_from(serial):
             self._forget(waiting)
@@ -109,6 +121,7 @@ class Ears:
     def _forget(self, child: Child) -> None:
         self._children.remove(child)
         self._probes.forget(child.serial)
+        self._readiness.forget(child.serial)
         self._streams.process_ended(child.serial)
         if child.pid is not None:
             self._gauge.forget(child.pid)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .roster import Cause, Usage, Words, Work
+from .composition import Group
+from .roster import Cause, Memory, Usage, Words, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Spawned(MemberEvent):
     pid: int | None = None
     incarnation: str | None = None
     replaces: Cause | None = None
+    release: int = 1
+    template: int | None = None  # serial of the template that was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Went(MemberEvent):
 
 @dataclass(frozen=True, slots=True)
 class BecameReady(MemberEvent):
-    pass
+    fingerprint: str = ""  # a template's, of the code it has imported
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,23 @@ class SaidFailed(MemberEvent):
 @dataclass(frozen=True, slots=True)
 class MemorySampled(MemberEvent):
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSampled(Event):
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class TrimSent(MemberEvent):
+    """It was asked to give back what it does not need."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestSent(MemberEvent):
+    """It was asked to claim no more, or to claim again."""
+
+    rests: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +166,33 @@ class Scaled(Event):
 @dataclass(frozen=True, slots=True)
 class RestartAsked(Event):
     group: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadBegan(Event):
+    """New code or settings shall be tried; a reload that was under way is given up for it."""
+
+    number: int
+    release: str
+    templates: dict[str, Group]  # new teams, started beside the committed ones
+    pools: dict[str, Group]
+    others: dict[str, Group]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed(Event):
+    """The new release is given up; the committed one serves on."""
+
+    number: int
+    words: Words
+    who: tuple[str, int, int] | None = None  # group, slot and serial of the process that failed
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Event):
+    """Every worker is of the new release: it is what will be started from now on."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ def progress(roster: Roster, policy: Policy) -> Progress:
         return Progress.WAITING
     if roster.booted_at is None:
         return Progress.STARTING
+    if roster.reload is not None:
+        return Progress.RELOADING
     slots = [slot for team in roster.teams.values() for slot in team.wanted]
     failing = any(
         slot.parked_at is not None

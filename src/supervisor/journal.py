@@ -14,7 +14,7 @@ from typing import Any
 
 from . import events as ev
 
-_QUIET = (ev.Heartbeat, ev.MemorySampled, ev.LostTold, ev.Went)
+_QUIET = (ev.Heartbeat, ev.MemorySampled, ev.MachineSampled, ev.LostTold, ev.Went)
 
 
 class Journal:
@@ -82,6 +82,9 @@ def _fields(event: ev.Event) -> dict[str, Any]:
         values.pop(name, None)
     if "group" in values and "slot" in values:
         values = {"slot": f"{values.pop('group')}/{values.pop('slot')}", **values}
+    for name in ("templates", "pools", "others"):
+        if name in values:
+            values[name] = ",".join(values[name])  # the names: an environment may hold secrets
     for name in ("words", "outcome"):
         if name in values:
             words = values.pop(name)

@@ -9,9 +9,14 @@ LINES = 3
 
 
 def last_lines(home: Path, group: str, slot: int, serial: int) -> str:
-    """Its last lines on standard error as one line; empty where it wrote none.
+    """Its last lines on standard error as one line; empty where it wrote none."""
+    return " | ".join(line.strip() for line in tail(home, group, slot, serial, LINES))
 
-    A line of the log is: time, sequence number, serial, text.
+
+def tail(home: Path, group: str, slot: int, serial: int, count: int) -> list[str]:
+    """Its last lines on standard error, empty ones left out.
+
+    A line of the log is: time, sequence number, serial, perhaps the job's column, text.
     """
     try:
         with (home / "logs" / f"{group}-{slot}.err.log").open("rb") as file:
@@ -19,7 +24,8 @@ def last_lines(home: Path, group: str, slot: int, serial: int) -> str:
             file.seek(max(0, file.tell() - TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
-        return ""
+        return []
     parts = (line.split(" ", 3) for line in lines)
-    texts = [part[3].strip() for part in parts if len(part) == 4 and part[2] == str(serial) and part[3].strip()]
-    return " | ".join(texts[-LINES:])
+    texts = [part[3] for part in parts if len(part) == 4 and part[2] == str(serial)]
+    said = [text.partition(" ")[2] if text.startswith("job=") else text for text in texts]
+    return [text for text in said if text.strip()][-count:]

@@ -7,8 +7,10 @@ import os
 import selectors
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
+from ..settings import cgroup
 from . import events as ev
 from .apply import apply
 from .children import Children
@@ -16,20 +18,24 @@ from .commands import MUTATING, answer
 from .composition import Composition
 from .control import ControlServer, Request
 from .ears import Ears
+from .hangups import Hangups
 from .health import progress
 from .journal import Journal, timestamp
 from .last_words import last_lines
+from .leftovers import Leftovers
 from .lock import open_alive, try_lock
+from .machine import KernelKills, machine_memory
 from .measure import Gauge
 from .notify import Notifier
 from .perform import Performer
 from .plan import judge
 from .probes import Probes
 from .processes import Processes, become_subreaper
+from .readiness import Readiness
 from .report import report
-from .roster import Roster, Words, new_roster
+from .roster import Roster, Words, new_roster, shown_name
 from .spawn import Spawner
-from .state import append_exit, load_desired, save_desired
+from .state import append_exit, load_desired, save_desired, write_atomically
 from .streams import Streams
 
 ALIVE_POLL_SECONDS = 0.05
@@ -44,6 +50,7 @@ class Supervisor:
     def __init__(self, composition: Composition) -> None:
         self._home = composition.home_path
         self._policy = composition.policy
+        self._coming = self._home / "run" / "composition.json"  # of the newest release, committed or not
         self._roster: Roster = new_roster(composition, load_desired(self._home), time.monotonic())
         self._journal = Journal(self._home / "logs" / "supervisor.log", foreground=composition.foreground)
         self._notifier = Notifier()  # before any child could inherit what it takes out of the environment
@@ -54,6 +61,7 @@ class Supervisor:
         self._processes = Processes()
         self._streams = Streams()
         self._probes = Probes(self._processes)
+        self._readiness = Readiness(self._selector, self._said_ready)
         self._gauge = Gauge(self._policy.sample_seconds)
         self._children = Children(self._selector, lambda child: self._ears.listen(child))
         self._ears = Ears(
@@ -63,11 +71,17 @@ class Supervisor:
             probes=self._probes,
             gauge=self._gauge,
             journal=self._journal,
+            readiness=self._readiness,
+            kernel=KernelKills(cgroup.ROOT, cgroup.own_membership()),
+            on_other_end=lambda end: self._hangups.ended(end),
             roster=lambda: self._roster,
             record=self._record,
         )
-        self._spawner = Spawner(composition, self._children, self._streams, self._alive)
-        self._performer = Performer(composition, self._processes, self._children, self._spawner, self._probes)
+        self._spawner = Spawner(composition, self._children, self._streams, self._readiness, self._alive)
+        self._leftovers = Leftovers(self._home, longest)
+        self._performer = Performer(self._processes, self._children, self._spawner, self._probes)
+        self._memory_at = 0.0
+        self._hangups = Hangups(composition, self._processes, self._journal)
         self._looked_at = time.monotonic()
         self._wakeups = self._catch_signals()  # before anybody can find us by the socket
         self._control = ControlServer(self._home / "run", self._selector, self._answer)
@@ -88,6 +102,7 @@ class Supervisor:
         self._processes.sweep()
         self._control.close()
         self._streams.close()
+        self._readiness.close()
         self._spawner.close()
         signal.set_wakeup_fd(-1)
         self._selector.close()
@@ -124,6 +139,10 @@ class Supervisor:
         self._roster = apply(self._roster, event)
         if isinstance(event, ev.Booted):
             self._notifier.ready()
+        if isinstance(event, ev.Spawned | ev.Exited):
+            self._leftovers.note(child for child in self._children if child.group.kind != "pool")
+        if isinstance(event, ev.Committed):
+            self._keep_composition()
         if not was_stopping and self._roster.stop_at is not None:
             self._notifier.stopping()
 
@@ -133,9 +152,10 @@ class Supervisor:
             return
         line = {
             "at": timestamp(),
-            "group": event.group,
+            "group": shown_name(event.group),
             "slot": event.slot,
             "serial": event.serial,
+            "release": member.release,
             "pid": member.pid,
             "incarnation": member.incarnation,
             "cause": str(event.cause),
@@ -143,6 +163,8 @@ class Supervisor:
             "signal": event.signal,
             "uptime_seconds": round(event.at - member.spawned_at, 3),
             "rss_bytes": member.usage.rss_bytes,
+            "private_bytes": member.usage.private_bytes,
+            "memory_curve_mb": self._gauge.curve(member.pid),
             "jobs_in_hand": member.work.jobs_running,
             "message": member.words.message if member.words else "",
         }
@@ -153,16 +175,21 @@ class Supervisor:
 
     def _wait(self, next_at: float) -> None:
         before = time.monotonic()
-        until = min(next_at, self._probes.next_at(), self._gauge.next_at)
+        until = min(next_at, self._probes.next_at(), self._gauge.next_at, self._memory_at)
         if self._awaits_alive or self._control.is_busy:
             until = min(until, before + ALIVE_POLL_SECONDS)
         now = self._look(max(0.0, until - before))
         self._streams.turn()
-        self._probes.turn(now)
+        for child in self._probes.turn(now):
+            self._record(ev.BecameReady(now, child.group.name, child.slot, child.serial))
         self._control.drop_slow(now)
         self._try_alive(now)
         for child, usage in self._gauge.turn(now, self._children):
             self._record(ev.MemorySampled(now, child.group.name, child.slot, child.serial, usage))
+
+        if now >= self._memory_at:
+            self._memory_at = now + self._policy.sample_seconds
+            self._record(ev.MachineSampled(now, machine_memory(cgroup.ROOT, cgroup.own_membership())))
 
     def _look(self, timeout_seconds: float) -> float:
         """Wait for something to read and take it in; the instant at which it was there."""
@@ -183,12 +210,17 @@ class Supervisor:
     def _try_alive(self, now: float) -> None:
         if not self._awaits_alive:
             return
-        if try_lock(self._alive):
+        if self._leftovers.are_gone(now) and try_lock(self._alive):
             self._record(ev.GotAlone(now))
         elif now > self._alive_deadline:
             path = self._home / "run" / "alive"
             message = f"processes of an earlier supervisor still hold {path}; `fuser {path}` names them"
             self._record(ev.StopAsked(now, Words(1, message)))
+
+    def _said_ready(self, serial: int) -> None:
+        child = self._children.by_serial(serial)
+        if child is not None:
+            self._record(ev.BecameReady(time.monotonic(), child.group.name, child.slot, serial))
 
     # Signals and commands
 
@@ -206,6 +238,8 @@ class Supervisor:
         for number in numbers:
             if number in STOP_SIGNALS:
                 self._take_stop(time.monotonic())
+        if signal.SIGHUP in numbers and self._roster.stop_at is None:
+            self._hangups.take()
         if signal.SIGUSR1 in numbers:
             self._reopen()
         self._ears.reap()
@@ -231,6 +265,8 @@ class Supervisor:
             self._journal.say("Command", **_audited(request), refused=response.get("error"))
         for fact in facts:
             self._record(fact)
+        if request.command == "reload" and facts:
+            self._coming = Path(request.arguments["composition"])
         if request.command == "scale" and facts:
             self._persist_desired()
         if request.command == "reopen":
@@ -240,6 +276,13 @@ class Supervisor:
     def _report(self, now: float) -> dict[str, Any]:
         members = (member for team in self._roster.teams.values() for slot in team.slots for member in slot.members)
         return report(self._roster, self._policy, os.getpid(), now, self._gauge.measure_private(members))
+
+    def _keep_composition(self) -> None:
+        """What runs now stands in run/composition.json, for whoever composes the next release."""
+        try:
+            write_atomically(self._home / "run" / "composition.json", self._coming.read_bytes())
+        except OSError as error:
+            self._journal.say("NotPersisted", error=error.strerror, path=self._coming)
 
     def _persist_desired(self) -> None:
         counts = {name: team.desired for name, team in self._roster.teams.items() if team.group.kind == "pool"}

@@ -8,6 +8,7 @@ from . import events as ev
 from .children import Child
 from .roster import Words, Work
 
+FINGERPRINT_LIMIT = 64
 WORDS_LIMIT = 2000  # characters of last words that are kept
 
 
@@ -21,7 +22,7 @@ def understand(child: Child, message: dict[str, Any], now: float) -> ev.Event:
     try:
         match message["type"]:
             case "ready" if child.group.ready.kind == "channel":
-                return ev.BecameReady(*who)
+                return ev.BecameReady(*who, str(message.get("fingerprint", ""))[:FINGERPRINT_LIMIT])
             case "heartbeat":
                 return ev.Heartbeat(*who, _work(message))
             case "draining":

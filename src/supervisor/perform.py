@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from . import actions as act
 from . import events as ev
 from .children import Child, Children
-from .composition import Composition
+from .composition import Group
 from .ears import jitter
 from .probes import Probes
 from .processes import Processes
@@ -22,13 +23,11 @@ class Performer:
 
     def __init__(
         self,
-        composition: Composition,
         processes: Processes,
         children: Children,
         spawner: Spawner,
         probes: Probes,
     ) -> None:
-        self._groups = {group.name: group for group in composition.groups}
         self._processes = processes
         self._children = children
         self._spawner = spawner
@@ -38,11 +37,17 @@ class Performer:
         now = time.monotonic()
         match action:
             case act.Spawn():
-                yield from self._spawn(action)
+                yield from self._spawn(action, roster)
             case act.Go(group=group, slot=slot, serial=serial):
                 if (child := self._children.by_serial(serial)) is not None:
                     self._children.tell(child, {"type": "go"})
                     yield ev.Went(now, group, slot, serial)
+            case act.Trim(group=group, slot=slot, serial=serial):
+                if self._tell(serial, {"type": "trim"}):
+                    yield ev.TrimSent(now, group, slot, serial)
+            case act.Rest(group=group, slot=slot, serial=serial, rests=rests):
+                if self._tell(serial, {"type": "stop-claiming" if rests else "claim-again"}):
+                    yield ev.RestSent(now, group, slot, serial, rests)
             case act.Drain(group=group, slot=slot, serial=serial, cause=cause):
                 if self._signal_stop(serial):
                     yield ev.DrainSent(now, group, slot, serial, cause)
@@ -67,14 +72,20 @@ class Performer:
                 yield from self._tell_lost(action, roster, now)
             case act.AnnounceReady():
                 yield ev.Booted(now)
+            case act.FailReload(number=number, words=words, who=who):
+                yield ev.ReloadFailed(now, number, words, who)
+            case act.Commit(number=number):
+                yield ev.Committed(now, number)
             case act.Finish(outcome=outcome):
                 yield ev.StopAsked(now, outcome)
 
-    def _spawn(self, action: act.Spawn) -> Iterator[ev.Event]:
-        group, slot = self._groups[action.group], action.slot
+    def _spawn(self, action: act.Spawn, roster: Roster) -> Iterator[ev.Event]:
+        if action.group not in roster.teams:
+            return
+        group, slot = roster.group(action.group, action.release), action.slot
         serial = self._spawner.next_serial()
         try:
-            child = self._begin(group.name, slot, serial)
+            child = self._begin(group, slot, serial, roster)
         except OSError as error:
             now = time.monotonic()
             message = f"{error.strerror}: {error.filename or group.name}"
@@ -82,23 +93,41 @@ class Performer:
             yield ev.SpawnFailed(now, group.name, slot, serial, message, fault=fault, jitter=jitter())
             return
         now = time.monotonic()
-        yield ev.Spawned(now, group.name, slot, serial, child.pid, child.incarnation, action.replaces)
+        yield ev.Spawned(
+            now,
+            group.name,
+            slot,
+            serial,
+            child.pid,
+            child.incarnation,
+            action.replaces,
+            action.release,
+            child.template,
+        )
         if group.ready.kind == "started":
             yield ev.BecameReady(now, group.name, slot, serial)
-        elif group.ready.kind == "command":
-            self._probes.begin(child, now)
+        elif group.ready.kind in ("command", "port"):
+            self._probes.begin(child, now)  # "notify" is heard of by itself
 
-    def _begin(self, name: str, slot: int, serial: int) -> Child:
-        group = self._groups[name]
-        if group.kind != "pool":
-            child = self._spawner.execute(group, slot, serial)
-            assert child.pid is not None
-            self._processes.know(child.pid)
-            return child
-        template = next((child for child in self._children if child.group.name == group.template), None)
-        if template is None or template.channel is None:
+    def _begin(self, group: Group, slot: int, serial: int, roster: Roster) -> Child:
+        """A worker is forked from its template, a template from its spare where there is one; others are executed."""
+        member = roster.ready_template(group.template or group.name)
+        template = self._children.by_serial(member.serial) if member is not None else None
+        if template is not None and template.channel is not None:
+            return self._spawner.ask_fork(template, group, slot, serial)
+        if group.kind == "pool":
             raise OSError(0, f"template {group.template} does not listen")
-        return self._spawner.ask_fork(template, group, slot, serial)
+        child = self._spawner.execute(group, slot, serial)
+        assert child.pid is not None
+        self._processes.know(child.pid)
+        return child
+
+    def _tell(self, serial: int, message: dict[str, Any]) -> bool:
+        child = self._children.by_serial(serial)
+        if child is None:
+            return False
+        self._children.tell(child, message)
+        return True
 
     def _signal_stop(self, serial: int) -> bool:
         child = self._children.by_serial(serial)

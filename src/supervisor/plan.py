@@ -22,12 +22,16 @@ from .actions import (
 )
 from .clock import Clock
 from .composition import Policy
+from .fat import guard, has_room_for_successor, must_wait_for_memory, trim_is_due, watch
 from .health import all_workers_parked, boot_verdict, groups_up
+from .reload import admits, is_on_probation, is_proven
+from .reload import steps as reload_steps
 from .restart import must_park, next_try_at, probe_at
 from .roster import Cause, Member, Roster, Slot, Team, Words
 
 FORKS_AT_ONCE = 16  # a template answers them one by one, and each holds descriptors
 SIGNAL_GAP_SECONDS = 0.1  # two equal signals at once would arrive as one
+GOLDEN = 0.6180339887  # its multiples spread lifetimes evenly: workers that began together do not end together
 HURRY_REPEAT_SECONDS = 0.5  # and a busy machine may take longer to deliver the first
 
 
@@ -52,6 +56,7 @@ def judge(roster: Roster, policy: Policy, now: float) -> Judgement:
 def _steps(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
     yield from _watch(roster, policy, clock)
     yield from _talk_to_agent(roster, policy, clock)
+    yield from guard(roster, policy)
     if roster.stop_at is not None:
         yield from _stop(roster, policy, clock)
     elif roster.alone:
@@ -73,19 +78,21 @@ def _watch_member(
     roster: Roster, policy: Policy, clock: Clock, team: Team, slot: Slot, member: Member
 ) -> Iterator[Action]:
     name, number, serial = team.group.name, slot.number, member.serial
+    group = member.group or team.group
     if member.pid is None:
         patience = policy.hung_seconds if roster.hurried_at is None else policy.hurry_seconds
         if clock.reached(member.spawned_at + patience):
-            yield from _kill_template(roster, team)
+            yield from _kill_template(roster, member)
         return
     if team.group.kind == "pool" and member.went_at is None:
         yield Go(name, number, serial)
     if member.drain_at is not None:
         yield from _watch_drain(roster, policy, clock, team, slot, member)
     elif member.ready_at is None:
-        if clock.reached(member.spawned_at + team.group.boot_timeout_seconds):
+        if clock.reached(member.spawned_at + group.boot_timeout_seconds):
             yield Kill(name, number, serial, Cause.BOOT_TIMEOUT)
         return
+    yield from watch(team, slot, member, policy, clock)
     reports = team.group.kind == "pool" and member.heartbeat_at is not None
     if reports and clock.reached((member.heartbeat_at or 0.0) + policy.hung_seconds):
         yield Kill(name, number, serial, Cause.HUNG)
@@ -96,7 +103,7 @@ def _watch_drain(
 ) -> Iterator[Action]:
     name, number, serial = team.group.name, slot.number, member.serial
     assert member.drain_at is not None
-    deadline = member.drain_at + team.group.stop_timeout_seconds
+    deadline = member.drain_at + (member.group or team.group).stop_timeout_seconds
     if roster.hurried_at is not None:
         deadline = min(deadline, max(member.drain_at, roster.hurried_at) + policy.hurry_seconds)
     if clock.reached(deadline):
@@ -113,13 +120,13 @@ def _must_not_wait(roster: Roster, team: Team) -> bool:
     return team.group.kind == "collector" and roster.stop_at is None
 
 
-def _kill_template(roster: Roster, team: Team) -> Iterator[Action]:
+def _kill_template(roster: Roster, waiting: Member) -> Iterator[Action]:
     """It does not answer: the forks that were asked of it are lost with it."""
-    template = roster.teams[team.group.template or ""]
-    for slot in template.slots:
-        for member in slot.members:
-            if member.kill_at is None and member.pid is not None:
-                yield Kill(template.group.name, slot.number, member.serial, Cause.HUNG)
+    for team in roster.teams.values():
+        for slot in team.slots if team.group.kind == "template" else ():
+            for member in slot.members:
+                if member.serial == waiting.template and member.kill_at is None and member.pid is not None:
+                    yield Kill(team.group.name, slot.number, member.serial, Cause.HUNG)
 
 
 # The agent
@@ -148,7 +155,7 @@ def _stop(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
             busy.add(name)
         if name in busy:
             busy.update(team.group.after)
-    needed = {after for name in busy for after in roster.teams[name].group.after}
+    needed = {after for name in busy if name in roster.teams for after in roster.teams[name].group.after}
     for name, team in roster.teams.items():
         if name in needed or (team.group.kind == "agent" and _agent_is_needed(roster, policy, clock)):
             continue
@@ -182,17 +189,35 @@ def _tend(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
     elif roster.exit_when_all_parked and all_workers_parked(roster):
         yield Finish(Words(1, "every worker crashed again and again and was parked; see `workerctl why`"))
         return
+    if ended := tuple(reload_steps(roster, policy, clock)):
+        yield from ended  # and nothing else: teams come and go with it
+        return
     up = groups_up(roster)
+    budget = _Budget(_room_to_replace(roster, policy))
     for team in roster.teams.values():
         if surplus := _surplus(team):
             yield from (Retire(team.group.name, slot.number) for slot in surplus)
         else:
-            yield from _tend_slots(team, policy, clock, may_spawn=_may_spawn(team, up))
+            yield from _tend_slots(roster, team, policy, clock, budget, may_spawn=_may_spawn(roster, team, up))
 
 
-def _may_spawn(team: Team, up: frozenset[str]) -> bool:
+@dataclass(slots=True)
+class _Budget:
+    """How many more slots may be under way at once: one number for all pools and all reasons."""
+
+    slots: int
+    canary: bool = True  # a release that has not proven itself may start one more worker
+
+
+def _room_to_replace(roster: Roster, policy: Policy) -> int:
+    pools = [team for team in roster.teams.values() if team.group.kind == "pool"]
+    workers = sum(team.desired for team in pools)
+    return max(1, int(workers * policy.surge_fraction)) - sum(_away(team) for team in pools)
+
+
+def _may_spawn(roster: Roster, team: Team, up: frozenset[str]) -> bool:
     """A group starts after the others; later replacements need only their template."""
-    if team.group.template is not None and team.group.template not in up:
+    if team.retired or (team.group.template is not None and roster.ready_template(team.group.template) is None):
         return False
     return team.opened_at is not None or all(name in up for name in team.group.after)
 
@@ -209,64 +234,130 @@ def _worth(slot: Slot) -> tuple[int, int, int]:
     return serves, jobs, -slot.number
 
 
-def _tend_slots(team: Team, policy: Policy, clock: Clock, *, may_spawn: bool) -> Iterator[Action]:
+def _tend_slots(
+    roster: Roster, team: Team, policy: Policy, clock: Clock, budget: _Budget, *, may_spawn: bool
+) -> Iterator[Action]:
     forks = FORKS_AT_ONCE - sum(member.pid is None for slot in team.slots for member in slot.members)
-    surge = max(1, int(team.desired * policy.surge_fraction)) - _away(team)
     for slot in team.slots:
         if slot.retired:
-            yield from _drain_all(team, slot, Cause.SCALED)
+            yield from _drain_all(team, slot, Cause.RELOAD if team.retired else Cause.SCALED)
             continue
-        yield from _yield_to_successor(team, slot)
+        yield from _yield_to_successor(roster, team, slot, policy, clock)
         if must_park(team, slot, policy):
             yield Park(team.group.name, slot.number)
         elif slot.parked_at is not None:
             if clock.reached(probe_at(slot, policy)):
                 yield Unpark(team.group.name, slot.number)
-        elif may_spawn and forks > 0 and _has_room(team, slot):
-            if clock.reached(next_try_at(slot, policy)):
+        elif _has_room(roster, team, slot) and not slot.awaits_release:
+            if (
+                may_spawn
+                and forks > 0
+                and _is_spare_due(roster, team, slot)
+                and clock.reached(next_try_at(slot, policy))
+            ):
                 forks -= 1
-                yield Spawn(team.group.name, slot.number)
-        elif (cause := _unwanted_because(team, slot, policy)) is not None:
-            if team.group.kind != "pool":
-                yield from _drain_all(team, slot, cause)
-            elif may_spawn and surge > 0 and forks > 0 and clock.reached(next_try_at(slot, policy)):
-                surge, forks = surge - 1, forks - 1
-                yield Spawn(team.group.name, slot.number, replaces=cause)
+                yield Spawn(team.group.name, slot.number, release=team.release)
+        elif (step := _replacement(roster, team, slot, policy, clock, may_spawn=may_spawn)) is None:
+            continue
+        elif isinstance(step, Drain):
+            yield step
+        elif budget.slots > 0 and forks > 0 and clock.reached(next_try_at(slot, policy)):
+            if step.release != team.release and not is_proven(roster, policy, clock, team.group.name):
+                if not budget.canary:
+                    continue
+                budget.canary = False
+            budget.slots, forks = budget.slots - 1, forks - 1
+            yield step
 
 
-def _yield_to_successor(team: Team, slot: Slot) -> Iterator[Action]:
-    """The predecessor leaves only when its successor serves."""
+def _yield_to_successor(roster: Roster, team: Team, slot: Slot, policy: Policy, clock: Clock) -> Iterator[Action]:
+    """The predecessor leaves only when its successor serves; a successor whose release was given up leaves first."""
     newest = slot.newest
-    if newest is None or not newest.is_ready:
+    if newest is None or newest.is_leaving or len(slot.members) < 2:
+        return
+    if newest.release not in (team.release, roster.target(team)) and slot.members[0].is_ready:
+        if newest.pid is not None:
+            yield Drain(team.group.name, slot.number, newest.serial, Cause.RELOAD)
+        return
+    if not newest.is_ready or is_on_probation(roster, team, newest, policy, clock):
         return
     for member in slot.members[:-1]:
         if not member.is_leaving and member.pid is not None:
             yield Drain(team.group.name, slot.number, member.serial, newest.replaces or Cause.ASKED)
 
 
-def _has_room(team: Team, slot: Slot) -> bool:
+def _is_spare_due(roster: Roster, team: Team, slot: Slot) -> bool:
+    """A template's second process is a fork of the first, once nobody waits for it any more, and the other way."""
+    if team.group.kind != "template" or slot is team.slots[0]:
+        return True
+    under_way = roster.reload is not None and team.group.name in roster.reload.templates
+    return roster.booted_at is not None and not under_way and roster.ready_template(team.group.name) is not None
+
+
+def _has_room(roster: Roster, team: Team, slot: Slot) -> bool:
     """Nobody sits here who stays. In a pool a drain need not be awaited, a kill is: it takes no time."""
     if slot.done:
         return False
     if team.group.kind != "pool":
         return not slot.members
+    if must_wait_for_memory(roster, team, slot):
+        return False
     return len(slot.members) < 2 and all(m.drain_at is not None and m.kill_at is None for m in slot.members)
 
 
-def _unwanted_because(team: Team, slot: Slot, policy: Policy) -> Cause | None:
-    """Why the only, ready process of this slot shall make way for a fresh one."""
+def _replacement(
+    roster: Roster, team: Team, slot: Slot, policy: Policy, clock: Clock, *, may_spawn: bool
+) -> Spawn | Drain | None:
+    """The step towards a fresh process where the one that sits here, or sat here, is not what is wanted."""
+    name, target = team.group.name, roster.target(team)
+    if slot.awaits_release and not slot.members:
+        return Spawn(name, slot.number, release=target) if admits(roster, policy, clock, name) else None
     if len(slot.members) != 1 or not slot.members[0].is_ready:
         return None
     member = slot.members[0]
+    possible = {target: admits(roster, policy, clock, name)} if target != team.release else {}
+    possible[team.release] = may_spawn
+    if team.group.kind == "pool" and member.release != target and possible[target]:
+        return Spawn(name, slot.number, Cause.RELOAD, target)
+    cause = _unwanted_because(team, member, policy, clock)
+    if cause is None:
+        return None
+    if team.group.kind != "pool":
+        return Drain(name, slot.number, member.serial, cause) if _may_leave(team, slot) else None
+    if cause is Cause.MEMORY_SOFT and not has_room_for_successor(roster, team):
+        return Drain(name, slot.number, member.serial, cause)
+    release = target if member.release == target else team.release
+    return Spawn(name, slot.number, cause, release) if possible[release] else None
+
+
+def _unwanted_because(team: Team, member: Member, policy: Policy, clock: Clock) -> Cause | None:
+    """Why this ready process shall make way for a fresh one of the same kind."""
     if member.spawned_at < team.restart_at:
         return Cause.ASKED
-    return Cause.MEMORY_SOFT if member.over_limit_samples >= policy.memory_samples else None
+    if member.over_limit_samples >= policy.memory_samples and not trim_is_due(team, member, policy, clock):
+        return Cause.MEMORY_SOFT
+    group = team.group
+    lifetime = group.lifetime_seconds * (0.9 + member.serial * GOLDEN % 0.2)
+    too_old = bool(group.lifetime_seconds) and clock.reached(member.spawned_at + lifetime)
+    too_busy = bool(group.max_jobs) and member.work.jobs_done + member.work.jobs_failed >= group.max_jobs
+    return Cause.LIFETIME if too_old or too_busy else None
+
+
+def _may_leave(team: Team, slot: Slot) -> bool:
+    """A template and its spare never leave together: each is forked from the other."""
+    if team.group.kind != "template":
+        return True
+    others = [other for other in team.slots if other is not slot]
+    return all(
+        other.is_ready and (other.number > slot.number or other.members[-1].spawned_at >= team.restart_at)
+        for other in others
+    )
 
 
 def _away(team: Team) -> int:
     """Slots without a serving process, or with two: both are paid from one budget. Parked ones are not under way."""
     return sum(
-        len(slot.members) > 1 or (not slot.is_ready and slot.parked_at is None)
+        len(slot.members) > 1 or bool(slot.members and not slot.is_ready) or slot.is_vacant
         for slot in team.slots
         if not slot.retired
     )

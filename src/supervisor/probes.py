@@ -1,11 +1,13 @@
-"""Readiness by command: a probe runs again and again until it ends with 0."""
+"""Readiness that is asked for again and again: a command ends with 0, or a port answers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .children import Child
 from .processes import Ended, Processes
+from .readiness import accepts
 from .spawn import run_probe
 
 PATIENCE_SECONDS = 5.0  # a probe that hangs is killed and counts as a no
@@ -38,13 +40,25 @@ class Probes:
     def next_at(self) -> float:
         return min((probe.due_at for probe in self._by_serial.values()), default=float("inf"))
 
-    def turn(self, now: float) -> None:
+    def turn(self, now: float) -> Iterator[Child]:
+        """Begin what is due; the children whose port answers."""
+        for probe in list(self._by_serial.values()):
+            ready = probe.child.group.ready
+            if ready.kind == "port" and probe.due_at <= now and accepts(ready.port):
+                del self._by_serial[probe.child.serial]
+                yield probe.child
+        self._begin_due(now)
+
+    def _begin_due(self, now: float) -> None:
         for probe in self._by_serial.values():
             if probe.due_at > now:
                 continue
             if probe.pid is not None:
                 self._processes.kill(probe.pid)
                 probe.due_at = now + PATIENCE_SECONDS
+                continue
+            if probe.child.group.ready.kind == "port":
+                probe.due_at = now + probe.child.group.ready.interval_seconds
                 continue
             try:
                 probe.pid = run_probe(probe.child.group.ready.command)

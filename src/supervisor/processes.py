@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 _ENDED_KEPT = 512
 
@@ -35,6 +36,25 @@ def become_subreaper() -> None:
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(number)}")
+
+
+def leave_with_parent(stop_signal: str) -> Callable[[], None] | None:
+    """What a forked child does before it execs a program that has no channel: it is asked to leave when we die.
+
+    Not for workers: the signal fires when the thread that forked them ends, which is their intermediate's.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    libc, number, parent = ctypes.CDLL(None), int(signal.Signals[stop_signal]), os.getpid()
+
+    def before_exec() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != parent:  # it died meanwhile
+            os._exit(1)
+
+    return before_exec
 
 
 class Processes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .composition import Policy
 from .health import progress
-from .roster import Exit, Member, Roster, Slot, Team
+from .roster import Exit, Member, Reload, Reloaded, Roster, Slot, Team, shown_name
 
 
 def report(roster: Roster, policy: Policy, pid: int, now: float, private_bytes: Mapping[int, int]) -> dict[str, Any]:
@@ -31,7 +31,9 @@ def report(roster: Roster, policy: Policy, pid: int, now: float, private_bytes: 
             "version": roster.version,
             "uptime_seconds": _seconds(now - roster.started_at),
             "state": str(progress(roster, policy)),
-            "release": roster.release,
+            "release": _release_name(roster),
+            "reload": _reload(roster, roster.reload) if roster.reload else None,
+            "last_reload": _last_reload(roster.reloaded) if roster.reloaded else None,
         },
         "node": {
             "id": roster.node.id,
@@ -62,17 +64,21 @@ def _pool(team: Team, now: float, private_bytes: Mapping[int, int]) -> dict[str,
         "ready": sum(slot.is_ready for slot in team.wanted),
         "replacing": sum(len(slot.members) > 1 for slot in team.slots),
         "memory_limit_bytes": team.group.max_memory_bytes,
-        "workers": [_process(slot, now, private_bytes) | _work(_shown(slot)) for slot in team.slots],
+        "workers": [
+            _process(slot, now, private_bytes) | _work(_shown(slot)) | {"release": _release_of(_shown(slot))}
+            for slot in team.slots
+        ],
     }
 
 
 def _processes(team: Team, now: float, private_bytes: Mapping[int, int]) -> dict[str, Any]:
+    released = {"release": _named(team.release, team.fingerprint)} if team.group.kind == "template" else {}
     return {
-        "name": team.group.name,
+        "name": shown_name(team.group.name),
         "kind": team.group.kind,
         "desired": team.desired,
         "ready": sum(slot.is_ready for slot in team.slots),
-        "processes": [_process(slot, now, private_bytes) | {"done": slot.done} for slot in team.slots],
+        "processes": [_process(slot, now, private_bytes) | {"done": slot.done} | released for slot in team.slots],
     }
 
 
@@ -95,6 +101,36 @@ def _process(slot: Slot, now: float, private_bytes: Mapping[int, int]) -> dict[s
         "cpu_percent": member.usage.cpu_percent if member else None,
         "last_exit": _last_exit(slot.last_exit, now),
     }
+
+
+def _release_of(member: Member | None) -> str | None:
+    return _named(member.release, member.fingerprint) if member is not None else None
+
+
+def _named(number: int, fingerprint: str) -> str:
+    """The number of the release in this supervisor's life, and the fingerprint of its code."""
+    return f"{number}@{fingerprint}" if fingerprint else str(number)
+
+
+def _release_name(roster: Roster) -> str:
+    fingerprints = (roster.teams[team.group.template or ""].fingerprint for team in roster.teams.values()
+                    if team.group.kind == "pool" and team.group.template in roster.teams)  # fmt: skip
+    fingerprint = next(fingerprints, "")
+    return f"{roster.release}@{fingerprint}" if fingerprint else roster.release
+
+
+def _reload(roster: Roster, reload: Reload) -> dict[str, Any]:
+    slots = [slot for name in reload.pools for slot in roster.teams[name].wanted]
+    moved = sum(any(member.is_ready and member.release == reload.number for member in slot.members) for slot in slots)
+    imported = all(roster.ready_template(name) is not None for name in reload.templates)
+    return {"number": reload.number, "pools": list(reload.pools), "imported": imported, "moved": moved,
+            "of": len(slots)}  # fmt: skip
+
+
+def _last_reload(ended: Reloaded) -> dict[str, Any]:
+    group, slot, serial = ended.who or (None, None, None)
+    return {"number": ended.number, "outcome": ended.outcome, "exit_code": ended.words.exit_code,
+            "message": ended.words.message, "group": group, "slot": slot, "serial": serial}  # fmt: skip
 
 
 def _work(member: Member | None) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from .composition import Kind, Policy
 from .roster import FAULTS, Cause, Member, Slot, Team
 
 
-def cause_of(kind: Kind, member: Member, code: int | None) -> Cause:
+def cause_of(kind: Kind, member: Member, code: int | None, *, oom_killed: bool = False) -> Cause:
     """The cause of an end with this exit code, None for a signal. What we did to it explains it first."""
     if member.kill_cause is not None:
         return member.kill_cause
     if member.drain_cause is not None:
         return member.drain_cause
+    if oom_killed:
+        return Cause.KERNEL_OOM
     if code == ExitCode.UNREACHABLE:
         return Cause.DATABASE_AWAY
     if code == 0 and (kind == "once" or member.said_draining):

@@ -13,8 +13,12 @@ class Cause(enum.StrEnum):
     """Why a process ended, as far as the supervisor knows."""
 
     ASKED = "asked"  # a stop or restart that somebody asked for, or it left by itself in order
+    RELOAD = "reload"  # replaced by a worker of another release, or a template that nobody needs any more
     SCALED = "scaled"  # its slot is no longer wanted
+    LIFETIME = "lifetime"  # it was as old, or had done as many jobs, as its group allows
     MEMORY_SOFT = "memory-soft"  # replaced after it passed max_memory
+    MEMORY_HARD = "memory-hard"  # killed because it passed max_memory_hard
+    KERNEL_OOM = "kernel-oom"  # killed by the kernel for want of memory, as the cgroup counts it
     BOOT_ERROR = "boot-error"  # ended by itself before it was ready
     BOOT_TIMEOUT = "boot-timeout"  # killed because it was not ready in time
     CRASH = "crash"
@@ -22,7 +26,7 @@ class Cause(enum.StrEnum):
     DATABASE_AWAY = "database-away"  # exit 69
 
 
-FAULTS = frozenset({Cause.BOOT_ERROR, Cause.BOOT_TIMEOUT, Cause.CRASH, Cause.HUNG})
+FAULTS = frozenset({Cause.MEMORY_HARD, Cause.KERNEL_OOM, Cause.BOOT_ERROR, Cause.BOOT_TIMEOUT, Cause.CRASH, Cause.HUNG})
 
 
 class Phase(enum.StrEnum):
@@ -43,6 +47,7 @@ class Progress(enum.StrEnum):
     RUNNING = "running"
     DEGRADED = "degraded"  # serves with less than was asked for
     WAITING = "waiting for database"
+    RELOADING = "reloading"
     STOPPING = "stopping"
 
 
@@ -61,8 +66,26 @@ class Work:
 class Usage:
     """What a process was last seen to use."""
 
-    rss_bytes: int = 0
+    rss_bytes: int = 0  # its children's too
     cpu_percent: float = 0.0
+    private_bytes: int | None = None  # what it and its children hold alone; measured near the limit only
+
+    @property
+    def size_bytes(self) -> int:
+        """What is held against a limit: pages shared with a template are nobody's fault."""
+        return self.rss_bytes if self.private_bytes is None else self.private_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the machine, or the tightest cgroup above us, has and has left."""
+
+    total_bytes: int
+    available_bytes: int
+
+    @property
+    def free_fraction(self) -> float:
+        return self.available_bytes / self.total_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +112,8 @@ class Exit:
     jobs_in_hand: int
     message: str
     incarnation: str | None
+    release: int = 1
+    served_seconds: float | None = None  # since it was ready; None: it never was
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +134,19 @@ class Member:
     pid: int | None = None  # None: the template has not answered yet
     incarnation: str | None = None
     replaces: Cause | None = None  # why its predecessor goes once this one is ready
+    group: Group | None = None  # what it was started as; None: as its team is now
+    release: int = 1
+    fingerprint: str = ""  # of the code it runs, as its template told
+    template: int | None = None  # serial of the template that was asked to fork it
     went_at: float | None = None  # `go` was sent
     ready_at: float | None = None
     heartbeat_at: float | None = None
     work: Work = Work()
     usage: Usage = Usage()
     over_limit_samples: int = 0
+    over_hard_samples: int = 0
+    trimmed_at: float | None = None  # was asked to give memory back
+    rests: bool = False  # was asked to claim no more: the machine is short of memory
     said_draining: bool = False
     words: Words | None = None
     drain_cause: Cause | None = None
@@ -154,6 +186,7 @@ class Slot:
     absences: tuple[Fault, ...] = ()  # exits with 69 and refused forks since a process was last ready here
     parked_at: float | None = None
     probing: bool = False  # was parked; the next early fault parks it again
+    awaits_release: bool = False  # was parked when a reload began: the new code may try, the old need not
     last_exit: Exit | None = None
 
     @property
@@ -169,6 +202,11 @@ class Slot:
     @property
     def is_ready(self) -> bool:
         return self.done or any(member.is_ready for member in self.members)
+
+    @property
+    def is_vacant(self) -> bool:
+        """Nobody sits here, and somebody should: it was not given up, and waits for no release."""
+        return not self.members and not self.done and self.parked_at is None and not self.awaits_release
 
     @property
     def phase(self) -> Phase:
@@ -188,6 +226,9 @@ class Team:
     slots: tuple[Slot, ...]
     opened_at: float | None = None  # its first process was asked for
     restart_at: float = float("-inf")  # whoever was spawned before shall be replaced
+    release: int = 1  # the committed one: what crash replacements and scale-ups are forked from
+    fingerprint: str = ""  # a template's: of the code that it has imported
+    retired: bool = False  # a template that nobody needs any more
 
     @property
     def wanted(self) -> Iterator[Slot]:
@@ -195,6 +236,8 @@ class Team:
 
     @property
     def all_ready(self) -> bool:
+        if self.group.kind == "template":  # the others are spares
+            return any(slot.is_ready for slot in self.wanted)
         return all(slot.is_ready for slot in self.slots if not slot.retired)
 
     @property
@@ -222,12 +265,47 @@ class Primary:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """An end that matters to a reload: of a process of the new release."""
+
+    group: str
+    slot: int
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """A release on its way. Its templates are teams beside the committed ones until every worker came from them."""
+
+    number: int
+    at: float
+    pools: dict[str, Group]  # as they will be; each names its new template
+    others: dict[str, Group]  # what else changes once the release is committed: apps, agent, collector
+    ends: tuple[End, ...] = ()
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(group.template or "" for group in self.pools.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """How the last reload ended."""
+
+    number: int
+    outcome: str  # committed, failed or superseded
+    words: Words
+    at: float
+    who: tuple[str, int, int] | None = None  # group, slot and serial of the process that failed
+
+
+@dataclass(frozen=True, slots=True)
 class Roster:
     """The supervisor's whole memory. `apply` alone makes new ones."""
 
     node: Node
     version: str
-    release: str
+    release: str  # the committed one's path
     foreground: bool
     exit_when_all_parked: bool
     started_at: float
@@ -240,6 +318,28 @@ class Roster:
     lost: tuple[Lost, ...] = ()
     introduced: int | None = None  # serial of the agent that knows pools and living workers
     primary: Primary = Primary()
+    memory: Memory | None = None
+    last_number: int = 1  # of releases, failed ones included
+    release_path: str = ""  # of the newest, committed or not
+    reload: Reload | None = None
+    reloaded: Reloaded | None = None
+
+    def group(self, name: str, release: int) -> Group:
+        """What a process of this release is started as."""
+        if self.reload is not None and release == self.reload.number and name in self.reload.pools:
+            return self.reload.pools[name]
+        return self.teams[name].group
+
+    def target(self, team: Team) -> int:
+        """The release that this team's processes shall come to."""
+        reloads = self.reload is not None and team.group.name in self.reload.pools
+        return self.reload.number if reloads and self.reload is not None else team.release
+
+    def ready_template(self, name: str | None) -> Member | None:
+        """The process of this template team that can be asked for a fork."""
+        team = self.teams.get(name or "")
+        members = (member for slot in team.slots for member in slot.members) if team else ()
+        return next((member for member in members if member.is_ready and member.pid is not None), None)
 
     def member(self, group: str, slot: int, serial: int) -> Member | None:
         found = self.slot(group, slot)
@@ -265,8 +365,14 @@ def new_roster(composition: Composition, desired: dict[str, int], now: float) ->
         node=composition.node,
         version=composition.version,
         release=composition.release,
+        release_path=composition.release,
         foreground=composition.foreground,
         exit_when_all_parked=composition.exit_when_all_parked,
         started_at=now,
         teams=teams,
     )
+
+
+def shown_name(name: str) -> str:
+    """A group's name without the number of its release: templates of all releases write one log."""
+    return name.partition(":")[0]

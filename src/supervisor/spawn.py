@@ -10,6 +10,9 @@ from contextlib import ExitStack, suppress
 from ..contract import ENV_CHANNEL, Channel
 from .children import Child, Children
 from .composition import Composition, Group
+from .processes import leave_with_parent
+from .readiness import Readiness
+from .roster import shown_name
 from .streams import Streams
 
 ENV_ALIVE = "WORKERCTL_ALIVE"  # descriptor number of run/alive in our own processes
@@ -18,8 +21,11 @@ ENV_ALIVE = "WORKERCTL_ALIVE"  # descriptor number of run/alive in our own proce
 class Spawner:
     """Every child begins here, in a session of its own and with nothing of ours but what is named."""
 
-    def __init__(self, composition: Composition, children: Children, streams: Streams, alive: int) -> None:
+    def __init__(
+        self, composition: Composition, children: Children, streams: Streams, readiness: Readiness, alive: int
+    ) -> None:
         self._children = children
+        self.readiness = readiness
         self._streams = streams
         self._alive = alive
         self._has_collector = any(group.kind == "collector" for group in composition.groups)
@@ -49,6 +55,9 @@ class Spawner:
             environment = dict(os.environ) | group.env
             inherited = []
             channel = None
+            if group.ready.kind == "notify":
+                environment["NOTIFY_SOCKET"] = self.readiness.open(serial)
+                stack.push(lambda kind, _error, _trace: self.readiness.forget(serial) if kind else None)
             if group.role or group.ready.kind == "channel":
                 channel, theirs = Channel.pair()
                 stack.callback(theirs.close)
@@ -64,8 +73,9 @@ class Spawner:
             return child
 
     def ask_fork(self, template: Child, group: Group, slot: int, serial: int) -> Child:
-        """The worker's pid follows as `forked`. Raises OSError where descriptors have run out."""
-        incarnation = f"{self._identity}.{serial}"
+        """A worker, or a template's spare; its pid follows as `forked`. Raises OSError without descriptors."""
+        worker = group.kind == "pool"
+        incarnation = f"{self._identity}.{serial}" if worker else None
         with ExitStack() as stack:
             out, err = self._outputs(group, slot, serial, stack)
             channel, theirs = Channel.pair()
@@ -73,13 +83,16 @@ class Spawner:
             stack.callback(_close_unless_added, channel, serial, self._children)
             request = {
                 "type": "fork",
+                "as": "worker" if worker else "template",
                 "serial": serial,
                 "incarnation": incarnation,
                 "pool": group.name,
                 "slot": slot,
                 "cores": group.cores,
+                "nice": group.nice,
             }
-            self._children.tell(template, request, (theirs.fileno(), out, err, *self.wakes[group.name]))
+            wake = self.wakes[group.name] if worker else ()
+            self._children.tell(template, request, (theirs.fileno(), out, err, *wake))
             child = Child(group, slot, serial, None, incarnation, channel, template.serial)
             self._children.add(child)
             return child
@@ -88,7 +101,7 @@ class Spawner:
         """Where its output goes: into pipes for the collector; its own, and all where there is none, goes to ours."""
         if group.kind == "collector" or not self._has_collector:
             return 2, 2
-        out, err = self._streams.open(group.name, slot, serial)
+        out, err = self._streams.open(shown_name(group.name), slot, serial)
         stack.callback(os.close, out)
         stack.callback(os.close, err)
         stack.push(lambda kind, _error, _trace: self._streams.forget(serial) if kind else None)
@@ -100,9 +113,15 @@ def run_probe(command: Sequence[str]) -> int:
     return _start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def run_aside(command: Sequence[str], folder: str | None) -> int:
+    """The pid of a command of ours that changes what we run; what it says goes to our own log."""
+    return _start(command, stdin=subprocess.DEVNULL, stdout=2, stderr=2, cwd=folder)
+
+
 def _execute(
     command: Sequence[str], group: Group, environment: dict[str, str], inherited: Sequence[int], out: int, err: int
 ) -> int:
+    options: dict[str, object] = {} if group.role else {"preexec_fn": leave_with_parent(group.stop_signal)}
     pid = _start(
         command,
         stdin=subprocess.DEVNULL,
@@ -111,6 +130,7 @@ def _execute(
         env=environment,
         cwd=group.cwd,
         pass_fds=inherited,
+        **options,
     )
     if group.cores is not None and hasattr(os, "sched_setaffinity"):
         with suppress(OSError):  # it has ended already, or a core is not ours to use: it runs where it may

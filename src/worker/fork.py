@@ -85,6 +85,8 @@ def _work(request: dict[str, Any], around: Surroundings) -> int:
     if me.cores is not None and hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):  # cores that were taken from this process meanwhile
             os.sched_setaffinity(0, me.cores)
+    if me.nice:
+        os.nice(me.nice)
     channel, _, _, *wake = request["fds"]
     return WorkerProcess(me, around, Channel(socket.socket(fileno=channel)), (wake[0], wake[1]) if wake else None).run()
 

@@ -28,6 +28,7 @@ class Hand:
         self._follow_ups: list[FollowUp] = []
         self._logs: list[dict[str, object]] = []
         self._told_progress: dict[int, tuple[int, int]] = {}
+        self.finished: list[tuple[Claimed, Settlement, float]] = []  # with its monotonic start; for the log to take
         self.jobs_done = 0
         self.jobs_failed = 0
 
@@ -70,6 +71,7 @@ class Hand:
         for job in run.jobs:
             settlement = settle(job, outcome, run.context, self._retry_delay_seconds, self._jitter())
             self._unsaid[job.id] = settlement
+            self.finished.append((job, settlement, run.started))
             self._count(settlement)
         self._follow_ups += [
             FollowUp(run.first.id, spec) for spec in follow_ups(self._unsaid[run.first.id], run.context)

@@ -21,6 +21,7 @@ class Identity:
     pool: str
     slot: int
     cores: tuple[int, ...] | None
+    nice: int = 0
 
     @classmethod
     def from_request(cls, request: dict[str, Any]) -> Identity:
@@ -31,6 +32,7 @@ class Identity:
             pool=request["pool"],
             slot=request["slot"],
             cores=tuple(cores) if cores else None,
+            nice=request.get("nice", 0),
         )
 
     @property

@@ -64,38 +64,41 @@ class _JobFormatter(logging.Formatter):
 
 
 class FinishedJobs:
-    """One line for each job that ended: kind, id, attempt, outcome, seconds. Never blocks.
+    """One line on standard error for each job that ended: kind, id, attempt, outcome, seconds. Never blocks.
 
     Of successes the share `sample_successes` is written, of those that took `slow` all, of the rest all.
+    Standard output is left to the handlers.
     """
 
     def __init__(self, settings: LogsSettings) -> None:
         self._settings = settings
         self._credit = 0.0  # of successes that were not written: one is due at 1
         self._lost_lines = 0  # not kept, and not said yet
-        self._out: deque[bytes] = deque()
-        self._err: deque[bytes] = deque()
+        self._lines: deque[bytes] = deque()
+
+    def __len__(self) -> int:
+        """How many lines wait to be written."""
+        return len(self._lines)
 
     def add(self, job: Claimed, settlement: Settlement, seconds: float) -> None:
         """Remember the line, if it is to be written; `write` writes it."""
         outcome, is_failure = describe(settlement)
         if not is_failure and not self._is_due(seconds):
             return
-        lines = self._err if is_failure else self._out
-        if len(lines) >= HELD_LINES:
+        if len(self._lines) >= HELD_LINES:
             self._lost_lines += 1
             return
         said = (job.id, _column(job.kind), job.id, _encoded(job.kind), job.attempt, _encoded(outcome), seconds)
-        lines.append(_MARK + b"job=%d/%b job %d %b attempt %d %b after %.3f s\n" % said)
+        self._lines.append(_MARK + b"job=%d/%b job %d %b attempt %d %b after %.3f s\n" % said)
 
     def write(self) -> None:
-        """Write what there is as far as the pipes take it now; the rest waits for the next call."""
-        for lines, stream in ((self._out, sys.stdout), (self._err, sys.stderr)):
-            if lines:
-                _offer(lines, stream)
-        if self._lost_lines and max(len(self._out), len(self._err)) < HELD_LINES:
+        """Write what there is as far as the pipe takes it now; the rest waits for the next call."""
+        if not self._lines:
+            return
+        _offer(self._lines, sys.stderr)
+        if self._lost_lines and len(self._lines) < HELD_LINES:
             text = f"[workerctl] {self._lost_lines} lines of finished jobs were lost: nobody read them in time\n"
-            self._err.append(text.encode())
+            self._lines.append(text.encode())
             self._lost_lines = 0
 
     def _is_due(self, seconds: float) -> bool:

@@ -30,6 +30,7 @@ class WorkerProcess:
     def __init__(self, me: Identity, around: Surroundings, channel: Channel, wake: tuple[int, int] | None) -> None:
         pool = around.settings.pools[me.pool]
         self._name = me.name
+        self._logs = around.settings.logs
         self._channel = channel
         self._wake = wake
         self._seats = Seats(me, around)
@@ -46,7 +47,7 @@ class WorkerProcess:
     def run(self) -> int:
         self._listen()
         self._wait_for_go()
-        log_to_stderr()
+        log_to_stderr(self._logs)
         while True:
             self._wait()
             now = time.monotonic()

@@ -15,7 +15,6 @@ from ..broker.connection import connect
 from ..broker.exchange import Request, exchange
 from ..broker.surroundings import Surroundings
 from ..contract import Unreachable
-from .journal import log_to_stderr
 
 NOBODY = 0  # no worker has this id: the exchange says so and changes nothing
 
@@ -28,7 +27,6 @@ def rehearse(around: Surroundings) -> None:
     if _done:
         return
     _done = True
-    log_to_stderr()
     database = around.database
     with (
         contextlib.suppress(Unreachable, psycopg.Error),

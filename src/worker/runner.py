@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 import threading
@@ -68,12 +69,10 @@ class Runner:
 
     def take_finished(self) -> list[Run]:
         """Every run that ended since the last call."""
-        self._rung = False
-        try:
+        with contextlib.suppress(BlockingIOError):
             while self._ours.recv(4096):
                 pass
-        except BlockingIOError:
-            pass
+        self._rung = False  # only now: a ring whose byte was just read would silence every later one
         finished = []
         while self._finished:
             finished.append(self._finished.popleft())

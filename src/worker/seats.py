@@ -12,6 +12,7 @@ from ..contract import HEARTBEAT_SECONDS
 from ..handler import Cancel, Context, Handler, Job, handlers
 from .hand import LOST, Hand
 from .identity import Identity, known_kinds, registration
+from .journal import FinishedJobs
 from .link import Link, Rejected
 from .outcome import HandedBack, Raised, TimedOut
 from .run import Run
@@ -38,6 +39,7 @@ class Seats:
         self.stuck: str | None = None  # why this worker must be replaced
         self._concurrency = around.settings.pools[me.pool].concurrency
         self._jobs = around.settings.jobs
+        self._finished_jobs = FinishedJobs(around.settings.logs)
         self._services = WorkerServices(around.settings, around.home, around.database)
         self._woken = True  # look for work as soon as there is a link
         self._appetite = 1  # how many to claim at once: doubles while there is more, so that idle siblings get a share
@@ -82,6 +84,7 @@ class Seats:
             assert run.outcome is not None
             self.hand.finish(run, run.outcome)
         self._stop_overdue(now)
+        self._log_finished(now)
         if not self.link.up and not self._connect(now):
             return
         if self.hand.unsaid and self._unsaid_since is None:
@@ -97,11 +100,18 @@ class Seats:
         for run in list(self.hand.active):
             self.runner.stop(run, HandedBack())
             self.hand.finish(run, Raised(HandedBack()))
+        self._log_finished(time.monotonic())
         if self.link.up and not self.hand.empty:
             self._exchange(0, False, time.monotonic())
         told = self.link.up or self.hand.empty
         self.link.leave()
         return told
+
+    def _log_finished(self, now: float) -> None:
+        for job, settlement, started in self.hand.finished:
+            self._finished_jobs.add(job, settlement, now - started)
+        self.hand.finished.clear()
+        self._finished_jobs.write()
 
     def _must_flush(self, now: float) -> bool:
         if self._unsaid_since is None:

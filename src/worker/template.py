@@ -18,6 +18,7 @@ from ..broker.surroundings import Surroundings, surroundings
 from ..contract import Channel, ChannelClosed, Exit, WorkerctlError
 from .fork import fork_child, fork_worker
 from .load import check_forkable, load_modules, open_descriptors
+from .rehearsal import rehearse
 from .release import fingerprint
 
 
@@ -89,6 +90,7 @@ def _answer(channel: Channel, request: dict[str, Any], imported: Imported, own: 
         if request["as"] == "template":
             pid = fork_child(request, imported.supervisor_pid, own, be_a_spare)
         else:
+            rehearse(imported.around)
             pid = fork_worker(request, imported.around, imported.supervisor_pid, own)
     except OSError as error:
         channel.send({"type": "fork-failed", "serial": serial, "message": f"fork: {error.strerror}"})

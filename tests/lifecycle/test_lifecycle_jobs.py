@@ -63,6 +63,8 @@ def test_wait_prints_the_result_and_fails_where_the_job_fails(running: House) ->
         (["add", "a=1", "--in", "1m", "--at", "2030-01-01"], 2, "not both"),
         (["add", "a=1", "--priority", "101"], 1, "priority 101"),
         (["", "a=1"], 1, "kind"),
+        (["nobody.knows", "a=\udcff"], 2, "no text"),
+        (["nobody.knows", "--payload", '{"a": "\\ud800"}'], 2, "no text"),
         (["add", "a=1", "--queue", "q" * 300], 1, "refused"),
     ],
 )
@@ -111,11 +113,22 @@ def test_a_kind_that_nobody_knows_stays_pending_and_says_so(running: House) -> N
     running.ok("jobs", "cancel", job)
 
 
+def test_waiting_for_a_kind_that_nobody_knows_says_so(running: House) -> None:
+    process = running.launch("enqueue", "nobody.knows", "--wait")
+    job = until(lambda: running.json("jobs", "list", "--kind", "nobody.knows", "--status", "pending"))[0]["id"]
+    until(lambda: running.job(job)["status"] == "pending")
+    running.ok("jobs", "cancel", job)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "is cancelled" in errors
+    assert "waits: no worker knows the kind 'nobody.knows'" in errors
+
+
 def test_jobs_have_the_promised_fields_with_times_in_iso_8601(running: House) -> None:
     waited(running, "add", "a=1", "--user", "somebody")
     [job] = running.json("jobs", "list", "--user", "somebody", "-n", 1)
     assert job.keys() == FIELDS
-    assert FIELDS <= running.json("jobs", "show", job["id"]).keys()
+    assert running.json("jobs", "show", job["id"]).keys() >= FIELDS
     for name in ("created_at", "run_at", "started_at", "finished_at"):
         assert "T" in job[name]
         assert dt.datetime.fromisoformat(job[name]).utcoffset() == dt.timedelta(0)

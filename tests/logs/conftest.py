@@ -22,10 +22,14 @@ DEADLINE_SECONDS = 30.0
 class RunningCollector:
     """One collector; `follow` gives it a pipe, as the supervisor does."""
 
-    def __init__(self, directory: Path, max_size_bytes: int = 100 * 1024 * 1024, keep: int = 7) -> None:
+    def __init__(
+        self, directory: Path, max_size_bytes: int = 100 * 1024 * 1024, keep: int = 7, **more: float | str
+    ) -> None:
         self.channel, theirs = Channel.pair()
         command = [sys.executable, "-m", "workerctl.logs", "--directory", str(directory)]
         command += ["--max-size", str(max_size_bytes), "--keep", str(keep)]
+        for name, value in more.items():
+            command += [f"--{name.replace('_', '-')}", str(value)]
         self.process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], env={**os.environ, ENV_CHANNEL: str(theirs.fileno())}
         )
@@ -57,6 +61,12 @@ class RunningCollector:
             self._messages += self.channel.receive()
         return {"type": "stream-ended", "stream": stream} in self._messages
 
+    def wait_until_taken(self) -> None:
+        """Until no SIGTERM is pending: two that are pending at once are one."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while _has_pending_term(self.process.pid):
+            assert time.monotonic() < deadline, "it takes no signal"
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
         return self.wait()
@@ -71,12 +81,18 @@ class RunningCollector:
         self.channel.close()
 
 
+def _has_pending_term(pid: int) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("ShdPnd", "SigPnd"))]
+    return any(mask >> (signal.SIGTERM - 1) & 1 for mask in masks)
+
+
 @pytest.fixture
 def collect(tmp_path: Path) -> Iterator[Callable[..., RunningCollector]]:
     """Starts collectors that write to `tmp_path / "logs"`."""
     running: list[RunningCollector] = []
 
-    def start(**options: int) -> RunningCollector:
+    def start(**options: Any) -> RunningCollector:
         running.append(RunningCollector(tmp_path / "logs", **options))
         return running[-1]
 

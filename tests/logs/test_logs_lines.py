@@ -66,3 +66,29 @@ def test_stamped_lines_carry_time_sequence_and_serial():
     stamped, count = stamp(b"one\n\n", b"2026-11-22T10:28:51.123456Z", 41, 7)
     assert stamped == b"2026-11-22T10:28:51.123456Z 41 7 one\n2026-11-22T10:28:51.123456Z 42 7 \n"
     assert count == 2
+
+
+def stamped_texts(content: bytes) -> list[bytes]:
+    stamped, count = stamp(content, b"2026-11-22T10:28:51.123456Z", 1, 7)
+    lines = stamped.splitlines()
+    assert [line.split(b" ")[1] for line in lines] == [b"%d" % number for number in range(1, count + 1)]
+    return [line.split(b" ", 3)[3] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("written", "on_disk"),
+    [
+        (b"\x1ejob=12/a.b one\nplain\n\x1ejob=3/c \n", [b"job=12/a.b one", b"plain", b"job=3/c "]),
+        (b"plain\n\x1ejob=12/a one\n", [b"plain", b"job=12/a one"]),
+        (b"half of another\x1ejob=12/a one\n", [b"half of another", b"job=12/a one"]),
+        (b"\x1ejob=1/a half\x1ejob=2/b two\n", [b"job=1/a half", b"job=2/b two"]),
+        (b"job=5/x nobody's\n", [b"job=- job=5/x nobody's"]),
+        (b"\x1ejob=1/a job=2/b in its text\n", [b"job=1/a job=2/b in its text"]),
+        (b"\x1ejob=1/a one\njob=2/b forged\n", [b"job=1/a one", b"job=- job=2/b forged"]),
+        (b'\x1e{"json": "seq"}\n', [b'\x1e{"json": "seq"}']),
+        (b"\x1ejob=1/a one\n\x1e{}\n", [b"job=1/a one", b"\x1e{}"]),
+        (b"\x1ejob=x/a no number\n", [b"job=x/a no number"]),
+    ],
+)
+def test_marks_become_the_column_of_a_job_and_nothing_else_looks_like_one(written, on_disk):
+    assert stamped_texts(written) == on_disk

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import os
 import re
 from pathlib import Path
 
 import pytest
 
+from workerctl.logs.cursor import Cursor
 from workerctl.logs.reader import Place, follow, parse_place, read
+from workerctl.logs.sources import find_sources
 
 BEGAN = dt.datetime(2026, 11, 22, 10, 0, tzinfo=dt.UTC)
 
@@ -195,6 +198,89 @@ def test_a_deleted_file_with_rotated_ones_beside_it_repeats_nothing(logs):
 def test_half_a_line_is_followed_once_it_is_whole(logs):
     path, line = logs / "default-1.out.log", disk_line(8, 5, "text 8")
     assert followed(logs, lambda: append(path, line[:-4]), lambda: append(path, line[-4:])) == [8]
+
+
+def pack(path: Path) -> None:
+    """Compress a rotated file, as the collector does: a new file that is as old as the other."""
+    status = path.stat()
+    packed = path.with_name(f"{path.name}.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    path.unlink()
+
+
+@pytest.mark.parametrize("numbers_packed", [[1], [2], [1, 2]])
+def test_compressed_files_read_like_others(logs, numbers_packed):
+    for number in numbers_packed:
+        pack(logs / f"default-1.out.log.{number}")
+    test_everything_is_merged_by_time_with_rotated_files(logs)
+    assert numbers(read(logs, lines=6)) == [2, 3, 4, 5, 6, 7]
+    assert numbers(read(logs, since=at(2))) == [2, 3, 4, 5, 6, 7]
+    assert numbers(follow(logs, lines=7, finished=lambda: True)) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_file_that_is_there_twice_while_it_is_replaced_by_its_compressed_form_is_read_once(logs):
+    older = logs / "default-1.out.log.1"
+    (logs / f"{older.name}.gz").write_bytes(gzip.compress(older.read_bytes())[:20])
+    test_everything_is_merged_by_time_with_rotated_files(logs)
+
+
+def test_of_a_damaged_compressed_file_the_readable_part_is_read(tmp_path):
+    path = tmp_path / "default-1.out.log"
+    append(path, *(disk_line(n, n, os.urandom(50).hex() + f" {n}") for n in range(1, 5001)))
+    rotate(path)
+    pack(tmp_path / "default-1.out.log.1")
+    append(path, disk_line(6000, 5001, "text 5001"))
+    packed = tmp_path / "default-1.out.log.1.gz"
+    os.truncate(packed, packed.stat().st_size // 2)
+    forwards, backwards = numbers(read(tmp_path)), numbers(read(tmp_path, lines=10_000))
+    assert forwards == [*range(1, len(forwards)), 5001] and len(forwards) > 1000
+    assert backwards[-1] == 5001 and len(backwards) > 1000
+
+
+def test_following_goes_on_where_it_was_in_a_file_that_is_compressed_under_it(logs):
+    path = logs / "default-1.out.log"
+
+    def rotate_and_pack() -> None:
+        append(path, disk_line(8, 5, "text 8"))
+        rotate(path)
+        for number in (1, 2, 3):
+            if (older := path.with_name(f"{path.name}.{number}")).exists():
+                pack(older)
+        append(path, disk_line(9, 6, "text 9"))
+
+    steps = [rotate_and_pack, lambda: append(path, disk_line(10, 7, "text 10")), lambda: None]
+    assert followed(logs, *steps) == [8, 9, 10]
+
+
+def test_a_place_in_a_file_that_was_compressed_meanwhile_finds_both_neighbours(logs):
+    path = logs / "default-1.out.log"
+    (source,) = find_sources(logs, [Place("default", 1)], ["out"])
+    for name in ("default-1.out.log", "default-1.out.log.1", "default-1.out.log.2"):
+        os.utime(logs / name, (1_700_000_000, 1_700_000_000))  # rotated so fast that their times are the same
+    with Cursor.at_end(source) as cursor:
+        rotate(path)
+        pack(logs / "default-1.out.log.1")
+        append(path, disk_line(8, 5, "text 8"))
+        before = [line.split()[-1] for line in cursor.lines_backwards()]
+        assert before == [b"7", b"3", b"1"]
+        assert [line.split()[-1] for line in cursor.new_lines()] == [b"8"]
+
+
+def test_lines_of_a_job_are_told_from_lines_that_only_name_it(tmp_path):
+    path = tmp_path / "default-1.out.log"
+    append(path, disk_line(1, 1, "job=12/image.generate text 1"), disk_line(2, 2, "job 12 text 2"))
+    append(path, disk_line(3, 3, "job=- job=12/image.generate text 3"), disk_line(4, 4, "job=122/a text 4"))
+    append(path, disk_line(5, 5, "job=12/生成%20图 text 5"), disk_line(6, 6, "job=7/a job=12/b text 6"))
+    mine = list(read(tmp_path, job=12))
+    assert [(line.job, line.kind, line.text) for line in mine] == [
+        (12, "image.generate", "text 1"),
+        (12, "生成 图", "text 5"),
+    ]
+    assert list(read(tmp_path, job=12, lines=1)) == mine[1:]
+    assert list(follow(tmp_path, job=12, lines=5, finished=lambda: True)) == mine
+    assert [line.text for line in read(tmp_path)][2:4] == ["job=12/image.generate text 3", "text 4"]
+    assert [line.job for line in read(tmp_path)] == [12, None, None, 122, 12, 7]
 
 
 def _bytes_read() -> int:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import Phase as Phases
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from toy_world import HOUSE, World, busy
+from toy_world import HOUSE, POLICY, World, busy
 
 from workerctl.supervisor import actions as act
 from workerctl.supervisor import events as ev
-from workerctl.supervisor.roster import Phase, Team
+from workerctl.supervisor.roster import Phase, Roster, Team
 
+WITH_SPARE = tuple(
+    msgspec.structs.replace(group, instances=2) if group.kind == "template" else group for group in HOUSE
+)
 SHARE = st.floats(0, 0.999)
 
 
@@ -20,7 +24,9 @@ class Trouble(RuleBasedStateMachine):
 
     @initialize(seed=st.integers(0, 2**16), instances=st.integers(0, 12))
     def begin(self, seed: int, instances: int) -> None:
-        self.world = World(HOUSE, seed=seed)
+        self.bad: set[tuple[str, int]] = set()  # releases whose template or workers end with 1
+        self.world = World(WITH_SPARE, seed=seed)
+        self.world.release_fails = lambda kind, number: 1 if (kind, number) in self.bad else None
         self.world.on_settled = self.check
         self.world.happen(ev.Scaled(0.0, "default", instances))
         self.world.run(5)
@@ -57,6 +63,15 @@ class Trouble(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["default", "template", "web", "agent", "collector"]))
     def somebody_restarts(self, name: str) -> None:
         self.world.happen(ev.RestartAsked(self.world.now, name))
+        self.world.run(0.01)
+
+    @rule(broken=st.sampled_from([None, "template", "pool"]))
+    def somebody_reloads(self, broken: str | None) -> None:
+        if self.world.roster.booted_at is None or self.world.roster.stop_at is not None:
+            return
+        number = self.world.reload()
+        if broken is not None:
+            self.bad.add((broken, number))
         self.world.run(0.01)
 
     @rule(slot=st.integers(1, 12), jobs=st.integers(0, 8))
@@ -105,12 +120,24 @@ class Trouble(RuleBasedStateMachine):
         for _, action, before in self.world.performed:
             if not isinstance(action, act.Spawn):
                 continue
+            if action.group not in before.teams:
+                continue  # its release was given up in the same round
             team, slot = before.teams[action.group], before.slot(action.group, action.slot)
             assert slot is not None and not slot.retired and not slot.done
             assert slot.parked_at is None, "a process was started in a parked slot"
+            if action.release != team.release:
+                self.check_canary(before, action)
             staying = sum(not member.is_leaving for seat in team.wanted for member in seat.members)
             assert staying < team.desired + max(1, int(team.desired * 0.2)), "more than desired plus the budget"
         self.world.performed.clear()
+
+    def check_canary(self, before: Roster, action: act.Spawn) -> None:
+        reload = before.reload
+        assert reload is not None and action.release == reload.number, "a worker of a release that was given up"
+        siblings = [m for slot in before.teams[action.group].slots for m in slot.members if m.release == reload.number]
+        served = [self.world.now - member.ready_at for member in siblings if member.ready_at is not None]
+        staying = [member for member in siblings if not member.is_leaving]
+        assert not staying or max(served, default=0) >= POLICY.probation_seconds, "a second one before the canary"
 
     def teardown(self) -> None:
         if not hasattr(self, "world"):
@@ -123,8 +150,11 @@ class Trouble(RuleBasedStateMachine):
                 world.happen(ev.ResetAsked(world.now, name))  # what exit 78 parked waits for this
             world.run(600)
             assert world.roster.stop_at is None
+            assert world.roster.reload is None, "a reload never ends"
+            assert len([name for name in world.roster.teams if name.startswith("template")]) == 1
             for team in world.roster.teams.values():
                 assert team.all_ready, f"{team.group.name} did not come back: {team}"
+                assert len({member.release for slot in team.slots for member in slot.members}) <= 1
                 assert all(slot.done or len(slot.members) == 1 for slot in team.slots), "\n".join(
                     str(slot.members) for slot in team.slots
                 )

@@ -49,7 +49,7 @@ def work(request):
     os.dup2(out, 1); os.dup2(err, 2)
     import socket
     channel = Channel(socket.socket(fileno=channel_fd))
-    does = behaviour()
+    does = behaviour() + os.environ.get("TOY", "").split()
     if "die-early" in does:
         os._exit(5)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -88,6 +88,9 @@ def work(request):
     for block in fat:
         block[::4096] = b"x" * len(block[::4096])
     channel.send({"type": "ready"})
+    if "die-on-probation" in does:
+        time.sleep(0.05)
+        os._exit(3)
     jobs = 1 if f"busy={request['slot']}" in does else 0
     while True:
         channel.send({"type": "heartbeat", "jobs_running": jobs, "jobs_done": 7, "jobs_failed": 0})
@@ -104,6 +107,32 @@ def work(request):
             if len(stopped) > 1 or not drain or time.monotonic() > stopped[0] + drain[0]:
                 os._exit(0)
 
+def serve(channel):
+    channel.send({"type": "ready", "fingerprint": CODE})
+    while True:
+        select.select([channel], [], [])
+        try:
+            messages = channel.receive()
+        except ChannelClosed:
+            return
+        for message in messages:
+            if "no-fork" in behaviour():
+                channel.send({"type": "fork-failed", "serial": message["serial"], "message": "EAGAIN"})
+                for fd in message["fds"]:
+                    os.close(fd)
+                continue
+            fork(channel, message)
+
+def be_a_spare(request):
+    import socket
+    os.setsid()
+    channel_fd, out, err = request["fds"]
+    os.dup2(out, 1); os.dup2(err, 2)
+    while os.getppid() != supervisor:
+        time.sleep(0.0002)
+    serve(Channel(socket.socket(fileno=channel_fd)))
+    os._exit(0)
+
 def fork(channel, request):
     read_end, write_end = os.pipe()
     intermediate = os.fork()
@@ -113,7 +142,7 @@ def fork(channel, request):
             os.close(read_end); os.close(write_end)
             channel.close()
             try:
-                work(request)
+                be_a_spare(request) if request["as"] == "template" else work(request)
             except BaseException:
                 import traceback; traceback.print_exc()
                 os._exit(1)
@@ -128,26 +157,14 @@ def fork(channel, request):
     channel.send({"type": "forked", "serial": request["serial"], "pid": pid})
 
 channel = Channel.from_environment()
+CODE = next((word[5:] for word in behaviour() if word.startswith("code=")), "")
 if "template-unusable" in behaviour():
     channel.send({"type": "failed", "exit_code": 78, "message": "no module named nonsense"})
     sys.exit(78)
 if "template-broken" in behaviour():
     sys.exit("Traceback: it broke")
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-channel.send({"type": "ready"})
-while True:
-    select.select([channel], [], [])
-    try:
-        messages = channel.receive()
-    except ChannelClosed:
-        break
-    for message in messages:
-        if "no-fork" in behaviour():
-            channel.send({"type": "fork-failed", "serial": message["serial"], "message": "EAGAIN"})
-            for fd in message["fds"]:
-                os.close(fd)
-            continue
-        fork(channel, message)
+serve(channel)
 """
 
 # Copies each stream to <folder>/<group>-<slot>.<name>; leaves when asked and nothing is left to read.
@@ -248,13 +265,7 @@ class House:
         self, *groups: Group, environment: dict[str, str] | None = None, inherit: tuple[int, ...] = (), **fields: Any
     ) -> None:
         """Begin a supervisor; its log is home/logs/supervisor.log."""
-        policy = Policy(**fields.pop("policy", {}))
-        node = Node("0123456789abcdef", "box", 2)
-        composition = Composition(str(self.home), node, groups, "0.1.0", policy=policy, **fields)
-        for name in ("run", "logs"):
-            (self.home / name).mkdir(parents=True, exist_ok=True)
-        path = self.home / "run" / "composition.json"
-        save_composition(composition, path)
+        path = self.compose(*groups, **fields)
         with (self.home / "logs" / "supervisor.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "workerctl.supervisor", "--composition", str(path)],
@@ -266,6 +277,31 @@ class House:
                 env=os.environ | (environment or {}),
             )
         self._all.append(self.process)
+
+    def compose(self, *groups: Group, name: str = "composition.json", **fields: Any) -> Path:
+        """Write a composition; the file."""
+        policy = Policy(**fields.pop("policy", {}))
+        node = Node("0123456789abcdef", "box", 2)
+        composition = Composition(str(self.home), node, groups, "0.1.0", policy=policy, **fields)
+        for folder in ("run", "logs"):
+            (self.home / folder).mkdir(parents=True, exist_ok=True)
+        path = self.home / "run" / name
+        save_composition(composition, path)
+        return path
+
+    def reload(self, *groups: Group, name: str | None = None) -> int:
+        """Ask for a reload with this composition; its number."""
+        number: int = self.ask("reload", composition=str(self.compose(*groups, name="next.json")), name=name)["number"]
+        return number
+
+    def until_reloaded(self, number: int, seconds: float = 20) -> dict[str, Any]:
+        """How this reload ended."""
+
+        def ended() -> dict[str, Any] | None:
+            last: dict[str, Any] | None = self.status()["supervisor"]["last_reload"]
+            return last if last is not None and last["number"] == number else None
+
+        return until(ended, seconds, self.log)
 
     def behave(self, text: str) -> None:
         """What workers that start from now on do."""

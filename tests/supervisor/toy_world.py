@@ -13,6 +13,7 @@ from workerctl.supervisor import events as ev
 from workerctl.supervisor.apply import apply
 from workerctl.supervisor.composition import Composition, Group, Node, Policy, Ready
 from workerctl.supervisor.plan import judge, plan
+from workerctl.supervisor.reload_asked import begin
 from workerctl.supervisor.restart import cause_of
 from workerctl.supervisor.roster import Member, Roster, Slot, Team, Usage, Work, new_roster
 
@@ -45,14 +46,17 @@ class World:
         self, groups: Iterable[Group] = HOUSE, policy: Policy = POLICY, seed: int = 0, **fields: object
     ) -> None:
         self.policy = policy
-        self.roster = apply(roster_of(groups, **fields), ev.GotAlone(0.0))
+        self.groups = tuple(groups)
+        self.roster = apply(roster_of(self.groups, **fields), ev.GotAlone(0.0))
         self.now = 0.0
         self.performed: list[tuple[float, act.Action, Roster]] = []  # and the roster as it was before
         self.boots_in: Callable[[str], float | None] = lambda _: 0.1  # None: never ready
         self.drains_in: Callable[[str], float | None] = lambda _: 0.2  # None: ignores the signal
         self.fails: Callable[[str], int | None] = lambda _: None  # exit code instead of becoming ready
+        self.release_fails: Callable[[str, int], int | None] = lambda kind, number: None
         self.on_settled: Callable[[], None] = lambda: None
         self.forks_answered = True
+        self.code = ""  # fingerprint of what a template that is executed now would import
         self._random = random.Random(seed)
         self._serials = itertools.count(1)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -107,7 +111,7 @@ class World:
         self.happen(ev.Exited(self.now, name, slot.number, member.serial, code, signal, cause, self._random.random()))
         if team.group.kind == "template":
             for other, seat, waiting in self.members():
-                if other.group.template == name and waiting.pid is None:
+                if waiting.template == member.serial and waiting.pid is None:
                     self.happen(ev.ForkLost(self.now, other.group.name, seat.number, waiting.serial))
 
     def fatten(self, team: Team, slot: Slot, member: Member, rss_bytes: int) -> None:
@@ -120,6 +124,13 @@ class World:
         return [at for at, action, _ in self.performed if isinstance(action, act.Spawn) and action.group == group]
 
     # What the machine does
+
+    def reload(self, name: str | None = None) -> int:
+        """Somebody asks for a reload of everything, or of one pool or app; the number of the new release."""
+        composition = Composition("/home", Node("n" * 36, "box", 4), self.groups, "0.1.0", "/srv/app")
+        event = begin(self.roster, composition, name, self.now)
+        self.happen(event)
+        return event.number
 
     def _later(self, seconds: float, step: Callable[[], None]) -> None:
         heapq.heappush(self._queue, (self.now + seconds, next(self._order), step))
@@ -153,19 +164,32 @@ class World:
                 self._later(0.05, lambda: self.happen(ev.Released(self.now, action.incarnation, 0)))
             case act.AnnounceReady():
                 self.happen(ev.Booted(self.now))
+            case act.FailReload():
+                self.happen(ev.ReloadFailed(self.now, action.number, action.words, action.who))
+            case act.Commit():
+                self.happen(ev.Committed(self.now, action.number))
             case act.Finish():
                 self.happen(ev.StopAsked(self.now, action.outcome))
 
     def _spawn(self, action: act.Spawn) -> None:
         serial = next(self._serials)
-        group = self.roster.teams[action.group].group
-        forked = group.kind == "pool"
-        pid, incarnation = (None, f"n.{serial}") if forked else (1000 + serial, None)
-        self.happen(ev.Spawned(self.now, action.group, action.slot, serial, pid, incarnation, action.replaces))
+        group = self.roster.group(action.group, action.release)
+        template = self.roster.ready_template(group.template or group.name)
+        if template is None and group.kind == "pool":  # it was asked to leave in the same round
+            chance = self._random.random()
+            who = (self.now, action.group, action.slot, serial)
+            self.happen(ev.SpawnFailed(*who, "no template", fault=False, jitter=chance))
+            return
+        forked = template is not None
+        incarnation = f"n.{serial}" if group.kind == "pool" else None
+        who = (self.now, action.group, action.slot, serial)
+        asked = template.serial if template is not None else None
+        pid = None if forked else 1000 + serial
+        self.happen(ev.Spawned(*who, pid, incarnation, action.replaces, action.release, asked))
         if forked and self.forks_answered:
-            who = (action.group, action.slot, serial)
-            self._later(0.004, lambda: self.happen(ev.Forked(self.now, *who, 1000 + serial)))
-        code = 0 if group.kind == "once" else self.fails(action.group)
+            seat = (action.group, action.slot, serial)
+            self._later(0.004, lambda: self.happen(ev.Forked(self.now, *seat, 1000 + serial)))
+        code = 0 if group.kind == "once" else self.fails(action.group) or self.release_fails(group.kind, action.release)
         seconds = self.boots_in(action.group)
         if seconds is not None and code is not None:
             self._end_in(seconds, replace_serial(action, serial), code)
@@ -175,7 +199,9 @@ class World:
     def _ready(self, group: str, slot: int, serial: int) -> None:
         member = self.roster.member(group, slot, serial)
         if member is not None and member.pid is not None:
-            self.happen(ev.BecameReady(self.now, group, slot, serial))
+            team = self.roster.teams[group]
+            executed = team.group.kind == "template" and member.template is None
+            self.happen(ev.BecameReady(self.now, group, slot, serial, self.code if executed else team.fingerprint))
             self._beat(group, slot, serial)
 
     def _beat(self, group: str, slot: int, serial: int) -> None:
@@ -186,9 +212,9 @@ class World:
 
     def _end_in(self, seconds: float, who: act.Drain | act.Kill, code: int | None, signal: int | None = None) -> None:
         def end() -> None:
-            team, slot = self.roster.teams[who.group], self.roster.slot(who.group, who.slot)
+            team, slot = self.roster.teams.get(who.group), self.roster.slot(who.group, who.slot)
             member = self.roster.member(who.group, who.slot, who.serial)
-            if slot is not None and member is not None:
+            if team is not None and slot is not None and member is not None:
                 self.end(team, slot, member, code, signal)
 
         self._later(seconds, end)

@@ -184,3 +184,16 @@ def test_a_batch_kind_is_called_once_with_all_payloads(runner: Runner, handler: 
 
     runner.start([new_run(handler(many, batch=10), {"x": 1}, {"x": 2}, {"x": 3})])
     assert finish(runner)[0].outcome == Returned(6)
+
+
+def test_no_end_is_missed_however_close_it_comes_to_the_last(runner: Runner, handler: Any) -> None:
+    async def quick(payload: dict[str, Any]) -> None: ...
+
+    register = handler(quick)
+    for _ in range(3000):
+        runner.start([new_run(register, {}) for _ in range(4)])
+        finished = 0
+        while finished < 4:
+            ready, _, _ = select.select([runner], [], [], 5)
+            assert ready, "a run ended and nobody was told"
+            finished += len(runner.take_finished())

@@ -1,0 +1,139 @@
+"""A new release for a running supervisor: the config read anew, written beside what runs, and handed over."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..contract import ENV_SETTINGS, NotRunning, WorkerctlError
+from ..settings import Loaded, Settings, dump, restore
+from ..settings.cores import machine_cores
+from ..supervisor.client import request
+from ..supervisor.composition import Composition, load_composition, save_composition
+from ..supervisor.state import load_desired
+from .compose import Plan, check_connections, compose
+
+RESTART_KEYS = ("database_url", "database_url_direct", "database_pooled", "postgres_bin", "connection_limit")
+AGENT_IGNORES = ("supervisor", "apps", "storage", "logs")  # what may change without a new agent
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A reload that the supervisor has accepted."""
+
+    number: int
+    pools: list[str]
+    others: list[str]
+    needs_restart: list[str]  # keys that stay as they were
+
+
+class ReloadFailed(WorkerctlError):
+    """The new release does not serve; the old one goes on."""
+
+
+def ask_for_reload(loaded: Loaded, name: str | None) -> Asked:
+    """Write the new release and ask for it. Raises NotRunning, Unusable, Refused; then nothing has changed."""
+    home = loaded.home
+    request(home, "status")  # NotRunning before anything is written
+    running = load_composition(home / "run" / "composition.json")
+    settings, needs_restart = as_far_as_possible(restore(home / "run" / "settings.json"), loaded.settings)
+    folder = _new_folder(home, running)
+    dump(settings, folder / "settings.json")
+    composition = _composition(loaded, running, settings, folder)
+    check_connections(composition, load_desired(home))
+    path = folder / "composition.json"
+    save_composition(composition, path)
+    answer = request(home, "reload", composition=str(path), name=name)
+    return Asked(answer["number"], answer["pools"], answer["others"], needs_restart)
+
+
+def as_far_as_possible(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
+    """The new settings without what only a restart can change, and the names of those keys. Pure."""
+    embedded = new.database_url is None
+    kept: dict[str, Any] = {key: getattr(old, key) for key in RESTART_KEYS}
+    changed = [
+        key for key in RESTART_KEYS if getattr(new, key) != kept[key] and not (embedded and key == "database_url")
+    ]
+    changed += [f"pools.{name}" for name in sorted(old.pools.keys() ^ new.pools.keys())]
+    pools = {name: new.pools.get(name, pool) for name, pool in old.pools.items()}
+    return msgspec.structs.replace(new, **kept, pools=pools), changed
+
+
+def follow(home: Path, number: int, patience_seconds: float = 0.05) -> Iterator[dict[str, Any]]:
+    """The status, again and again while this reload is under way. Raises ReloadFailed, NotRunning."""
+    while True:
+        try:
+            document: dict[str, Any] = request(home, "status")["status"]
+        except NotRunning:
+            raise ReloadFailed("the supervisor has ended during the reload; see `workerctl logs supervisor`") from None
+        last = document["supervisor"]["last_reload"]
+        if last is not None and last["number"] >= number:
+            if last["number"] > number or last["outcome"] == "superseded":
+                raise ReloadFailed(f"reload {number} was superseded by a later one")
+            if last["outcome"] == "failed":
+                raise ReloadFailed(_failure(home, last))
+            return
+        yield document
+        time.sleep(patience_seconds)
+
+
+def _failure(home: Path, last: dict[str, Any]) -> str:
+    """Its own words, above them the last lines that the process wrote."""
+    from ..supervisor.last_words import tail
+
+    lines = tail(home, last["group"], last["slot"], last["serial"], 8) if last["group"] else []
+    said = "".join(f"  {line}\n" for line in lines)
+    return f"{last['message']}; the old release serves on\n{said}".rstrip()
+
+
+def _composition(loaded: Loaded, running: Composition, settings: Settings, folder: Path) -> Composition:
+    """As `start` would compose it; what belongs to the database and to the agent stays where it needs not change."""
+    old = {group.name: group for group in running.groups}
+    plan = Plan(
+        settings=settings,
+        home=loaded.home,
+        project=Path(running.project or Path.cwd()),
+        config=loaded.config_path,
+        node_id=running.node.id,
+        host=running.node.host,
+        cores=machine_cores(),
+        embedded=None,
+        foreground=running.foreground,
+        only=tuple(group.name for group in running.groups if group.kind == "pool"),
+        settings_file=folder / "settings.json",
+        postgres=old.get("postgres"),
+    )
+    fresh = {group.name: group for group in compose(plan).groups} | {"migrate": old["migrate"]}
+    agent_settings = restore(Path(old["agent"].env[ENV_SETTINGS]))
+    if _for_agent(agent_settings) == _for_agent(settings):
+        fresh["agent"] = old["agent"]
+    return msgspec.structs.replace(running, groups=tuple(fresh.values()), release=str(plan.project))
+
+
+def _for_agent(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, **{name: getattr(Settings(), name) for name in AGENT_IGNORES})
+
+
+def _new_folder(home: Path, running: Composition) -> Path:
+    """run/releases/<n>; those that nothing of the running composition names are removed."""
+    releases = home / "run" / "releases"
+    releases.mkdir(mode=0o700, exist_ok=True)
+    used = {Path(group.env[ENV_SETTINGS]).parent for group in running.groups if ENV_SETTINGS in group.env}
+    numbers = sorted(int(folder.name) for folder in releases.iterdir() if folder.name.isdecimal())
+    for number in numbers[:-1]:  # the newest may be under way
+        if releases / str(number) not in used:
+            shutil.rmtree(releases / str(number), ignore_errors=True)
+    number = max(numbers, default=1)
+    while True:
+        number += 1
+        try:
+            (releases / str(number)).mkdir(mode=0o700)
+        except FileExistsError:  # somebody else reloads at the same moment
+            continue
+        return releases / str(number)

@@ -1,0 +1,45 @@
+"""SIGHUP: runs the command that composes anew and asks for a reload, one at a time."""
+
+from __future__ import annotations
+
+from .composition import Composition
+from .journal import Journal
+from .processes import Ended, Processes
+from .spawn import run_aside
+
+
+class Hangups:
+    """Hangups that arrive while one is being answered are answered together, once it has ended."""
+
+    def __init__(self, composition: Composition, processes: Processes, journal: Journal) -> None:
+        self._command = composition.reload_command
+        self._folder = composition.project
+        self._processes = processes
+        self._journal = journal
+        self._pid: int | None = None
+        self._again = False
+
+    def take(self) -> None:
+        """Begin a reload; nothing happens where the composition names no command."""
+        if self._pid is not None:
+            self._again = True
+            return
+        if not self._command:
+            self._journal.say("HangupIgnored", reason="the composition names no reload command")
+            return
+        try:
+            self._pid = run_aside(self._command, self._folder)
+        except OSError as error:
+            self._journal.say("HangupFailed", error=error.strerror)
+            return
+        self._processes.know(self._pid)
+
+    def ended(self, end: Ended) -> None:
+        """A child that is nobody's in the roster was reaped."""
+        if end.pid != self._pid:
+            return
+        self._pid = None
+        self._journal.say("HangupAnswered", exit_code=end.code, signal=end.signal)
+        if self._again:
+            self._again = False
+            self.take()

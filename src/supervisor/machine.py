@@ -1,0 +1,68 @@
+"""Reads what memory there is and whom the kernel killed for it: cgroups v1 and v2, the root is a parameter."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import psutil
+
+from ..settings.cgroup import first_line, folders
+from .roster import Memory
+
+
+def machine_memory(cgroup_root: Path, membership: str) -> Memory:
+    """Of the machine, or of the cgroup above us that has least left."""
+    machine = psutil.virtual_memory()
+    found = [Memory(machine.total, machine.available)]
+    for folder in folders(cgroup_root, membership, "memory"):
+        memory = _of_cgroup(folder)
+        if memory is not None and memory.total_bytes < machine.total:
+            found.append(memory)
+    return min(found, key=lambda memory: memory.available_bytes)
+
+
+class KernelKills:
+    """Counts the kills of the kernel in our own cgroup; what happened before we started is not ours."""
+
+    def __init__(self, cgroup_root: Path, membership: str) -> None:
+        self._folder = next(iter(folders(cgroup_root, membership, "memory")), None)
+        self._seen = self._count()
+
+    def has_killed(self) -> bool:
+        """Whether there is a kill that no process was told as the victim of; this call takes it."""
+        if self._count() <= self._seen:
+            return False
+        self._seen += 1
+        return True
+
+    def _count(self) -> int:
+        if self._folder is None:
+            return 0
+        for name in ("memory.events", "memory.oom_control"):  # v2, v1
+            with contextlib.suppress(OSError, ValueError):
+                fields = (line.split() for line in (self._folder / name).read_text().splitlines())
+                return int(next((value for key, value in fields if key == "oom_kill"), "0"))
+        return 0
+
+
+def _of_cgroup(folder: Path) -> Memory | None:
+    """The page cache that can be dropped counts as available, as it does for the machine."""
+    for limit_name, usage_name, cache_name in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        limit, usage = first_line(folder / limit_name), first_line(folder / usage_name)
+        if limit.isdigit() and usage.isdigit() and int(limit) > 0:
+            used = max(0, int(usage) - _field(folder / "memory.stat", cache_name))
+            return Memory(int(limit), max(0, int(limit) - used))
+    return None
+
+
+def _field(path: Path, name: str) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return int(value)
+    return 0

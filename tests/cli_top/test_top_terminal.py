@@ -1,0 +1,60 @@
+"""`top` for real: in a terminal of 80 x 24, resized, quit with q and with Ctrl-C; into a pipe one frame."""
+
+import pytest
+
+
+def test_into_a_pipe_one_frame_is_printed(running, command):
+    done = command(running, "top")
+    lines = done.stdout.splitlines()
+    assert "2/2 workers ready" in lines[0]
+    assert sum(line.startswith("default ") for line in lines) >= 2
+    assert "\x1b" not in done.stdout
+
+
+def test_where_nothing_runs_it_says_so_with_its_own_exit_code(project, command):
+    done = command(project, "top", check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
+
+
+@pytest.mark.parametrize("key", ["q", "Q", "C-c"])
+def test_it_shows_workers_and_leaves_when_asked(running, terminal, key):
+    screen = terminal(running, "top")
+    shown = screen.until("q quits")
+    assert "2/2 workers ready" in shown
+    assert len(shown.rstrip("\n").splitlines()) <= 24
+    screen.type(key)
+    screen.until_closed()
+
+
+def test_running_jobs_queues_and_chinese_lines_are_on_it(running, terminal, command):
+    gate = running / "gate"
+    command(running, "enqueue", "gated", f"gate={gate}")
+    command(running, "enqueue", "greet", "name=你好世界", "--wait")
+    screen = terminal(running, "top")
+    try:
+        screen.until("hello 你好世界")
+        shown = screen.until("gated")  # told by the next heartbeat
+        assert "queue" in shown
+    finally:
+        gate.touch()
+
+
+def test_it_follows_the_size_of_the_terminal(running, terminal):
+    screen = terminal(running, "top")
+    screen.until("q quits")
+    screen.resize(140, 40)
+    wide = screen.until("cause=")  # the end of long lines that 80 columns cut
+    assert "workers ready" in wide
+    screen.resize(60, 16)
+    narrow = screen.until("workers ready")  # the headline was scrolled away, and is drawn again
+    assert len(narrow.rstrip("\n").splitlines()) <= 16
+
+
+def test_it_waits_for_a_supervisor_that_left(project, terminal, command):
+    command(project, "start")
+    screen = terminal(project, "top")
+    screen.until("q quits")
+    command(project, "stop")
+    screen.until("waiting (q quits): no supervisor runs")
+    screen.type("q")
+    screen.until_closed()
