@@ -19,6 +19,7 @@ ENV_HOME = "WORKERCTL_HOME"
 ENV_SETTINGS = "WORKERCTL_SETTINGS"  # the effective settings that `start` wrote for its processes (JSON, 0600)
 ENV_NODE = "WORKERCTL_NODE"  # this machine's id in the fleet
 ENV_NOVELS = "WORKERCTL_NOVELS"  # the folder of the novels that `scripts/demo` has fetched
+ENV_ALIVE = "WORKERCTL_ALIVE"  # descriptor number of run/alive, whose lock says that somebody of a set still lives
 ENV_CHANNEL = "WORKERCTL_CHANNEL"  # descriptor number of a child's end of its channel
 
 # Ordered on purpose: a worker is judged hung before its lease ends, so that the supervisor acts before the fleet does.

@@ -9,7 +9,7 @@ import signal
 import time
 from typing import Any, NamedTuple
 
-from ..contract import Channel, ChannelClosed
+from ..contract import ENV_ALIVE, Channel, ChannelClosed
 from .file import LogFile
 from .shelf import Shelf
 from .stream import Numbering, Stream
@@ -107,6 +107,7 @@ class Collector:
             self._channel.close()
             self._channel = None
             self._leaving = True
+            _let_go_of_alive()
             return
         for message in messages:
             if message.get("type") == "follow":
@@ -319,3 +320,12 @@ def _catch_signals() -> int:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     return reading
+
+
+def _let_go_of_alive() -> None:
+    """The supervisor is dead. An embedded PostgreSQL lives on until the next one stops it, and we read it to its end;
+    the next one waits for run/alive, so we must not hold it.
+    """
+    number = os.environ.pop(ENV_ALIVE, None)
+    if number is not None:
+        os.close(int(number))

@@ -11,7 +11,7 @@ from .build import Raw
 from .check_apps import check_apps
 from .refusal import dotted, refused
 from .types import Settings
-from .units import every_seconds, rate
+from .units import every_seconds, rate, size_text
 
 RESERVED_NAMES = frozenset({"collector", "postgres", "migrate", "agent", "template", "web", "supervisor", "default"})
 _LEASE = ("jobs", "lease")
@@ -61,16 +61,26 @@ def _wrong_limit_name(name: str) -> str | None:
 
 
 def _check_pools(settings: Settings, raw: Raw) -> None:
+    _check_memory(settings, raw, ("supervisor",))
     taken: dict[str, str] = {}
     for name in raw.values.get("pools", {}):
         path = ("pools", name)
         if problem := next(_wrong_name(name, taken), None):
             raise Unusable(f"{raw.file}: [{dotted(path)}]: {problem}")
         taken[name.casefold()] = f"pools.{name}"
+        _check_memory(settings, raw, path)
         queues = settings.pools[name].queues
         if not queues or not all(queues):
             reason = "expected at least one queue name, none of them empty"
             raise refused(raw.source((*path, "queues")), (*path, "queues"), list(queues), reason)
+
+
+def _check_memory(settings: Settings, raw: Raw, path: tuple[str, ...]) -> None:
+    pool = settings.supervisor if path == ("supervisor",) else settings.pools[path[1]]
+    if pool.max_memory_hard_bytes is not None and pool.max_memory_hard_bytes < pool.max_memory_bytes:
+        key = (*path, "max_memory_hard")
+        text = size_text(pool.max_memory_hard_bytes)
+        raise refused(raw.source(key), key, text, f"is below max_memory ({size_text(pool.max_memory_bytes)})")
 
 
 def _check_names_of_apps(settings: Settings, raw: Raw) -> None:

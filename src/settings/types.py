@@ -53,8 +53,8 @@ MaxMemory = Annotated[
 ]
 MaxMemoryHard = Annotated[
     Annotated[int, Meta(gt=0)] | None,
-    _key("per worker: over it killed, its jobs given back; absent: 1.25 x max_memory", 'a size: "500MB", "1.5GB", "80%"',
-         unit="memory"),
+    _key("per worker: over it killed, its jobs given back; absent: 1.25 x max_memory",
+         'a size: "500MB", "1.5GB", "80%"', unit="memory"),
 ]  # fmt: skip
 StopTimeout = Annotated[float, _duration("drain time before a kill", ge=0)]
 BootTimeout = Annotated[float, _duration("time to become ready before a kill", gt=0)]

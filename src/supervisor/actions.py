@@ -73,6 +73,15 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Dump:
+    """Have a worker that is about to be killed write the stacks of all its threads."""
+
+    group: str
+    slot: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
 class Park:
     group: str
     slot: int
@@ -143,6 +152,7 @@ Action = (
     | Rest
     | Drain
     | Hurry
+    | Dump
     | Kill
     | Park
     | Unpark

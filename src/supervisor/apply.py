@@ -99,6 +99,8 @@ def _changes(event: ev.MemberEvent) -> dict[str, Any]:
             return {"drain_cause": event.cause, "drain_at": at}
         case ev.HurrySent():
             return {"hurry_sent_at": at}
+        case ev.DumpSent():
+            return {"dump_at": at}
         case ev.KillSent():
             return {"kill_cause": event.cause, "kill_at": at}
     raise TypeError(f"unknown event {event!r}")

@@ -61,6 +61,7 @@ class Policy(msgspec.Struct, frozen=True):
     """The numbers of `plan`; the defaults are the product's, tests shorten them."""
 
     hung_seconds: float = HUNG_SECONDS
+    dump_seconds: float = 0.3  # between the order to dump all stacks and the kill of a hung worker
     hurry_seconds: float = 1.0  # what is left of a drain after the second signal
     fault_limit: int = 5  # so many faults within the window park a slot
     fault_window_seconds: float = 60.0
@@ -73,9 +74,7 @@ class Policy(msgspec.Struct, frozen=True):
     memory_samples: int = 2  # so many samples in a row over the limit replace a worker
     sample_seconds: float = 2.0
     trim_again_seconds: float = 300.0  # a worker over the limit is asked to give memory back, then replaced
-    memory_low_fraction: float = (
-        0.1  # of the machine's or cgroup's memory: less, and the heaviest worker claims no more
-    )
+    memory_low_fraction: float = 0.1  # of the memory there is: less, and the heaviest worker claims no more
     memory_back_fraction: float = 0.15  # more, and one that rests claims again
     lost_repeat_seconds: float = 1.0
     release_wait_seconds: float = 5.0  # a stopping agent may take so long to release the last workers

@@ -112,6 +112,7 @@ class Ears:
             oom_killed = end.signal == signal.SIGKILL and self._kernel.has_killed()
             cause = cause_of(child.group.kind, member, end.code, oom_killed=oom_killed)
             self._record(ev.Exited(now, name, slot, serial, end.code, end.signal, cause, jitter()))
+        self._gauge.forget(end.pid)  # not before: the fact above is written down with its memory curve
         for waiting in self._children.awaited_from(serial):
             self._forget(waiting)
             self._record(ev.ForkLost(now, waiting.group.name, waiting.slot, waiting.serial))
@@ -123,8 +124,6 @@ class Ears:
         self._probes.forget(child.serial)
         self._readiness.forget(child.serial)
         self._streams.process_ended(child.serial)
-        if child.pid is not None:
-            self._gauge.forget(child.pid)
 
     def _take(self, child: Child, message: Any, now: float) -> None:
         if not isinstance(message, dict):

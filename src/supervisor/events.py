@@ -121,6 +121,11 @@ class HurrySent(MemberEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class DumpSent(MemberEvent):
+    """It was told to write the stacks of its threads to its standard error."""
+
+
+@dataclass(frozen=True, slots=True)
 class KillSent(MemberEvent):
     cause: Cause
 

@@ -33,7 +33,7 @@ from .probes import Probes
 from .processes import Processes, become_subreaper
 from .readiness import Readiness
 from .report import report
-from .roster import Roster, Words, new_roster, shown_name
+from .roster import Cause, Roster, Words, new_roster, shown_name
 from .spawn import Spawner
 from .state import append_exit, load_desired, save_desired, write_atomically
 from .streams import Streams
@@ -41,6 +41,7 @@ from .streams import Streams
 ALIVE_POLL_SECONDS = 0.05
 LATE_SECONDS = 1.0  # so late, the machine or we were stopped, and the silence of others means nothing
 ROUNDS_LIMIT = 1000  # of plan and perform without waiting; more would be a mistake in `plan`
+WISHES = {"stop": (Cause.ASKED,), "restart": (Cause.ASKED,), "scale": (Cause.SCALED,), "reload": (Cause.RELOAD,)}
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
@@ -81,6 +82,7 @@ class Supervisor:
         self._leftovers = Leftovers(self._home, longest)
         self._performer = Performer(self._processes, self._children, self._spawner, self._probes)
         self._memory_at = 0.0
+        self._asked_by: dict[Cause, str] = {}  # who wished planned ends, for the history
         self._hangups = Hangups(composition, self._processes, self._journal)
         self._looked_at = time.monotonic()
         self._wakeups = self._catch_signals()  # before anybody can find us by the socket
@@ -164,6 +166,7 @@ class Supervisor:
             "uptime_seconds": round(event.at - member.spawned_at, 3),
             "rss_bytes": member.usage.rss_bytes,
             "private_bytes": member.usage.private_bytes,
+            "asked_by": self._asked_by.get(event.cause),
             "memory_curve_mb": self._gauge.curve(member.pid),
             "jobs_in_hand": member.work.jobs_running,
             "message": member.words.message if member.words else "",
@@ -237,6 +240,7 @@ class Supervisor:
         numbers = os.read(wakeups, 4096)
         for number in numbers:
             if number in STOP_SIGNALS:
+                self._asked_by[Cause.ASKED] = signal.Signals(number).name
                 self._take_stop(time.monotonic())
         if signal.SIGHUP in numbers and self._roster.stop_at is None:
             self._hangups.take()
@@ -263,6 +267,9 @@ class Supervisor:
         facts, response = answer(self._roster, self._policy, request, now)
         if request.command in MUTATING:
             self._journal.say("Command", **_audited(request), refused=response.get("error"))
+        if facts and request.command in WISHES:
+            who = f"{request.command} by uid {request.uid}, pid {request.pid}"
+            self._asked_by |= dict.fromkeys(WISHES[request.command], who)
         for fact in facts:
             self._record(fact)
         if request.command == "reload" and facts:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 
@@ -11,6 +14,8 @@ from .children import Child
 from .roster import Member, Usage
 
 AT_ONCE = 32
+CURVE_SAMPLES = 60
+NEAR = 0.8  # of a limit: from here on the precise size is worth its milliseconds
 PRIVATE_BUDGET_SECONDS = 0.02  # of one `status`; who is left out shows what was measured before
 
 
@@ -22,6 +27,7 @@ class Gauge:
         self._processes: dict[int, psutil.Process] = {}
         self._queue: list[Child] = []
         self._portions = 1
+        self._curves: dict[int, deque[int]] = {}  # pid: the last sizes in MB
         self._private: dict[int, tuple[float, int]] = {}  # pid: measured when, and what
         self.next_at = 0.0
 
@@ -35,9 +41,13 @@ class Gauge:
         portion, self._queue = self._queue[:AT_ONCE], self._queue[AT_ONCE:]
         self.next_at = now + self._period_seconds / self._portions
         for child in portion:
-            usage = self._sample(child.pid) if child.pid is not None else None
+            usage = self._sample(child, child.pid) if child.pid is not None else None
             if usage is not None:
                 yield child, usage
+
+    def curve(self, pid: int | None) -> list[int]:
+        """The last sizes of this process in MB, oldest first, one for each period; its end may be a period ago."""
+        return list(self._curves.get(pid or 0, ()))
 
     def measure_private(self, members: Iterable[Member]) -> dict[int, int]:
         """Bytes that only a process itself holds, by pid: 1 to 10 ms each, so only on demand, oldest first."""
@@ -58,13 +68,52 @@ class Gauge:
 
     def forget(self, pid: int) -> None:
         self._processes.pop(pid, None)
+        self._curves.pop(pid, None)
 
-    def _sample(self, pid: int) -> Usage | None:
+    def _sample(self, child: Child, pid: int) -> Usage | None:
         try:
             process = self._processes.get(pid)
             if process is None:
                 process = self._processes[pid] = psutil.Process(pid)
             with process.oneshot():
-                return Usage(process.memory_info().rss, process.cpu_percent())
+                own_bytes, cpu_percent = process.memory_info().rss, process.cpu_percent()
         except (psutil.Error, OSError):  # gone, or no descriptor left to read with
             return None
+        descendants = [] if child.group.role else list(_descendants(pid))
+        usage = Usage(own_bytes + sum(_resident_bytes(each) for each in descendants), cpu_percent)
+        limit = child.group.max_memory_bytes
+        if limit is not None and usage.rss_bytes > NEAR * limit:
+            private = [_private_bytes(each) for each in (pid, *descendants)]
+            if private[0] is not None:
+                usage = replace(usage, private_bytes=sum(size or 0 for size in private))
+        self._curves.setdefault(pid, deque(maxlen=CURVE_SAMPLES)).append(usage.size_bytes >> 20)
+        return usage
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """Its children, whichever thread started them, and theirs; empty where the system does not tell."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(child) for child in task.read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            yield child
+            yield from _descendants(child)
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except (psutil.Error, OSError):
+        return 0
+
+
+def _private_bytes(pid: int) -> int | None:
+    """What would be free without it, swapped pages included; None where it is gone or the system does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    fields = (line.split() for line in lines[1:])
+    return 1024 * sum(int(size) for name, size, *_ in fields if name in ("Private_Clean:", "Private_Dirty:", "Swap:"))

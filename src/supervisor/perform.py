@@ -54,6 +54,11 @@ class Performer:
             case act.Hurry(group=group, slot=slot, serial=serial):
                 if self._signal_stop(serial):
                     yield ev.HurrySent(now, group, slot, serial)
+            case act.Dump(group=group, slot=slot, serial=serial):
+                child = self._children.by_serial(serial)
+                if child is not None and child.pid is not None:
+                    self._processes.send(child.pid, signal.SIGUSR2)
+                    yield ev.DumpSent(now, group, slot, serial)
             case act.Kill(group=group, slot=slot, serial=serial, cause=cause):
                 child = self._children.by_serial(serial)
                 if child is not None and child.pid is not None:

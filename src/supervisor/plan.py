@@ -9,6 +9,7 @@ from .actions import (
     Action,
     AnnounceReady,
     Drain,
+    Dump,
     Finish,
     Go,
     Hurry,
@@ -94,7 +95,11 @@ def _watch_member(
         return
     yield from watch(team, slot, member, policy, clock)
     reports = team.group.kind == "pool" and member.heartbeat_at is not None
-    if reports and clock.reached((member.heartbeat_at or 0.0) + policy.hung_seconds):
+    if not reports or not clock.reached((member.heartbeat_at or 0.0) + policy.hung_seconds):
+        return
+    if member.dump_at is None or member.dump_at < (member.heartbeat_at or 0.0):
+        yield Dump(name, number, serial)
+    elif clock.reached(member.dump_at + policy.dump_seconds):
         yield Kill(name, number, serial, Cause.HUNG)
 
 

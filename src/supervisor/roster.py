@@ -152,6 +152,7 @@ class Member:
     drain_cause: Cause | None = None
     drain_at: float | None = None
     hurry_sent_at: float | None = None
+    dump_at: float | None = None  # was told to dump its stacks: a kill follows
     kill_cause: Cause | None = None
     kill_at: float | None = None
 

@@ -7,15 +7,13 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from ..contract import ENV_CHANNEL, Channel
+from ..contract import ENV_ALIVE, ENV_CHANNEL, Channel
 from .children import Child, Children
 from .composition import Composition, Group
 from .processes import leave_with_parent
 from .readiness import Readiness
 from .roster import shown_name
 from .streams import Streams
-
-ENV_ALIVE = "WORKERCTL_ALIVE"  # descriptor number of run/alive in our own processes
 
 
 class Spawner:

@@ -68,6 +68,7 @@ def _child(request: dict[str, Any], run: Callable[[], int], supervisor_pid: int,
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         faulthandler.enable()
+        faulthandler.register(signal.SIGUSR2, all_threads=True)  # sent before a hung worker is killed
         random.seed()
         _wait_for_adoption(supervisor_pid)
         code = run()

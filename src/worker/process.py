@@ -17,6 +17,7 @@ from ..broker.surroundings import Surroundings
 from ..contract import HEARTBEAT_SECONDS, Channel, ChannelClosed, Exit, ring_wake_pipe
 from .identity import Identity
 from .journal import log_to_stderr
+from .memory import give_memory_back
 from .seats import Seats
 
 LEAVE_MARGIN_SECONDS = 1.0  # hand back what is left so long before the supervisor would kill
@@ -125,8 +126,15 @@ class WorkerProcess:
 
     def _hear_the_supervisor(self) -> None:
         try:
-            if any(message["type"] == "stop-claiming" for message in self._channel.receive()):
-                self._drain()
+            for message in self._channel.receive():
+                match message["type"]:
+                    case "stop-claiming":
+                        self._seats.closed = True
+                    case "claim-again":
+                        self._seats.closed = self._leave_at is not None
+                        self._seats.wake()
+                    case "trim":
+                        give_memory_back()
         except ChannelClosed:
             self._selector.unregister(self._channel)
             self._drain()

@@ -134,6 +134,21 @@ def _pid(house: House, name: str) -> int:
     return pid
 
 
+def test_the_history_says_who_wished_an_end(house: House) -> None:
+    house.start(*house.workers(3))
+    house.until_ready(3)
+    house.ask("scale", pool="default", to=2)
+    until(lambda: house.exits())
+    house.ask("restart", name="default")
+    until(lambda: len(house.exits()) == 3)
+    house.signal(signal.SIGTERM)
+    house.until_ended()
+    me = f"by uid {os.getuid()}, pid {os.getpid()}"
+    by = [line["asked_by"] for line in house.exits()]
+    assert by[:3] == [f"scale {me}", f"restart {me}", f"restart {me}"]
+    assert set(by[3:]) == {"SIGTERM"}
+
+
 def test_every_mutating_command_leaves_an_audit_line(house: House) -> None:
     house.start(*house.workers(1))
     house.until_ready(1)

@@ -80,6 +80,17 @@ def test_a_stopped_worker_is_hung_and_killed(house: House) -> None:
     assert house.exits()[0]["cause"] == "hung"
 
 
+def test_a_worker_that_is_killed_for_hanging_says_where_first(house: House) -> None:
+    house.behave("silent")
+    house.start(house.group("collector", "collector"), *house.workers(1), policy={"hung_seconds": 0.4})
+    until(lambda: [line for line in house.exits() if line["cause"] == "hung"])
+    house.behave("")
+    stacks = (house.folder / "default-1.err").read_text()
+    assert "most recent call first" in stacks and "in hang_in_here" in stacks
+    house.until_ready(1)
+    assert house.stop() == 0
+
+
 def test_a_supervisor_that_was_stopped_itself_hangs_nobody(house: House) -> None:
     house.start(*house.workers(2), policy={"hung_seconds": 0.6})
     pids = house.until_ready(2)

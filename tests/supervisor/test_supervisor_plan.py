@@ -6,7 +6,7 @@ import pytest
 from toy_world import HOUSE, POLICY, POOL, ROLE, World, busy, roster_of
 
 from workerctl.supervisor import events as ev
-from workerctl.supervisor.actions import Drain, Finish, Kill, Park, Retire, Spawn
+from workerctl.supervisor.actions import Drain, Finish, Kill, Park, Retire, Spawn, Trim
 from workerctl.supervisor.apply import apply
 from workerctl.supervisor.composition import Group, Ready
 from workerctl.supervisor.health import progress
@@ -212,6 +212,10 @@ def test_a_fat_worker_gets_a_successor_first_and_then_leaves() -> None:
     world.run(0.01)
     assert world.performed == []
     world.fatten(*fat, 101)
+    world.run(0.01)
+    assert [action for _, action, _ in world.performed] == [Trim("default", 3, fat[2].serial)]
+    for _ in range(2):
+        world.fatten(*fat, 101)
     world.run(1)
     actions = [action for _, action, _ in world.performed if isinstance(action, Spawn | Drain)]
     assert actions == [

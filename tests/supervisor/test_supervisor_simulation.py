@@ -11,7 +11,7 @@ from toy_world import HOUSE, POLICY, World, busy
 
 from workerctl.supervisor import actions as act
 from workerctl.supervisor import events as ev
-from workerctl.supervisor.roster import Phase, Roster, Team
+from workerctl.supervisor.roster import Memory, Phase, Roster, Team
 
 WITH_SPARE = tuple(
     msgspec.structs.replace(group, instances=2) if group.kind == "template" else group for group in HOUSE
@@ -51,9 +51,14 @@ class Trouble(RuleBasedStateMachine):
     @rule(share=SHARE)
     def a_worker_grows_too_fat(self, share: float) -> None:
         found = self.world.members("default")
-        for _ in range(2 if found else 0):
+        for _ in range(4 if found else 0):  # two until it is asked to give back, two until it is replaced
             self.world.fatten(*found[int(share * len(found))], 101)
-        self.world.run(0.02)
+            self.world.run(0.01)
+
+    @rule(free=st.sampled_from([0.02, 0.12, 0.5]))
+    def the_machine_has_memory(self, free: float) -> None:
+        self.world.happen(ev.MachineSampled(self.world.now, Memory(1000, int(1000 * free))))
+        self.world.run(0.01)
 
     @rule(count=st.integers(0, 12))
     def somebody_scales(self, count: int) -> None:
@@ -144,6 +149,7 @@ class Trouble(RuleBasedStateMachine):
             return
         world = self.world
         world.boots_in, world.drains_in = (lambda _: 0.1), (lambda _: 0.2)
+        world.happen(ev.MachineSampled(world.now, Memory(1000, 900)))
         world.fails, world.forks_answered = (lambda _: None), True
         if world.roster.stop_at is None:
             for name in world.roster.teams:

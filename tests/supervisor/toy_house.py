@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 
 # A worker does what the file `behaviour` in its folder says when it starts: a toy, but on the real protocol.
 TEMPLATE = """
-import json, os, select, signal, subprocess, sys, time
+import faulthandler, json, os, select, signal, subprocess, sys, time
 from workerctl.contract import Channel, ChannelClosed
 folder = sys.argv[1]
 supervisor = os.getppid()
@@ -34,6 +34,9 @@ def behaviour():
         return open(folder + "/behaviour").read().split()
     except FileNotFoundError:
         return []
+
+def hang_in_here():
+    time.sleep(1000)
 
 def wait_for(channel, kind, seconds=30):
     end = time.monotonic() + seconds
@@ -55,6 +58,7 @@ def work(request):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(time.monotonic()))
+    faulthandler.register(signal.SIGUSR2)
     if "default-term" in does:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     while os.getppid() != supervisor:
@@ -84,9 +88,16 @@ def work(request):
         subprocess.Popen(["sleep", "1000"], cwd=folder)
     if "stray" in does:
         subprocess.Popen(["sh", "-c", "set -m; sleep 1000 & sleep 1000"], cwd=folder)
+    if "silent" in does:
+        channel.send({"type": "ready"})
+        hang_in_here()
     fat = [bytearray(int(word[4:]) << 20) for word in does if word.startswith("fat=")]
     for block in fat:
         block[::4096] = b"x" * len(block[::4096])
+    for word in does:
+        if word.startswith("fat-child="):
+            fatten = "import time; x = b'x' * (int(%s) << 20); time.sleep(1000)" % word[10:]
+            subprocess.Popen([sys.executable, "-c", fatten], cwd=folder)
     channel.send({"type": "ready"})
     if "die-on-probation" in does:
         time.sleep(0.05)
@@ -96,7 +107,12 @@ def work(request):
         channel.send({"type": "heartbeat", "jobs_running": jobs, "jobs_done": 7, "jobs_failed": 0})
         select.select([channel], [], [], 5.0 if "calm" in does else 0.05)
         try:
-            channel.receive()
+            for message in channel.receive():
+                with open(folder + "/told", "a") as file:
+                    file.write(f"{message['type']} {request['slot']}\\n")
+                if message["type"] == "trim" and "trims" in does:
+                    fat.clear()
+                    block = None
         except ChannelClosed:
             os._exit(0)
         if "crash-when-ready" in behaviour():

@@ -141,6 +141,10 @@ class World:
                 self._spawn(action)
             case act.Go():
                 self.happen(ev.Went(self.now, action.group, action.slot, action.serial))
+            case act.Trim():
+                self.happen(ev.TrimSent(self.now, action.group, action.slot, action.serial))
+            case act.Rest():
+                self.happen(ev.RestSent(self.now, action.group, action.slot, action.serial, action.rests))
             case act.Drain():
                 self.happen(ev.DrainSent(self.now, action.group, action.slot, action.serial, action.cause))
                 seconds = self.drains_in(action.group)
@@ -148,6 +152,8 @@ class World:
                     self._end_in(seconds, action, 0)
             case act.Hurry():
                 self.happen(ev.HurrySent(self.now, action.group, action.slot, action.serial))
+            case act.Dump():
+                self.happen(ev.DumpSent(self.now, action.group, action.slot, action.serial))
             case act.Kill():
                 self.happen(ev.KillSent(self.now, action.group, action.slot, action.serial, action.cause))
                 self._end_in(0.01, action, None, 9)
