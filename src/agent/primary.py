@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from ..broker.connection import statement
-from ..broker.fleet import database_now, hold_primary, make_tick, set_schedules
+from ..broker.fleet import database_now, hold_primary, is_dealt_with, make_tick, set_schedules
 from ..broker.limits import configure_limits, tidy_limits
 from ..settings import Settings
 from ..settings.units import rate
@@ -39,12 +39,12 @@ class Primary:
         self.term: int | None = None
 
     def renew(self, connection: psycopg.Connection[Any]) -> bool:
-        """Take or keep the lease; returns whether that changed."""
-        before = self.term
-        self.term = hold_primary(connection, agent=self._agent, node_id=self._node_id, lease_seconds=LEASE_SECONDS)
-        if self.term is not None and self.term != before:
+        """Take or keep the lease; returns whether that changed. A new term is ours once its first duties are done."""
+        term = hold_primary(connection, agent=self._agent, node_id=self._node_id, lease_seconds=LEASE_SECONDS)
+        if term is not None and term != self.term:
             self._last_due = self._known_schedules(connection)
             configure_limits(connection, self._settings.limits, self._rates, self._settings.admission)
+        before, self.term = self.term, term
         return (before is None) != (self.term is None)
 
     def step_down(self, connection: psycopg.Connection[Any]) -> None:
@@ -81,6 +81,8 @@ class Primary:
                 job_id = make_tick(
                     connection, term=self.term, name=name, due_at=due_at, kind=wanted.kind, payload=wanted.payload
                 )
+                if job_id is None and not is_dealt_with(connection, name, due_at):
+                    return  # the lease is over: whoever holds it next makes this one
                 self._last_due[name] = due_at
                 if job_id is not None:
                     sys.stdout.write(f"schedule {name}: job {job_id} for {due_at.isoformat()}\n")

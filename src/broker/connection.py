@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import time
+from collections.abc import Generator
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -20,6 +22,43 @@ _BOUNDS: dict[str, Any] = {
     "tcp_user_timeout": 4000,
 }
 STATEMENT_TIMEOUT_MS = 5000
+SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is
+
+Answer = TypeVar("Answer")
+
+
+class _Patient(psycopg.Connection[Any]):
+    """Waits for the server, but not for ever: a frozen one never answers, and its kernel keeps the connection alive.
+
+    A worker that waited on it would miss its heartbeats and be killed as hung, with its jobs in hand.
+    """
+
+    silence_seconds = SILENCE_SECONDS
+
+    def wait(self, gen: Generator[Any, Any, Answer], *arguments: Any, **options: Any) -> Answer:
+        try:
+            return super().wait(_within(gen, self.silence_seconds), *arguments, **options)
+        except _Silent:
+            self.close()
+            raise psycopg.OperationalError(f"the server has not answered for {self.silence_seconds:g} s") from None
+
+
+class _Silent(Exception):
+    """The generator below has waited too long."""
+
+
+def _within(waiting: Generator[Any, Any, Answer], seconds: float) -> Generator[Any, Any, Answer]:
+    give_up_at = time.monotonic() + seconds
+    ready = None
+    while True:
+        try:
+            wanted = waiting.send(ready)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
+        ready = yield wanted
+        if not ready and time.monotonic() > give_up_at:  # psycopg says so every 0.1 s when nothing has come
+            raise _Silent
 
 
 def connect(url: str, *, application: str, pooled: bool = False, bounded: bool = True) -> psycopg.Connection[Any]:
@@ -32,7 +71,7 @@ def connect(url: str, *, application: str, pooled: bool = False, bounded: bool =
     if bounded and not pooled:
         options["options"] = f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
     try:
-        connection = psycopg.connect(
+        connection: psycopg.Connection[Any] = (_Patient if bounded else psycopg.Connection[Any]).connect(
             url, autocommit=True, application_name=f"workerctl {application}", **_BOUNDS, **options
         )
     except psycopg.OperationalError as error:

@@ -59,6 +59,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     """One round trip; empty lists are left out, so that an idle one is a few bytes."""
 
     want: int = 0
+    session: int | None = None  # of the connection that says this; None is not compared
     in_hand: int = 0
     renew_seconds: float | None = None
     ended: list[Ended] = []
@@ -88,12 +89,22 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct):
-    """What the database says. `gone`: this worker was given up; nothing of what it holds is its own any more."""
+    """What the database says. `gone`: this worker was given up; nothing of what it holds is its own any more.
+
+    So says it too to a connection that is not the worker's last one, where nobody listens any more.
+    """
 
     gone: bool = False
     lost: list[int] | None = None
     cancel: list[int] | None = None
     claimed: list[Claimed] | None = None
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """What a worker that has connected may go on with: its session, and (id, attempt) of every claim it holds."""
+
+    session: int | None
+    claims: set[tuple[int, int]]
 
 
 _encoder = msgspec.json.Encoder()
@@ -107,6 +118,8 @@ def exchange(connection: psycopg.Connection[Any], worker_id: int, request: Reque
     return _decoder.decode(row[0])
 
 
-def claims(connection: psycopg.Connection[Any], worker_id: int) -> set[tuple[int, int]]:
-    """(id, attempt) of every job that this worker holds; asked after a reconnect."""
-    return set(connection.execute(statement("claims"), [worker_id]).fetchall())
+def resume(connection: psycopg.Connection[Any], worker_id: int) -> Resumed:
+    """Make this connection the worker's only one: what an earlier one said is done by now, or never will be."""
+    row = connection.execute(statement("resume"), [worker_id]).fetchone()
+    assert row is not None
+    return msgspec.json.decode(row[0], type=Resumed)

@@ -98,6 +98,11 @@ def make_tick(
     return None if job_id is None else int(job_id)
 
 
+def is_dealt_with(connection: Connection, name: str, due_at: dt.datetime) -> bool:
+    """Whether this due time became a job or was left out on purpose; False for a task that is not known."""
+    return bool(_one(connection, "is_dealt_with", {"name": name, "due_at": due_at}))
+
+
 def database_now(connection: Connection) -> dt.datetime:
     """The fleet's clock."""
     row = connection.execute("SELECT clock_timestamp()").fetchone()

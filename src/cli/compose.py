@@ -93,6 +93,7 @@ def compose(plan: Plan) -> Composition:
         reload_command=_reload_command(plan),
         project=str(plan.project),
         foreground=plan.foreground,
+        exit_when_all_parked=plan.settings.supervisor.exit_when_all_parked,
     )
 
 

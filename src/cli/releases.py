@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..contract import ENV_SETTINGS, NotRunning, WorkerctlError
-from ..settings import Loaded, Settings, dump, restore
+from ..settings import Loaded, PoolSettings, Settings, dump, restore
 from ..settings.cores import machine_cores
 from ..supervisor.client import request
 from ..supervisor.composition import Composition, load_composition, save_composition
@@ -42,7 +42,9 @@ def ask_for_reload(loaded: Loaded, name: str | None) -> Asked:
     home = loaded.home
     request(home, "status")  # NotRunning before anything is written
     running = load_composition(home / "run" / "composition.json")
-    settings, needs_restart = as_far_as_possible(restore(home / "run" / "settings.json"), loaded.settings)
+    embedded = any(group.name == "postgres" for group in running.groups)
+    started_with = restore(home / "run" / "settings.json")
+    settings, needs_restart = as_far_as_possible(started_with, loaded.settings, embedded=embedded)
     folder = _new_folder(home, running)
     dump(settings, folder / "settings.json")
     composition = _composition(loaded, running, settings, folder)
@@ -53,12 +55,15 @@ def ask_for_reload(loaded: Loaded, name: str | None) -> Asked:
     return Asked(answer["number"], answer["pools"], answer["others"], needs_restart)
 
 
-def as_far_as_possible(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
-    """The new settings without what only a restart can change, and the names of those keys. Pure."""
-    embedded = new.database_url is None
+def as_far_as_possible(old: Settings, new: Settings, *, embedded: bool) -> tuple[Settings, list[str]]:
+    """The new settings without what only a restart can change, and the names of those keys. Pure.
+
+    `embedded`: the URL in the old ones is that of our own server, so that none in the new ones is no change.
+    """
     kept: dict[str, Any] = {key: getattr(old, key) for key in RESTART_KEYS}
+    unnamed = embedded and new.database_url is None
     changed = [
-        key for key in RESTART_KEYS if getattr(new, key) != kept[key] and not (embedded and key == "database_url")
+        key for key in RESTART_KEYS if getattr(new, key) != kept[key] and not (unnamed and key == "database_url")
     ]
     changed += [f"pools.{name}" for name in sorted(old.pools.keys() ^ new.pools.keys())]
     pools = {name: new.pools.get(name, pool) for name, pool in old.pools.items()}
@@ -117,7 +122,9 @@ def _composition(loaded: Loaded, running: Composition, settings: Settings, folde
 
 
 def _for_agent(settings: Settings) -> Settings:
-    return msgspec.structs.replace(settings, **{name: getattr(Settings(), name) for name in AGENT_IGNORES})
+    """What the agent reads of them."""
+    pools = {name: PoolSettings(queues=pool.queues) for name, pool in settings.pools.items()}
+    return msgspec.structs.replace(settings, pools=pools, **{name: getattr(Settings(), name) for name in AGENT_IGNORES})
 
 
 def _new_folder(home: Path, running: Composition) -> Path:

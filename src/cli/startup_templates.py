@@ -33,6 +33,8 @@ TimeoutStopSec=$stop_seconds
 # Above boot_timeout ($boot_timeout), and above the one-time making of the database.
 TimeoutStartSec=$start_seconds
 
+# Its loop is never late by more than a fraction of a second: silent for so long, it hangs.
+WatchdogSec=60
 Restart=on-failure
 RestartSec=2
 # 78: the configuration cannot work. 3: another supervisor holds the home. Trying again changes neither.

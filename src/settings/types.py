@@ -95,6 +95,9 @@ class SupervisorSettings(Table, frozen=True, kw_only=True):
     lifetime_seconds: Lifetime = field(default=0.0, name="lifetime")
     max_jobs: MaxJobs = 0
     env: Env = {}
+    exit_when_all_parked: Annotated[
+        bool, _key("end with 1 once every worker was given up, for whoever restarts containers", "true or false")
+    ] = False
 
 
 class JobsSettings(Table, frozen=True, kw_only=True):

@@ -17,11 +17,16 @@ from . import events as ev
 _QUIET = (ev.Heartbeat, ev.MemorySampled, ev.MachineSampled, ev.LostTold, ev.Went)
 
 
+LIMIT_BYTES = 10 * 1024 * 1024  # of supervisor.log, before it becomes supervisor.log.1
+
+
 class Journal:
     """Writes to standard error, and in the foreground to logs/supervisor.log too. Never blocks, never raises."""
 
-    def __init__(self, path: Path, *, foreground: bool) -> None:
+    def __init__(self, path: Path, *, foreground: bool, limit_bytes: int = LIMIT_BYTES) -> None:
         self._path = path
+        self._limit_bytes = limit_bytes
+        self._written_bytes = 0
         self._foreground = foreground
         self._file: int | None = None
         self.dropped_lines = 0
@@ -36,6 +41,10 @@ class Journal:
         values = "".join(f" {key}={_shown(value)}" for key, value in fields.items() if value is not None)
         line = f"{timestamp()} event {name}{values}\n".encode(errors="replace")
         self._write(2, line)
+        self._written_bytes += len(line)
+        if self._written_bytes > self._limit_bytes / 10:
+            self._written_bytes = 0
+            self._rotate()
         if self._file is not None:
             self._write(self._file, line)
 
@@ -51,6 +60,14 @@ class Journal:
                 fresh = self._open()
                 os.dup2(fresh, 2)
                 os.close(fresh)
+
+    def _rotate(self) -> None:
+        """One older file is kept. What is not our file, such as systemd's journal, is left alone."""
+        with contextlib.suppress(OSError):
+            here = self._path.stat()
+            if here.st_size > self._limit_bytes and any(_is_same(here, end) for end in (2, self._file)):
+                self._path.replace(self._path.with_suffix(".log.1"))
+                self.reopen()
 
     def close(self) -> None:
         if self._file is not None:
@@ -69,6 +86,10 @@ class Journal:
                 self.dropped_lines += 1
         except OSError:
             self.dropped_lines += 1
+
+
+def _is_same(file: os.stat_result, descriptor: int | None) -> bool:
+    return descriptor is not None and os.path.samestat(file, os.fstat(descriptor))
 
 
 def timestamp() -> str:

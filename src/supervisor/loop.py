@@ -86,6 +86,7 @@ class Supervisor:
         self._hangups = Hangups(composition, self._processes, self._journal)
         self._looked_at = time.monotonic()
         self._wakeups = self._catch_signals()  # before anybody can find us by the socket
+        self._notifier.listen(self._selector, lambda: self._take_stop(time.monotonic()))
         self._control = ControlServer(self._home / "run", self._selector, self._answer)
 
     def run(self) -> Words:
@@ -97,8 +98,19 @@ class Supervisor:
             self._wait(next_at)
             next_at = self._settle()
             if self._notifier.listens:
-                self._notifier.status(str(progress(self._roster, self._policy)))
+                self._tell_wrapper()
         return self._leave()
+
+    def _tell_wrapper(self) -> None:
+        state = str(progress(self._roster, self._policy))
+        pools = [team for team in self._roster.teams.values() if team.group.kind == "pool"]
+        ready = sum(slot.is_ready for team in pools for slot in team.wanted)
+        workers = f"{ready}/{sum(team.desired for team in pools)}"
+        running = sum(m.work.jobs_running for team in pools for slot in team.slots for m in slot.members)
+        metrics = {"state": state, "workers": workers, "jobs running": str(running)}
+        stopping = self._roster.stop_at is not None
+        text = f"{state}: {workers} workers ready"
+        self._notifier.turn(time.monotonic(), text, metrics, stopping=stopping)
 
     def _leave(self) -> Words:
         self._processes.sweep()
@@ -140,6 +152,10 @@ class Supervisor:
         was_stopping = self._roster.stop_at is not None
         self._roster = apply(self._roster, event)
         if isinstance(event, ev.Booted):
+            self._notifier.booted()
+        if isinstance(event, ev.ReloadBegan):
+            self._notifier.reloading(event.at)
+        if isinstance(event, ev.ReloadFailed | ev.Committed):
             self._notifier.ready()
         if isinstance(event, ev.Spawned | ev.Exited):
             self._leftovers.note(child for child in self._children if child.group.kind != "pool")
@@ -178,7 +194,7 @@ class Supervisor:
 
     def _wait(self, next_at: float) -> None:
         before = time.monotonic()
-        until = min(next_at, self._probes.next_at(), self._gauge.next_at, self._memory_at)
+        until = min(next_at, self._probes.next_at(), self._gauge.next_at, self._memory_at, self._notifier.next_at())
         if self._awaits_alive or self._control.is_busy:
             until = min(until, before + ALIVE_POLL_SECONDS)
         now = self._look(max(0.0, until - before))

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 
 from ..broker.exchange import Again, Claimed, Ended, FollowUp, Parent, Progress, Request
 from ..handler import Cancel
-from .outcome import Outcome, Raised, Settlement, follow_ups, settle
+from .outcome import HandedBack, Outcome, Raised, Settlement, follow_ups, settle
 from .run import Run
+
+Claim = tuple[int, int]  # a job's id and the attempt that it was handed out as
 
 LOST = Cancel("the claim was lost: this worker had been given up")
 
@@ -16,7 +18,8 @@ class Hand:
     """The runs of one worker, and the settlements that the database has not confirmed.
 
     A job stays known by its id from its claim until its settlement is confirmed, so that an answer that was lost
-    on the way is told from a new claim.
+    on the way is told from a new claim. A job whose claim was lost can be handed out to this worker again while its
+    earlier run has not stopped: what is said of one attempt never touches what is to be said of another.
     """
 
     def __init__(self, retry_delay_seconds: float, jitter: Callable[[], float]) -> None:
@@ -24,7 +27,8 @@ class Hand:
         self._jitter = jitter
         self.active: list[Run] = []
         self._by_id: dict[int, Run] = {}
-        self._unsaid: dict[int, Settlement] = {}  # by job id
+        self._unsaid: dict[Claim, Settlement] = {}
+        self._lost: set[Claim] = set()  # of runs that have not stopped yet: nothing of them is written
         self._follow_ups: list[FollowUp] = []
         self._logs: list[dict[str, object]] = []
         self._told_progress: dict[int, tuple[int, int]] = {}
@@ -57,7 +61,7 @@ class Hand:
 
     def put_back(self, job_id: int, attempt: int, delay_seconds: float = 0.0) -> None:
         """Hand a claim back that this worker cannot run."""
-        self._unsaid[job_id] = Again(job_id, attempt, delay_seconds=delay_seconds)
+        self._unsaid[job_id, attempt] = Again(job_id, attempt, delay_seconds=delay_seconds)
 
     def finish(self, run: Run, outcome: Outcome) -> None:
         """Turn a run's outcome into settlements; a second outcome of the same run is ignored."""
@@ -66,16 +70,18 @@ class Hand:
         self.active.remove(run)
         self._collect_logs(run)
         if isinstance(outcome, Raised) and outcome.error is LOST:
-            self._forget(job.id for job in run.jobs)
-            return
+            outcome = Raised(HandedBack())  # for those of its jobs that were not lost
         for job in run.jobs:
+            if (job.id, job.attempt) in self._lost:
+                self._lost.discard((job.id, job.attempt))
+                self._forget([(job.id, job.attempt)])
+                continue
             settlement = settle(job, outcome, run.context, self._retry_delay_seconds, self._jitter())
-            self._unsaid[job.id] = settlement
+            self._unsaid[job.id, job.attempt] = settlement
             self.finished.append((job, settlement, run.started))
             self._count(settlement)
-        self._follow_ups += [
-            FollowUp(run.first.id, spec) for spec in follow_ups(self._unsaid[run.first.id], run.context)
-        ]
+            if job is run.first:
+                self._follow_ups += [FollowUp(job.id, spec) for spec in follow_ups(settlement, run.context)]
 
     def request(self, want: int, renew_seconds: float | None) -> Request:
         """Everything there is to say, and how much is wanted."""
@@ -101,26 +107,27 @@ class Hand:
 
     def said(self, request: Request) -> None:
         """The database has confirmed `request`: forget what it settled."""
-        self._forget(item.id for items in (request.ended, request.again, request.parents) for item in items)
+        self._forget(
+            (item.id, item.attempt) for items in (request.ended, request.again, request.parents) for item in items
+        )
         self._follow_ups = [item for item in self._follow_ups if item not in request.follow_ups]
         del self._logs[: len(request.logs)]
         for item in request.progress:
             self._told_progress[item.id] = (item.done, item.total)
 
-    def split(self, request: Request) -> list[tuple[int, Request]]:
-        """The same settlements, one a request, each with its job's id: to find the one that cannot be stored."""
-        alone = [(item.id, Request(ended=[item])) for item in request.ended]
-        alone += [(item.id, Request(again=[item])) for item in request.again]
-        alone += [(item.id, Request(parents=[item])) for item in request.parents]
-        for job_id, part in alone:
+    def split(self, request: Request) -> list[tuple[Claim, Request]]:
+        """The same settlements, one a request, each with its claim: to find the one that cannot be stored."""
+        alone = [((item.id, item.attempt), Request(ended=[item])) for item in request.ended]
+        alone += [((item.id, item.attempt), Request(again=[item])) for item in request.again]
+        alone += [((item.id, item.attempt), Request(parents=[item])) for item in request.parents]
+        for (job_id, _), part in alone:
             part.follow_ups = [item for item in request.follow_ups if item.id == job_id]
         return alone
 
-    def refuse(self, job_id: int, reason: str) -> None:
+    def refuse(self, claim: Claim, reason: str) -> None:
         """The database cannot store this settlement: the job ends dead with the reason, without its result."""
-        settlement = self._unsaid[job_id]
-        self._unsaid[job_id] = Ended(job_id, settlement.attempt, "dead", error=f"could not be settled: {reason}")
-        self._follow_ups = [item for item in self._follow_ups if item.id != job_id]
+        self._unsaid[claim] = Ended(*claim, "dead", error=f"could not be settled: {reason}")
+        self._follow_ups = [item for item in self._follow_ups if item.id != claim[0]]
 
     def drop_logs(self) -> None:
         """The database cannot store these log entries."""
@@ -131,7 +138,7 @@ class Hand:
         run = self._by_id.get(job_id)
         return run if run in self.active else None
 
-    def reconcile(self, held: set[tuple[int, int]]) -> list[Run]:
+    def reconcile(self, held: set[Claim]) -> list[Run]:
         """After a reconnect: forget what is not this worker's any more and put back what it never heard of.
 
         `held` is (id, attempt) of every claim that the database knows. Returns the runs whose claims were lost.
@@ -139,14 +146,12 @@ class Hand:
         known = {(job.id, job.attempt) for run in self._by_id.values() for job in run.jobs if job.id in self._by_id}
         for job_id, attempt in held - known:
             self.put_back(job_id, attempt)
-        lost = {job_id for job_id, _ in known - held}
-        self._follow_ups = [item for item in self._follow_ups if item.id not in lost]
-        runs = [run for run in self.active if any(job.id in lost for job in run.jobs)]
-        for job_id in lost:
-            self._unsaid.pop(job_id, None)
-            if self.run_of(job_id) is None:
-                self._by_id.pop(job_id, None)
-        return runs
+        lost = known - held
+        lost_ids = {job_id for job_id, _ in lost}
+        self._follow_ups = [item for item in self._follow_ups if item.id not in lost_ids]
+        self._lost |= {claim for claim in lost if self.run_of(claim[0]) is not None}
+        self._forget(lost - self._lost)
+        return [run for run in self.active if any((job.id, job.attempt) in lost for job in run.jobs)]
 
     def _count(self, settlement: Settlement) -> None:
         match settlement:
@@ -155,11 +160,13 @@ class Hand:
             case Ended(status="dead") | Again(failed=True):
                 self.jobs_failed += 1
 
-    def _forget(self, ids: Iterable[int]) -> None:
-        for job_id in ids:
-            self._unsaid.pop(job_id, None)
-            self._by_id.pop(job_id, None)
-            self._told_progress.pop(job_id, None)
+    def _forget(self, claims: Iterable[Claim]) -> None:
+        for job_id, attempt in claims:
+            self._unsaid.pop((job_id, attempt), None)
+            run = self._by_id.get(job_id)
+            if run is not None and any((job.id, job.attempt) == (job_id, attempt) for job in run.jobs):
+                del self._by_id[job_id]
+                self._told_progress.pop(job_id, None)
 
     def _collect_logs(self, run: Run) -> None:
         while run.context.logged:

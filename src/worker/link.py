@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from ..broker.connection import connect
-from ..broker.exchange import Reply, Request, claims, exchange
+from ..broker.exchange import Reply, Request, exchange, resume
 from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
 from ..broker.found import Database
 from ..contract import Unreachable
@@ -33,6 +33,7 @@ class Link:
         self._jitter = jitter
         self._connection: psycopg.Connection[Any] | None = None
         self._worker_id: int | None = None
+        self._session: int | None = None
         self._failures = 0
         self.retry_at = 0.0  # monotonic; not before this
 
@@ -52,17 +53,19 @@ class Link:
             self._connection = connect(self._database.url, application="worker", pooled=self._database.pooled)
             if self._worker_id is None:
                 self._worker_id = register_worker(self._connection, self._registration, self._kinds)
-            held = claims(self._connection, self._worker_id)
+            resumed = resume(self._connection, self._worker_id)
         except (Unreachable, psycopg.Error) as error:
             self._lost(now, error)
             return None
         self._failures = 0
-        return held
+        self._session = resumed.session
+        return resumed.claims
 
     def exchange(self, request: Request, now: float) -> Reply | None:
         """One round trip; None where nothing of it is known to have happened. Raises Rejected."""
         assert self._connection is not None
         assert self._worker_id is not None
+        request.session = self._session
         try:
             reply = exchange(self._connection, self._worker_id, request)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:

@@ -152,14 +152,14 @@ class Seats:
     def _exchange_one_by_one(self, request: Request, now: float) -> None:
         """Something cannot be stored: find it, so that it spoils nothing else."""
         parts = self.hand.split(request)
-        for job_id, part in parts:
+        for claim, part in parts:
             try:
                 if self.link.exchange(part, now) is None:
                     return
                 self.hand.said(part)
             except Rejected as error:
-                sys.stderr.write(f"job {job_id} cannot be settled: {error}\n")
-                self.hand.refuse(job_id, str(error))
+                sys.stderr.write(f"job {claim[0]} cannot be settled: {error}\n")
+                self.hand.refuse(claim, str(error))
         if not parts:
             sys.stderr.write("log entries of jobs cannot be stored and are dropped\n")
             self.hand.drop_logs()

@@ -11,11 +11,7 @@ from collections.abc import Callable
 
 import psutil
 import psycopg
-import pytest
 from lifecycle_house import CONFIG, House, until
-
-# src/logs/collector.py keeps run/alive as long as the orphaned PostgreSQL keeps its pipes open: the next start fails
-collector_keeps_the_lock = pytest.mark.xfail(strict=True, reason="the collector of a killed supervisor holds run/alive")
 
 
 def kill(pid: int | None) -> int:
@@ -65,7 +61,7 @@ def test_a_job_that_kills_every_worker_is_given_up_after_three_deaths(build: Cal
     job = house.enqueue("suicide", times=99, file=str(house.effects))
     ended = house.until_status(job, "dead")
     assert ended["deaths"] == 3
-    assert "died 3 times with this job in hand" in ended["error"]
+    assert "its worker died 3 times" in ended["error"]
     assert len(house.noted("began", job)) == 3
     assert house.enqueue("add", a=1)
     house.until_ready(2)
@@ -76,7 +72,7 @@ def test_memory_over_the_limit_brings_a_successor_and_the_exit_says_so(build: Ca
     house.start(1)
     [worker] = house.ready()
     job = house.gated()
-    house.until_status(house.enqueue("fatten", mebibytes=150), "succeeded")
+    house.until_status(house.enqueue("fatten", mebibytes=120), "succeeded")
     until(lambda: any(other["pid"] != worker["pid"] for other in house.ready()), 20, what="a successor is ready")
     assert psutil.pid_exists(worker["pid"])  # its job is not done
     house.open_gate()
@@ -139,7 +135,6 @@ def test_jobs_enqueued_while_the_agent_is_dead_are_found(house: House) -> None:
     assert time.monotonic() - began < 2
 
 
-@collector_keeps_the_lock
 def test_after_a_killed_supervisor_the_workers_finish_and_leave(house: House) -> None:
     house.start(2)
     job = house.gated()
@@ -155,7 +150,6 @@ def test_after_a_killed_supervisor_the_workers_finish_and_leave(house: House) ->
     assert len(house.noted("ended", job)) == 1
 
 
-@collector_keeps_the_lock
 def test_a_start_after_a_killed_supervisor_waits_for_the_old_set_and_gives_its_jobs_back(
     build: Callable[..., House],
 ) -> None:

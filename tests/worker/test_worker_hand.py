@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from workerctl.broker.exchange import Again, Claimed, Ended
-from workerctl.handler import Context, Handler, Job, Services
+from workerctl.handler import Context, Handler, Job, Services, Snooze
 from workerctl.worker.hand import LOST, Hand
 from workerctl.worker.outcome import Raised, Returned
 from workerctl.worker.run import Run
@@ -104,6 +104,46 @@ def test_what_cannot_be_settled_is_found_by_saying_one_at_a_time() -> None:
     held.finish(one, Returned("fine"))
     held.finish(two, Returned("odd"))
     parts = held.split(held.request(4, 30.0))
-    assert [(job_id, len(part.ended), part.want) for job_id, part in parts] == [(1, 1, 0), (2, 1, 0)]
-    held.refuse(2, "unstorable")
+    assert [(claim, len(part.ended), part.want) for claim, part in parts] == [((1, 1), 1, 0), ((2, 1), 1, 0)]
+    held.refuse((2, 1), "unstorable")
     assert held.request(0, None).ended[1] == Ended(2, 1, "dead", error="could not be settled: unstorable")
+
+
+def test_the_end_of_a_lost_run_does_not_swallow_the_put_back_of_the_same_jobs_next_claim() -> None:
+    for outcome in (Returned(None), Raised(LOST)):
+        one = run(1, attempt=1)
+        held = hand(one)
+        assert held.reconcile(set()) == [one]
+        assert held.knows(run(1, attempt=2).first)
+        held.put_back(1, attempt=2, delay_seconds=5)
+        held.finish(one, outcome)
+        assert Again(1, 2, delay_seconds=5) in held.request(0, None).again, outcome
+
+
+def test_a_claim_in_the_lost_answer_that_settled_its_earlier_attempt_is_put_back() -> None:
+    one = run(1, attempt=1)
+    held = hand(one)
+    held.finish(one, Raised(Snooze(0)))
+    assert held.reconcile({(1, 2)}) == []
+    assert held.request(0, None).again == [Again(1, 2)]
+    held.said(held.request(0, None))
+    assert held.empty
+
+
+def test_a_confirmed_put_back_leaves_the_earlier_attempts_run_known() -> None:
+    one = run(1, attempt=1)
+    held = hand(one)
+    held.put_back(1, attempt=2)
+    held.said(held.request(0, None))
+    assert held.knows(run(1, attempt=3).first)
+
+
+def test_what_a_lost_run_enqueued_does_not_come_to_be_with_the_put_back_of_its_jobs_next_claim() -> None:
+    one = run(1, attempt=1)
+    held = hand(one)
+    one.context.enqueue("next")
+    held.reconcile(set())
+    held.put_back(1, attempt=2)
+    held.finish(one, Returned(None))
+    request = held.request(0, None)
+    assert (request.again, request.ended, request.follow_ups) == ([Again(1, 2)], [], [])

@@ -102,7 +102,8 @@ CREATE TABLE workerctl.worker (
     queues          text[],            -- NULL: every queue but those of other pools
     excluded_queues text[] NOT NULL DEFAULT '{}',
     started_at      timestamptz NOT NULL DEFAULT now(),
-    lease_until     timestamptz NOT NULL
+    lease_until     timestamptz NOT NULL,
+    session         integer NOT NULL DEFAULT 0  -- + 1 with every connection: what an earlier one said late is not heard
 );
 
 CREATE TABLE workerctl.live (

@@ -30,19 +30,33 @@ BEGIN
     RETURN coalesce(returned.ids, '{}');
 END $$;
 
--- Make one running job the waiting parent of `children` (job specs). Returns whether the job was still this worker's.
+-- Make one running job the waiting parent of `children` (job specs). It waits for those that come to be: one whose unique
+-- key an unfinished job has does not, and a parent without any is done. Returns whether the job was still this worker's.
 CREATE FUNCTION workerctl.await_children(
     me workerctl.worker, job bigint, attempt_no integer, outcome jsonb, next_job jsonb, children jsonb
 ) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    made integer;
 BEGIN
-    UPDATE workerctl.live l
-       SET status = 'waiting', worker_id = NULL, result = outcome, on_done = next_job,
-           children_total = jsonb_array_length(children), progress_done = NULL, progress_total = NULL
-     WHERE l.id = job AND l.attempt = attempt_no AND l.worker_id = me.id;
-    IF FOUND THEN
-        PERFORM workerctl.insert_jobs(children, job);
+    PERFORM 1 FROM workerctl.live l WHERE l.id = job AND l.attempt = attempt_no AND l.worker_id = me.id FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
     END IF;
-    RETURN FOUND;
+    PERFORM workerctl.insert_jobs(children, job);
+    SELECT count(*) INTO made FROM workerctl.live l WHERE l.parent_id = job;
+    IF made = 0 THEN
+        PERFORM workerctl.finish(jsonb_build_array(jsonb_build_object(
+            'id', job, 'attempt', attempt_no, 'status', 'succeeded', 'result', outcome)), me);
+        IF next_job IS NOT NULL THEN
+            PERFORM workerctl.insert_jobs(jsonb_build_array(next_job));
+        END IF;
+        RETURN true;
+    END IF;
+    UPDATE workerctl.live l
+       SET status = 'waiting', worker_id = NULL, result = outcome, on_done = next_job, children_total = made,
+           progress_done = NULL, progress_total = NULL
+     WHERE l.id = job;
+    RETURN true;
 END $$;
 
 -- The first suspect that this worker may run. With empty hands it is picked, alone; else it is reserved, and the worker
@@ -166,8 +180,21 @@ BEGIN
     RETURN jobs;
 END $$;
 
--- One round trip of a worker. `request`: {want, in_hand?, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?}.
--- Reply: {gone: true} where this worker has been given up (its lease ended or its supervisor reported it dead), else
+-- A worker has connected (again): its session, and [id, attempt] of what it holds. Waits for a statement of an earlier
+-- connection that is still under way, and shuts out one that arrives after this. Without such a worker the session is null.
+CREATE FUNCTION workerctl.resume(worker_id bigint) RETURNS json LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    new_session integer;
+BEGIN
+    UPDATE workerctl.worker w SET session = w.session + 1 WHERE w.id = resume.worker_id RETURNING w.session INTO new_session;
+    RETURN json_build_object('session', new_session, 'claims', coalesce(
+        (SELECT json_agg(json_build_array(l.id, l.attempt)) FROM workerctl.live l WHERE l.worker_id = resume.worker_id), '[]'));
+END $$;
+
+-- One round trip of a worker. `request`: {want, session?, in_hand?, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?}.
+-- Reply: {gone: true} where this worker has been given up (its lease ended or its supervisor reported it dead) or has
+-- connected anew since this was said, else
 -- {lost: ids whose settlement touched nothing, cancel: ids in hand that somebody cancelled, claimed: jobs}.
 -- (Planning took a third of its time before the generic plans were forced; the setting holds for all it calls.)
 CREATE FUNCTION workerctl.exchange(worker_id bigint, request jsonb) RETURNS json
@@ -181,7 +208,7 @@ DECLARE
 BEGIN
     -- The row lock keeps a give-back of this worker from running in between.
     SELECT w.* INTO me FROM workerctl.worker w WHERE w.id = exchange.worker_id FOR UPDATE;
-    IF NOT FOUND THEN
+    IF NOT FOUND OR (request ->> 'session')::integer <> me.session THEN
         RETURN '{"gone": true}';
     END IF;
     IF request ? 'renew_seconds' THEN

@@ -20,6 +20,7 @@ BEGIN
     VALUES (incarnation, node_id, host, pool, slot, pid,
             ARRAY(SELECT r.name FROM jsonb_to_recordset(kinds) AS r(name text)), queues, excluded_queues,
             now() + make_interval(secs => lease_seconds))
+        ON CONFLICT ON CONSTRAINT worker_incarnation_key DO UPDATE SET lease_until = excluded.lease_until  -- its answer was lost
     RETURNING w.id INTO new_id;
     RETURN new_id;
 END $$;
@@ -124,7 +125,8 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    new_job := workerctl.enqueue(kind => kind, payload => payload);
+    -- not through admission's door: a due time that is refused would be lost
+    new_job := (workerctl.insert_jobs(jsonb_build_array(jsonb_build_object('kind', kind, 'payload', payload))))[1];
     UPDATE workerctl.tick t SET job_id = new_job WHERE t.name = task AND t.due_at = make_tick.due_at;
     RETURN new_job;
 END $$;

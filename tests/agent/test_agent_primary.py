@@ -1,0 +1,85 @@
+"""The primary against a real database that fails at the wrong moment."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from workerctl.agent.primary import Primary
+from workerctl.broker.connection import connect
+from workerctl.broker.migrate import migrate
+from workerctl.settings import ScheduleSettings, Settings
+
+SECONDLY = Settings(schedule={"beat": ScheduleSettings(cron="* * * * * *", kind="beat")})
+
+
+@pytest.fixture
+def queue(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with connect(database_url, application="test") as connection:
+        migrate(connection)
+        yield connection
+
+
+def ticks(queue: psycopg.Connection[Any]) -> list[dt.datetime]:
+    return [at for (at,) in queue.execute("SELECT due_at FROM workerctl.tick ORDER BY due_at").fetchall()]
+
+
+def began_ten_seconds_ago(queue: psycopg.Connection[Any]) -> None:
+    queue.execute("UPDATE workerctl.schedule SET last_due_at = now() - interval '10 seconds'")
+
+
+def test_a_database_lost_while_the_lease_is_taken_does_not_end_the_agent(queue: Any, database_url: str) -> None:
+    primary = Primary(SECONDLY, "n1/1", "n1")
+    queue.execute("ALTER TABLE workerctl.schedule RENAME TO away")
+    with pytest.raises(psycopg.Error):
+        primary.renew(queue)
+    queue.execute("ALTER TABLE workerctl.away RENAME TO schedule")
+    assert primary.renew(queue), "it became primary only now"
+    primary.work(queue, 1.0)
+
+
+def test_due_times_of_a_pause_longer_than_the_lease_are_made_up_for(queue: Any) -> None:
+    primary = Primary(SECONDLY, "n1/1", "n1")
+    primary.renew(queue)
+    began_ten_seconds_ago(queue)
+    primary.term = None
+    primary.renew(queue)
+    queue.execute("UPDATE workerctl.leadership SET lease_until = now() - interval '1 second'")
+    primary.work(queue, 1.0)
+    assert ticks(queue) == [], "its lease was over"
+    primary.renew(queue)
+    primary.work(queue, 2.0)
+    assert len(ticks(queue)) >= 10
+
+
+def test_a_tick_whose_answer_was_lost_is_not_made_twice_and_the_next_is_made(queue: Any) -> None:
+    primary = Primary(SECONDLY, "n1/1", "n1")
+    primary.renew(queue)
+    began_ten_seconds_ago(queue)
+    other = Primary(SECONDLY, "n1/1", "n1")
+    other.renew(queue)
+    primary.term = None
+    primary.renew(queue)
+    other.work(queue, 1.0)
+    made = len(ticks(queue))
+    assert made >= 10
+    for now in (1.0, 2.0):
+        primary.work(queue, now)
+        primary.renew(queue)
+    jobs = queue.execute("SELECT count(*) FROM workerctl.job WHERE kind = 'beat'").fetchone()[0]
+    assert jobs == len(ticks(queue)) >= made
+
+
+def test_a_tick_that_is_full_does_not_take_the_agents_connection(queue: Any) -> None:
+    crowded = Settings(schedule={"beat": ScheduleSettings(cron="* * * * * *", kind="beat")}, admission={"beat": 0})
+    primary = Primary(crowded, "n1/1", "n1")
+    primary.renew(queue)
+    began_ten_seconds_ago(queue)
+    primary.term = None
+    primary.renew(queue)
+    primary.work(queue, 1.0)
+    assert len(ticks(queue)) >= 10

@@ -1,0 +1,44 @@
+"""Children that do not come to be, because an unfinished job has their unique key already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from workerctl.broker.exchange import Ended, Parent
+from workerctl.broker.jobs import list_jobs, show_job
+from workerctl.producer import enqueue
+
+Queue = psycopg.Connection[Any]
+AFTER = {"kind": "b", "payload": {"after": True}}
+
+
+def child(key: str | None = None) -> dict[str, Any]:
+    return {"kind": "a", "payload": {}} | ({"unique_key": key} if key else {})
+
+
+def test_a_parent_waits_only_for_the_children_that_were_made(queue: Queue, new_worker: Any) -> None:
+    enqueue("elsewhere", unique_key="taken", conn=queue)
+    parent = enqueue("a", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    worker.says(parents=[Parent(parent, 1, [child(), child("taken"), child("mine"), child("mine")], on_done=AFTER)])
+    assert show_job(queue, parent)["children_total"] == 2
+    made = worker.claims(8)
+    assert len(made) == 2
+    worker.says(ended=[Ended(job, attempt, "succeeded") for job, attempt in made])
+    assert show_job(queue, parent)["status"] == "succeeded"
+    assert len(list_jobs(queue, kind="b")) == 1
+
+
+def test_a_parent_whose_children_all_exist_already_is_done_at_once(queue: Queue, new_worker: Any) -> None:
+    enqueue("elsewhere", unique_key="taken", conn=queue)
+    parent = enqueue("a", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    reply = worker.says(parents=[Parent(parent, 1, [child("taken")], on_done=AFTER)])
+    assert not reply.lost
+    row = show_job(queue, parent)
+    assert (row["status"], row["children_total"], row["worker"]) == ("succeeded", 0, "default/1")
+    assert len(list_jobs(queue, kind="b")) == 1

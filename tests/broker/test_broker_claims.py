@@ -1,0 +1,57 @@
+"""What a worker may rely on when it has lost its connection: whose its claims are, and what still arrives late."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import psycopg
+
+from workerctl.broker.connection import connect
+from workerctl.broker.exchange import Ended, Request, Resumed, exchange, resume
+from workerctl.broker.fleet import KnownKind, Registration, register_worker
+from workerctl.broker.jobs import show_job
+from workerctl.producer import enqueue
+
+Queue = psycopg.Connection[Any]
+
+
+def test_a_registration_whose_answer_was_lost_is_made_again(queue: Queue) -> None:
+    worker = Registration("n1.1", "n1", "host", "default", 1, 1, None, [], 30)
+    known = [KnownKind("a", "default", 3, 1)]
+    first = register_worker(queue, worker, known)
+    assert register_worker(queue, worker, known) == first
+
+
+def test_what_a_worker_said_over_an_earlier_connection_is_not_heard_after_it_has_resumed(
+    queue: Queue, new_worker: Any
+) -> None:
+    done, waiting = enqueue("a", conn=queue), enqueue("a", conn=queue)
+    worker = new_worker()
+    old = resume(worker.connection, worker.id)
+    assert exchange(worker.connection, worker.id, Request(want=1, session=old.session)).claimed is not None
+    assert resume(queue, worker.id).claims == {(done, 1)}
+    late = Request(want=8, session=old.session, ended=[Ended(done, 1, "succeeded")])
+    assert exchange(worker.connection, worker.id, late).gone
+    assert (show_job(queue, done)["status"], show_job(queue, waiting)["status"]) == ("running", "pending")
+
+
+def test_to_resume_waits_for_what_an_earlier_connection_has_under_way(
+    queue: Queue, new_worker: Any, database_url: str
+) -> None:
+    job_id = enqueue("a", conn=queue)
+    worker = new_worker()
+    found = []
+    with connect(database_url, application="test") as again:
+        thread = threading.Thread(target=lambda: found.append(resume(again, worker.id)))
+        with worker.connection.transaction():
+            exchange(worker.connection, worker.id, Request(want=1))
+            thread.start()
+            thread.join(timeout=0.3)
+            assert thread.is_alive()
+        thread.join()
+    assert found[0].claims == {(job_id, 1)}
+
+
+def test_a_worker_that_was_given_up_resumes_with_nothing(queue: Queue) -> None:
+    assert resume(queue, 12345) == Resumed(None, set())

@@ -1,0 +1,42 @@
+"""Every wait on a connection ends, whatever the server does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psycopg
+import pytest
+
+from workerctl.broker.connection import connect
+
+
+def test_a_frozen_server_is_given_up_and_the_connection_closed(database_url: str) -> None:
+    with connect(database_url, application="test") as connection:
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        assert row is not None
+        connection.silence_seconds = 0.5  # type: ignore[attr-defined]
+        os.kill(row[0], signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            with pytest.raises(psycopg.OperationalError, match="has not answered for 0.5 s"):
+                connection.execute("SELECT 1")
+            assert time.monotonic() - began < 5
+            assert connection.closed
+        finally:
+            os.kill(row[0], signal.SIGCONT)
+
+
+def test_a_slow_statement_is_cancelled_by_the_server_and_the_connection_lives(database_url: str) -> None:
+    with connect(database_url, application="test") as connection:
+        connection.execute("SET statement_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("SELECT pg_sleep(5)")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_rows_that_come_slowly_but_come_are_waited_for(database_url: str) -> None:
+    with connect(database_url, application="test") as connection:
+        connection.silence_seconds = 60.0  # type: ignore[attr-defined]
+        assert connection.execute("SELECT pg_sleep(0.5), 7").fetchone() == ("", 7)
