@@ -20,7 +20,7 @@ def test_a_frozen_server_is_given_up_and_the_connection_closed(database_url: str
         os.kill(row[0], signal.SIGSTOP)
         try:
             began = time.monotonic()
-            with pytest.raises(psycopg.OperationalError, match="has not answered for 0.5 s"):
+            with pytest.raises(psycopg.OperationalError, match=r"has not answered for 0\.5 s"):
                 connection.execute("SELECT 1")
             assert time.monotonic() - began < 5
             assert connection.closed
