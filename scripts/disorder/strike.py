@@ -64,7 +64,6 @@ class Striker:
         for node in list(self._to_start):
             home = self._homes[node]
             if not self._stopped_in(home) and not home.is_starting:
-                self._clear_orphans(home)
                 home.begin_start()
                 self._to_start.discard(node)
 
@@ -96,11 +95,3 @@ class Striker:
     def _stopped_in(self, home: Home) -> bool:
         ours = {process.pid for process in home.everything()}
         return any(process.pid in ours for _, process in self._stopped)
-
-    def _clear_orphans(self, home: Home) -> None:
-        """A killed supervisor leaves PostgreSQL, which keeps the collector, which keeps the lock of the next start."""
-        if home is self._homes[1]:
-            for process in home.everything():
-                with contextlib.suppress(psutil.Error):
-                    if "log collector" in " ".join(process.cmdline()):
-                        process.kill()

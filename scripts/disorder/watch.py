@@ -28,7 +28,7 @@ SELECT l.id FROM workerctl.live l WHERE EXISTS (SELECT FROM workerctl.history h 
 
 
 class Watch:
-    """Samples in a thread of its own until `end`; broken invariants gather in `broken`."""
+    """Samples in a thread of its own until `end`; `broken` says what was seen."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -36,8 +36,12 @@ class Watch:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.samples = 0
         self.highest: Counter[str] = Counter()
-        self.broken: list[str] = []
+        self._seen: dict[str, tuple[int, str]] = {}  # what is broken: how often it was seen, and how it was first
         self._thread.start()
+
+    @property
+    def broken(self) -> list[str]:
+        return [f"{name}, in {count} samples, first: {first}" for name, (count, first) in self._seen.items()]
 
     def end(self) -> None:
         self._over.set()
@@ -63,14 +67,14 @@ class Watch:
             name, most = ("limited", KIND_LIMIT) if key == "limited" else ("user", USER_LIMIT)
             self.highest[name] = max(self.highest[name], running)
             if running > most:
-                self._break(f"{running} jobs run under {key}, whose limit is {most}: {ids}")
+                self._break(f"more than {most} run under {key}", ids)
             if unseated:
-                self._break(f"{unseated} jobs run under {key} without a seat, among {ids}")
+                self._break(f"some run under {key} without a seat", ids)
         if self.samples % DOUBLES_EVERY == 0:
             doubled = [job_id for (job_id,) in connection.execute(DOUBLES).fetchall()]
             if doubled:
-                self._break(f"in live and in history at once: {doubled}")
+                self._break("in live and in history at once", doubled)
 
-    def _break(self, what: str) -> None:
-        if len(self.broken) < 20:
-            self.broken.append(what)
+    def _break(self, name: str, ids: list[int]) -> None:
+        count, first = self._seen.get(name, (0, f"jobs {ids}"))
+        self._seen[name] = (count + 1, first)

@@ -17,6 +17,7 @@ from .schedule import Task, due_times
 
 LEASE_SECONDS = 8.0  # another machine takes over within this of a machine's end
 UPKEEP_SECONDS = 3600.0
+UPKEEP_AGAIN_SECONDS = 5.0  # while there is more to remove: a bounded piece at a time, under the statement timeout
 TIDY_SECONDS = 5.0  # how long a job may wait beside a free seat after an accident
 PARTITION_DAYS = 3
 
@@ -63,8 +64,9 @@ class Primary:
             self._tidy_at = now + TIDY_SECONDS
             tidy_limits(connection)
         if now >= self._upkeep_at:
-            self._upkeep_at = now + UPKEEP_SECONDS
-            connection.execute(statement("upkeep"), {"days": PARTITION_DAYS, "keep": self._retention})
+            row = connection.execute(statement("upkeep"), {"days": PARTITION_DAYS, "keep": self._retention}).fetchone()
+            gone = row is not None and row[1] > 0
+            self._upkeep_at = now + (UPKEEP_AGAIN_SECONDS if gone else UPKEEP_SECONDS)
 
     def _known_schedules(self, connection: psycopg.Connection[Any]) -> dict[str, dt.datetime]:
         rows = [

@@ -24,6 +24,7 @@ FLUSH_SECONDS = 0.020  # or the first of them has waited so long
 BUSY_RENEW_SECONDS = 1.0  # with jobs in hand: progress goes out, cancellations come in
 TASK_GRACE_SECONDS = 10.0  # for an `async def` handler to clean up after its deadline
 SHARE_SECONDS = 0.003  # after a full claim, idle siblings have so long to take the next jobs before we do
+REFUSED_SECONDS = 1.0  # before the queue is asked again that answered with an error
 CLAIM_IN_HAND_SECONDS = 5.0  # a job whose earlier attempt still runs here is put back for so long
 
 
@@ -161,8 +162,11 @@ class Seats:
                 sys.stderr.write(f"job {claim[0]} cannot be settled: {error}\n")
                 self.hand.refuse(claim, str(error))
         if not parts:
-            sys.stderr.write("log entries of jobs cannot be stored and are dropped\n")
+            sys.stderr.write("the queue refuses to be asked for work or to take log entries, which are dropped\n")
             self.hand.drop_logs()
+        self._woken = False
+        self._share_until = None
+        self._poll_at = self._renew_at = now + REFUSED_SECONDS
 
     def _hear(self, reply: Reply, want: int, now: float) -> None:
         for job_id in reply.lost or ():

@@ -79,3 +79,17 @@ def test_a_suspect_is_under_its_limits_too(queue: Queue, new_worker: Any) -> Non
     assert other.claims(8) == []
     one.says(ended=[Ended(first, 2, "succeeded")])
     assert other.claims(8) == [(second, 1)]
+
+
+def test_a_suspect_whose_kind_has_no_seat_keeps_neither_other_suspects_nor_busy_workers_waiting(
+    queue: Queue, new_worker: Any
+) -> None:
+    configure_limits(queue, {"a": 1}, {}, {})
+    enqueue("a", conn=queue)
+    die_with(queue, new_worker(kinds=("a",)), 1)
+    queue.execute("UPDATE workerctl.limits SET most = 0 WHERE name = 'a'")
+    other = enqueue("b", conn=queue)
+    die_with(queue, new_worker(kinds=("b",)), 1)
+    fresh = enqueue("b", conn=queue)
+    assert new_worker().claims(1) == [(other, 2)]
+    assert [job.id for job in new_worker().says(want=1, in_hand=1).claimed or []] == [fresh]

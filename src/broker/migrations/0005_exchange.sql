@@ -71,6 +71,7 @@ BEGIN
      WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.run_at <= now()
        AND a.kind = ANY (me.kinds) AND NOT a.paused
        AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
+       AND coalesce((SELECT room.free FROM workerctl.kind_room(a.kind, '{}') room), 1) > 0  -- else nobody should wait for it
        AND (in_hand = 0 OR coalesce(l.reserved_by, me.id) = me.id
             OR NOT EXISTS (SELECT FROM workerctl.worker w WHERE w.id = l.reserved_by))
      ORDER BY (l.reserved_by = me.id) DESC NULLS LAST, l.rank, l.id

@@ -154,11 +154,13 @@ BEGIN
     RETURN made;
 END $$;
 
--- Drop the days of history, and the execution log and ticks of the time, that are older than `keep`.
+-- Drop the days of history, and the execution log and ticks of the time, that are older than `keep`; of the log a bounded
+-- number at once, in the order it was written. Returns how much went: where it is more than nothing, ask again soon.
 CREATE FUNCTION workerctl.drop_old(keep interval) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     name text;
     dropped integer := 0;
+    rows_gone integer;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('workerctl.history'));
     FOR name IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -167,9 +169,11 @@ BEGIN
         EXECUTE format('DROP TABLE workerctl.%I', name);
         dropped := dropped + 1;
     END LOOP;
-    DELETE FROM workerctl.execution_log WHERE logged_at < now() - keep;
+    DELETE FROM workerctl.execution_log
+     WHERE logged_at < now() - keep AND id <= (SELECT max(id) FROM (SELECT id FROM workerctl.execution_log ORDER BY id LIMIT 20000) f);
+    GET DIAGNOSTICS rows_gone = ROW_COUNT;
     DELETE FROM workerctl.tick WHERE due_at < now() - keep;
-    RETURN dropped;
+    RETURN dropped + rows_gone;
 END $$;
 
 SELECT workerctl.make_partitions(3);
