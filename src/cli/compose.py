@@ -42,6 +42,7 @@ class Plan:
     foreground: bool
     only: tuple[str, ...] = ()  # pools to run; empty: all
     settings_file: Path | None = None  # of the templates' release; None: run/settings.json
+    memory_cgroups: tuple[str, ...] = ()  # whose memory limits bind us, innermost first
     postgres: Group | None = None  # a reload's: the one that runs goes on as it is
 
     @property
@@ -92,6 +93,7 @@ def compose(plan: Plan) -> Composition:
         policy=_policy(plan),
         reload_command=_reload_command(plan),
         project=str(plan.project),
+        memory_cgroups=plan.memory_cgroups,
         foreground=plan.foreground,
         exit_when_all_parked=plan.settings.supervisor.exit_when_all_parked,
     )

@@ -19,7 +19,7 @@ import msgspec
 from ..broker.embedded import Server, plan_server
 from ..broker.found import configured, database_file
 from ..contract import AlreadyRunning, Exit, NotRunning, Unusable, WorkerctlError
-from ..settings import Loaded, Settings, dump
+from ..settings import Loaded, Settings, cgroup, dump
 from ..settings.cores import machine_cores, resolve_instances
 from ..supervisor.client import request
 from ..supervisor.composition import Composition, save_composition
@@ -67,6 +67,7 @@ def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...
         embedded=server,
         foreground=foreground,
         only=only,
+        memory_cgroups=tuple(map(str, cgroup.folders(cgroup.ROOT, cgroup.own_membership(), "memory"))),
     )
     composition = compose(plan)
     shutil.rmtree(home / "run" / "releases", ignore_errors=True)  # of reloads in an earlier supervisor's life

@@ -97,6 +97,7 @@ class Composition(msgspec.Struct, frozen=True):
     policy: Policy = Policy()
     reload_command: tuple[str, ...] = ()  # what SIGHUP runs: it composes anew and asks for a reload
     project: str | None = None  # the folder it runs in
+    memory_cgroups: tuple[str, ...] = ()  # folders whose memory limits bind us, innermost first
     foreground: bool = False  # keeps waiting for a database; else `start` is told and everything stops
     exit_when_all_parked: bool = False
 

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..settings import cgroup
 from . import events as ev
 from .apply import apply
 from .children import Children
@@ -51,6 +50,7 @@ class Supervisor:
     def __init__(self, composition: Composition) -> None:
         self._home = composition.home_path
         self._policy = composition.policy
+        self._cgroups = [Path(folder) for folder in composition.memory_cgroups]
         self._coming = self._home / "run" / "composition.json"  # of the newest release, committed or not
         self._roster: Roster = new_roster(composition, load_desired(self._home), time.monotonic())
         self._journal = Journal(self._home / "logs" / "supervisor.log", foreground=composition.foreground)
@@ -73,7 +73,7 @@ class Supervisor:
             gauge=self._gauge,
             journal=self._journal,
             readiness=self._readiness,
-            kernel=KernelKills(cgroup.ROOT, cgroup.own_membership()),
+            kernel=KernelKills(self._cgroups),
             on_other_end=lambda end: self._hangups.ended(end),
             roster=lambda: self._roster,
             record=self._record,
@@ -208,7 +208,7 @@ class Supervisor:
 
         if now >= self._memory_at:
             self._memory_at = now + self._policy.sample_seconds
-            self._record(ev.MachineSampled(now, machine_memory(cgroup.ROOT, cgroup.own_membership())))
+            self._record(ev.MachineSampled(now, machine_memory(self._cgroups)))
 
     def _look(self, timeout_seconds: float) -> float:
         """Wait for something to read and take it in; the instant at which it was there."""

@@ -1,21 +1,21 @@
-"""Reads what memory there is and whom the kernel killed for it: cgroups v1 and v2, the root is a parameter."""
+"""Reads what memory there is and whom the kernel killed for it: cgroups v1 and v2, their folders are parameters."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
-from ..settings.cgroup import first_line, folders
 from .roster import Memory
 
 
-def machine_memory(cgroup_root: Path, membership: str) -> Memory:
+def machine_memory(cgroups: Sequence[Path]) -> Memory:
     """Of the machine, or of the cgroup above us that has least left."""
     machine = psutil.virtual_memory()
     found = [Memory(machine.total, machine.available)]
-    for folder in folders(cgroup_root, membership, "memory"):
+    for folder in cgroups:
         memory = _of_cgroup(folder)
         if memory is not None and memory.total_bytes < machine.total:
             found.append(memory)
@@ -25,8 +25,8 @@ def machine_memory(cgroup_root: Path, membership: str) -> Memory:
 class KernelKills:
     """Counts the kills of the kernel in our own cgroup; what happened before we started is not ours."""
 
-    def __init__(self, cgroup_root: Path, membership: str) -> None:
-        self._folder = next(iter(folders(cgroup_root, membership, "memory")), None)
+    def __init__(self, cgroups: Sequence[Path]) -> None:
+        self._folder = next(iter(cgroups), None)
         self._seen = self._count()
 
     def has_killed(self) -> bool:
@@ -52,11 +52,17 @@ def _of_cgroup(folder: Path) -> Memory | None:
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
-        limit, usage = first_line(folder / limit_name), first_line(folder / usage_name)
+        limit, usage = _text(folder / limit_name), _text(folder / usage_name)
         if limit.isdigit() and usage.isdigit() and int(limit) > 0:
             used = max(0, int(usage) - _field(folder / "memory.stat", cache_name))
             return Memory(int(limit), max(0, int(limit) - used))
     return None
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text().strip()
+    return ""
 
 
 def _field(path: Path, name: str) -> int:

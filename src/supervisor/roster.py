@@ -162,11 +162,12 @@ class Member:
             return Phase.STOPPING
         if self.drain_at is not None:
             return Phase.DRAINING
-        return Phase.STARTING if self.ready_at is None else Phase.READY
+        return Phase.READY if self.is_ready else Phase.STARTING
 
     @property
     def is_ready(self) -> bool:
-        return self.ready_at is not None and self.drain_at is None and self.kill_at is None
+        """A spare may say so before its maker has told its pid; until then nobody can signal it."""
+        return self.ready_at is not None and self.pid is not None and not self.is_leaving
 
     @property
     def is_leaving(self) -> bool:

@@ -146,31 +146,31 @@ def cgroup_v2(root: Path, **files: str) -> Path:
 
 def test_the_memory_that_is_left_is_that_of_the_tightest_cgroup(tmp_path: Path) -> None:
     cgroup_v2(tmp_path, memory_max="1000000\n", memory_current="900000\n", memory_stat="anon 1\ninactive_file 100000\n")
-    assert machine_memory(tmp_path, "0::/app\n") == Memory(1000000, 200000)
+    assert machine_memory([tmp_path / "app"]) == Memory(1000000, 200000)
     v1 = tmp_path / "memory" / "app"
     v1.mkdir(parents=True)
     (v1 / "memory.limit_in_bytes").write_text("500000\n")
     (v1 / "memory.usage_in_bytes").write_text("400000\n")
     (v1 / "memory.stat").write_text("total_inactive_file 50000\n")
-    assert machine_memory(tmp_path, "4:memory:/app\n") == Memory(500000, 150000)
+    assert machine_memory([v1, v1.parent]) == Memory(500000, 150000)
 
 
 @pytest.mark.parametrize("text", ["max\n", "", "9223372036854771712\n"])
 def test_without_a_limit_it_is_the_machines(tmp_path: Path, text: str) -> None:
     cgroup_v2(tmp_path, memory_max=text, memory_current="1\n")
-    assert machine_memory(tmp_path, "0::/app\n").total_bytes > 1 << 28
+    assert machine_memory([tmp_path / "app"]).total_bytes > 1 << 28
 
 
 def test_a_kill_of_the_kernel_is_counted_once_and_only_since_the_start(tmp_path: Path) -> None:
     cgroup_v2(tmp_path, memory_events="low 0\noom 3\noom_kill 3\n")
-    kills = KernelKills(tmp_path, "0::/app\n")
+    kills = KernelKills([tmp_path / "app"])
     assert not kills.has_killed()
     (tmp_path / "app" / "memory.events").write_text("low 0\noom 4\noom_kill 5\n")
     assert [kills.has_killed() for _ in range(3)] == [True, True, False]
     v1 = tmp_path / "memory" / "app"
     v1.mkdir(parents=True)
     (v1 / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
-    kills = KernelKills(tmp_path, "4:memory:/app\n")
+    kills = KernelKills([v1])
     (v1 / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
     assert kills.has_killed() and not kills.has_killed()
 

@@ -246,6 +246,16 @@ def test_a_dead_template_is_forked_from_its_spare_and_workers_do_not_wait() -> N
     assert all(member.template is not None for _, _, member in world.members("template"))
 
 
+def test_a_spare_that_is_ready_before_its_pid_is_known_counts_from_then_on() -> None:
+    world = world_of()
+    world.end(*world.members("template")[0], None, 9)
+    world.happen(ev.Spawned(world.now, "template", 1, 99, None, None, None, 1, 2))
+    world.happen(ev.BecameReady(world.now, "template", 1, 99))
+    assert world.roster.teams["template"].slots[0].phase is Phase.STARTING
+    world.happen(ev.Forked(world.now, "template", 1, 99, 4711))
+    assert world.roster.teams["template"].slots[0].phase is Phase.READY
+
+
 def test_a_restarted_template_is_forked_from_its_spare_one_after_the_other() -> None:
     world = world_of()
     serving: list[int] = []
