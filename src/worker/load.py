@@ -28,13 +28,10 @@ def load_modules(settings: Settings, *, warm: bool, after_each: Callable[[str], 
     for folder in reversed(settings.jobs.path):
         if folder not in sys.path:
             sys.path.insert(0, folder)
-    shipped = ["workerctl.jobs"] if settings.jobs.shipped else []
+    shipped = ["workerctl.jobs.warm" if warm else "workerctl.jobs"] if settings.jobs.shipped else []
     for name in [*shipped, *settings.jobs.modules]:
         _import(name, settings.jobs.path)
         after_each(name)
-    if warm and settings.jobs.shipped:
-        _import("workerctl.jobs.warm", settings.jobs.path)
-        after_each("workerctl.jobs.warm")
 
 
 def check_forkable(name: str, own_descriptors: set[int]) -> None:
