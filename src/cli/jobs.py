@@ -225,7 +225,7 @@ def _know_kinds(settings: Settings, kind: str) -> None:
     from ..worker.load import load_modules
 
     if settings.jobs.shipped:
-        from .. import jobs  # noqa: F401  registers the shipped kinds
+        from ..jobs import shipped  # noqa: F401  registers the shipped kinds
     if kind in handlers() or not settings.jobs.modules:
         return
     try:

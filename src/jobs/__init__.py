@@ -1,7 +1,1 @@
-"""The content jobs that ship. Importing this registers their kinds cheaply; heavy work is imported on first use."""
-
-from __future__ import annotations
-
-from . import characters, execution_log, image, novel
-
-__all__ = ["characters", "execution_log", "image", "novel"]
+"""The content jobs that ship: one module a family; `shipped` registers them all."""

@@ -1,6 +1,6 @@
 """Imports the libraries that the shipped jobs use, so that workers forked from the template share their memory.
 
-For the template alone: `workerctl.jobs` by itself stays cheap for commands that only validate payloads. jieba
+For the template alone: `workerctl.jobs.shipped` by itself stays cheap for commands that only validate payloads. jieba
 is left out, because its dictionary takes 60 MB that only workers which extract Chinese names need, and
 charset_normalizer, which only words an error.
 """
@@ -18,6 +18,7 @@ import PIL.ImageFont
 import PIL.PngImagePlugin
 import PIL.WebPImagePlugin
 
+from . import shipped
 from .providers import local_render
 from .text import chapters, cutting, decoding
 
@@ -39,4 +40,4 @@ def _import_httpx() -> None:
 
 _import_httpx()
 
-__all__ = ["PIL", "boto3", "chapters", "cutting", "decoding", "local_render"]
+__all__ = ["PIL", "boto3", "chapters", "cutting", "decoding", "local_render", "shipped"]

@@ -28,10 +28,15 @@ def load_modules(settings: Settings, *, warm: bool, after_each: Callable[[str], 
     for folder in reversed(settings.jobs.path):
         if folder not in sys.path:
             sys.path.insert(0, folder)
-    shipped = ["workerctl.jobs.warm" if warm else "workerctl.jobs"] if settings.jobs.shipped else []
-    for name in [*shipped, *settings.jobs.modules]:
+    for name in [_ours(settings, warm), *settings.jobs.modules]:
         _import(name, settings.jobs.path)
         after_each(name)
+
+
+def _ours(settings: Settings, warm: bool) -> str:
+    if not settings.jobs.shipped:
+        return "workerctl.jobs.execution_log"  # ctx.log is everybody's
+    return "workerctl.jobs.warm" if warm else "workerctl.jobs.shipped"
 
 
 def check_forkable(name: str, own_descriptors: set[int]) -> None:
