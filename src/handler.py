@@ -139,13 +139,6 @@ def validate(handler: Handler, payload: Any) -> Any:
         raise InvalidPayload(f"{handler.kind}: payload does not fit: {error}") from None
 
 
-class Storage(Protocol):
-    """What handlers see of workerctl.storage.Storage."""
-
-    def put(self, key: str, content: bytes, *, content_type: str = ...) -> Any: ...
-    def get(self, key: str, *, limit_bytes: int | None = None) -> bytes: ...
-
-
 class Services(Protocol):
     """What a worker lends to the contexts of its jobs. Everything is made on first use."""
 
