@@ -37,6 +37,7 @@ class KnownKind:
     queue: str
     max_attempts: int
     batch: int
+    batch_wait_seconds: float = 0.0
 
 
 def register_worker(connection: Connection, worker: Registration, kinds: list[KnownKind]) -> int:
@@ -110,9 +111,12 @@ def database_now(connection: Connection) -> dt.datetime:
     return row[0]  # type: ignore[no-any-return]
 
 
-def queues_with_due_jobs(connection: Connection) -> list[str]:
-    """Queues in which a job is due that nobody has claimed."""
-    return [queue for (queue,) in connection.execute(statement("due_lanes")).fetchall()]
+def queues_with_due_jobs(connection: Connection) -> dict[str, float]:
+    """Queues in which a job is due that nobody has claimed, and in how many seconds one may be: a batch is gathered."""
+    due: dict[str, float] = {}
+    for queue, seconds in connection.execute(statement("due_lanes")).fetchall():
+        due[queue] = min(due.get(queue, seconds), seconds)
+    return due
 
 
 def _one(connection: Connection, name: str, values: dict[str, Any]) -> Any:

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 
 from ..broker.exchange import Claimed
-from ..handler import Context, Handler
-from .outcome import Outcome
+from ..handler import Context, Handler, InvalidPayload
+from .outcome import Outcome, per_job
 
 
 @dataclass(slots=True, eq=False)
@@ -23,10 +23,17 @@ class Run:
     task: asyncio.Task[None] | None = None  # of an `async def` handler, owned by the loop's thread
     stop_reason: BaseException | None = None  # why the main thread asked it to stop, if it did
     outcome: Outcome | None = None  # set once, by the thread that ran the handler
+    unfit: dict[int, InvalidPayload] = field(
+        default_factory=dict
+    )  # of a batch call: payloads it is not given, by position
 
     @property
     def deadline(self) -> float:
         return self.started + self.timeout_seconds
+
+    def outcomes(self, outcome: Outcome) -> list[Outcome]:
+        """What the outcome of the call means for each of its jobs."""
+        return [outcome] if self.handler.batch == 1 else per_job(outcome, len(self.jobs), self.unfit)
 
     @property
     def first(self) -> Claimed:

@@ -96,6 +96,13 @@ class Seats:
             want = min(self.free, self._appetite) if look or self._unsaid_since is not None else 0
             self._exchange(want, renew, now)
 
+    def drain(self) -> None:
+        """Claim nothing more, and give back what need not be waited for."""
+        self.closed = True
+        for run in self.hand.active:
+            if run.handler.hand_back:
+                self.runner.stop(run, HandedBack())
+
     def leave(self) -> bool:
         """Settle what ended, hand back the rest, and be forgotten; False where the queue could not be told."""
         for run in list(self.hand.active):
@@ -189,7 +196,7 @@ class Seats:
         for job in claimed:
             if self.hand.knows(job):
                 self.hand.put_back(job.id, job.attempt, CLAIM_IN_HAND_SECONDS)
-            elif job.kind in batches:
+            elif job.kind in batches and len(batches[job.kind].jobs) < batches[job.kind].handler.batch:
                 batches[job.kind].jobs.append(job)
             else:
                 handler = handlers()[job.kind]
@@ -197,15 +204,14 @@ class Seats:
                 if handler.batch > 1:
                     batches[job.kind] = runs[-1]
         for run in runs:
+            if run.handler.batch > 1:
+                run.context.jobs = tuple(map(_known, run.jobs))
             self.hand.add(run)
             self._overdue_at = min(self._overdue_at, run.deadline)
         return runs
 
     def _new_run(self, handler: Handler, job: Claimed) -> Run:
-        known = Job(id=job.id, kind=job.kind, queue=job.queue, attempt=job.attempt, failures=job.failures,
-                    max_attempts=job.max_attempts, priority=job.priority, user_id=job.user_id, plan=job.plan,
-                    parent_id=job.parent_id, created_at=job.created_at)  # fmt: skip
-        context = Context(known, self._services)
+        context = Context(_known(job), self._services)
         run = Run(handler, [job], context, handler.timeout_seconds or self._jobs.timeout_seconds)
         context.deadline = run.deadline
         return run
@@ -229,6 +235,12 @@ class Seats:
     def _stop_lost(self, runs: list[Run]) -> None:
         for run in runs:
             self.runner.stop(run, LOST)
+
+
+def _known(job: Claimed) -> Job:
+    return Job(id=job.id, kind=job.kind, queue=job.queue, attempt=job.attempt, failures=job.failures,
+               max_attempts=job.max_attempts, priority=job.priority, user_id=job.user_id, plan=job.plan,
+               parent_id=job.parent_id, created_at=job.created_at)  # fmt: skip
 
 
 def _next_check(run: Run, now: float) -> float:

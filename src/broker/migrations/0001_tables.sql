@@ -15,7 +15,8 @@ CREATE TABLE workerctl.kind (
     name         text PRIMARY KEY CHECK (name <> '' AND length(name) <= 200),
     queue        text NOT NULL,
     max_attempts smallint,
-    batch        integer NOT NULL DEFAULT 1 CHECK (batch >= 1)
+    batch        integer NOT NULL DEFAULT 1 CHECK (batch >= 1),
+    batch_wait   double precision NOT NULL DEFAULT 0 CHECK (batch_wait >= 0)  -- seconds that the first waits for others
 );
 
 CREATE TABLE workerctl.queue (
@@ -31,6 +32,7 @@ CREATE TABLE workerctl.lane (
     kind  text NOT NULL CHECK (kind <> '' AND length(kind) <= 200),
     keyed boolean NOT NULL DEFAULT false,  -- its jobs carry limit keys: each is checked before it is handed out
     batch integer NOT NULL DEFAULT 1,      -- as kind.batch says, here because every claim reads it
+    batch_wait double precision NOT NULL DEFAULT 0,  -- as kind.batch_wait says
     paused boolean NOT NULL DEFAULT false, -- as queue.paused_at says
     UNIQUE (queue, kind, keyed)
 );

@@ -95,6 +95,16 @@ BEGIN
            FOR UPDATE SKIP LOCKED);
 END $$;
 
+-- Seconds until a lane whose kind gathers batches may be claimed from: 0 once a whole batch waits, or its first job has
+-- waited for long enough. Reads as many index entries as a batch has.
+CREATE FUNCTION workerctl.ripe_in(lane workerctl.lane) RETURNS double precision LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN count(*) >= lane.batch THEN 0
+                ELSE greatest(0, lane.batch_wait - extract(epoch FROM now() - min(f.run_at))::double precision) END
+      FROM (SELECT l.run_at FROM workerctl.live l
+             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+             ORDER BY l.rank, l.id LIMIT lane.batch) f;
+$$;
+
 -- How many jobs each of these lanes gives, so that together they are the first `want` by rank: what a worker would get
 -- from one queue. Lanes without room are left out; the room is looked at without a lock and counted again under it.
 CREATE FUNCTION workerctl.share_out(
@@ -150,7 +160,8 @@ BEGIN
                 WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
                 ORDER BY l.rank, l.id LIMIT 1) due
          WHERE a.kind = ANY (me.kinds) AND NOT a.paused
-           AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END);
+           AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
+           AND CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a) = 0 ELSE true END);
     IF cardinality(lanes) = 1 AND NOT any_limits THEN
         picked := picked || workerctl.pick((SELECT a FROM workerctl.lane a WHERE a.id = lanes[1]), want);
     ELSIF lanes <> '{}' THEN

@@ -8,14 +8,18 @@ CREATE FUNCTION workerctl.register_worker(
 DECLARE
     new_id bigint;
 BEGIN
-    INSERT INTO workerctl.kind AS k (name, queue, max_attempts, batch)
-    SELECT r.name, r.queue, r.max_attempts, r.batch
-      FROM jsonb_to_recordset(kinds) AS r(name text, queue text, max_attempts smallint, batch integer)
+    INSERT INTO workerctl.kind AS k (name, queue, max_attempts, batch, batch_wait)
+    SELECT r.name, r.queue, r.max_attempts, r.batch, r.batch_wait_seconds
+      FROM jsonb_to_recordset(kinds)
+               AS r(name text, queue text, max_attempts smallint, batch integer, batch_wait_seconds double precision)
      ORDER BY r.name
         ON CONFLICT (name) DO UPDATE
-           SET queue = excluded.queue, max_attempts = excluded.max_attempts, batch = excluded.batch
-         WHERE (k.queue, k.max_attempts, k.batch) IS DISTINCT FROM (excluded.queue, excluded.max_attempts, excluded.batch);
-    UPDATE workerctl.lane a SET batch = k.batch FROM workerctl.kind k WHERE k.name = a.kind AND k.batch <> a.batch;
+           SET queue = excluded.queue, max_attempts = excluded.max_attempts, batch = excluded.batch,
+               batch_wait = excluded.batch_wait
+         WHERE (k.queue, k.max_attempts, k.batch, k.batch_wait)
+               IS DISTINCT FROM (excluded.queue, excluded.max_attempts, excluded.batch, excluded.batch_wait);
+    UPDATE workerctl.lane a SET batch = k.batch, batch_wait = k.batch_wait
+      FROM workerctl.kind k WHERE k.name = a.kind AND (k.batch, k.batch_wait) <> (a.batch, a.batch_wait);
     INSERT INTO workerctl.worker AS w (incarnation, node_id, host, pool, slot, pid, kinds, queues, excluded_queues, lease_until)
     VALUES (incarnation, node_id, host, pool, slot, pid,
             ARRAY(SELECT r.name FROM jsonb_to_recordset(kinds) AS r(name text)), queues, excluded_queues,
