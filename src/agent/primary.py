@@ -63,6 +63,7 @@ class Primary:
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_SECONDS
             tidy_limits(connection)
+            connection.execute(statement("tidy_stats"))
         if now >= self._upkeep_at:
             row = connection.execute(statement("upkeep"), {"days": PARTITION_DAYS, "keep": self._retention}).fetchone()
             gone = row is not None and row[1] > 0

@@ -18,11 +18,6 @@ def nodes(connection: Connection) -> list[Row]:
     return _rows(connection, "list_nodes")
 
 
-def queues(connection: Connection) -> list[Row]:
-    """Every queue with how many jobs are due, later and running."""
-    return _rows(connection, "list_queues")
-
-
 def schedules(connection: Connection) -> list[Row]:
     """Every scheduled task that a primary has known, with its last tick."""
     return _rows(connection, "list_schedules")

@@ -81,11 +81,11 @@ def nodes(as_json: JsonFlag = False) -> None:
 
 
 def queue_list(as_json: JsonFlag = False) -> None:
-    """Queues with how much is due, running and later.
+    """Queues with how much is due, later, tried before, held by limits and running, and what died within a day.
 
     Example: workerctl queue list
     """
-    from ..broker.overview import queues
+    from ..broker.depth import queues
     from .plain import seconds, table
 
     with database() as connection:
@@ -93,14 +93,15 @@ def queue_list(as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(rows)
         return
+    names = ("due", "later", "retries", "held", "running", "waiting", "dead_1d")
     cells = [
-        [row["queue"], ("paused", "yellow") if row["paused"] else "", str(row["due"]), str(row["later"]),
-         str(row["running"]), seconds(row["oldest_due_seconds"])]
+        [row["queue"], ("paused", "yellow") if row["paused"] else "",
+         *(f"{'~' if name == 'due' and row['guessed'] else ''}{row[name]}" for name in names),
+         seconds(row["oldest_due_seconds"])]
         for row in rows
     ]  # fmt: skip
-    sys.stdout.write(
-        table(("queue", "state", "due", "later", "running", "oldest due"), cells, right=frozenset({2, 3, 4, 5})) + "\n"
-    )
+    header = ("queue", "state", "due", "later", "retries", "held", "running", "waiting", "dead/d", "oldest due")
+    sys.stdout.write(table(header, cells, right=frozenset(range(2, 10))) + "\n")
 
 
 def queue_pause(name: Annotated[str, typer.Argument(help="The queue")]) -> None:

@@ -18,6 +18,7 @@ from .outcome import HandedBack, Raised, TimedOut
 from .run import Run
 from .runner import Runner
 from .services import WorkerServices
+from .tally import Tally
 
 FLUSH_JOBS = 50  # settlements are written together, at the latest when so many wait
 FLUSH_SECONDS = 0.020  # or the first of them has waited so long
@@ -41,6 +42,7 @@ class Seats:
         self._concurrency = around.settings.pools[me.pool].concurrency
         self._jobs = around.settings.jobs
         self._finished_jobs = FinishedJobs(around.settings.logs)
+        self._tally = Tally()
         self._services = WorkerServices(around.settings, around.home, around.database)
         self._woken = True  # look for work as soon as there is a link
         self._appetite = 1  # how many to claim at once: doubles while there is more, so that idle siblings get a share
@@ -109,8 +111,8 @@ class Seats:
             self.runner.stop(run, HandedBack())
             self.hand.finish(run, Raised(HandedBack()))
         self._log_finished(time.monotonic())
-        if self.link.up and not self.hand.empty:
-            self._exchange(0, False, time.monotonic())
+        if self.link.up and not (self.hand.empty and not self._tally):
+            self._exchange(0, True, time.monotonic())
         told = self.link.up or self.hand.empty
         self.link.leave()
         return told
@@ -118,6 +120,7 @@ class Seats:
     def _log_finished(self, now: float) -> None:
         for job, settlement, started in self.hand.finished:
             self._finished_jobs.add(job, settlement, now - started)
+            self._tally.add(job, settlement, now - started)
         self.hand.finished.clear()
         self._finished_jobs.write()
 
@@ -138,6 +141,8 @@ class Seats:
 
     def _exchange(self, want: int, renew: bool, now: float) -> None:
         request = self.hand.request(want, self._jobs.lease_seconds if renew else None)
+        if renew:
+            request.stats = self._tally.stats()
         try:
             reply = self.link.exchange(request, now)
         except Rejected:
@@ -149,13 +154,16 @@ class Seats:
             self._stop_lost(self.hand.reconcile(set()))
             return
         self.hand.said(request)
+        if renew:
+            self._tally.clear()
         self._unsaid_since = None
         if want:
             self._woken = False
             self._poll_at = now + self._jobs.poll_interval_seconds
         self._hear(reply, want, now)
         if renew or reply.claimed:
-            self._renew_at = now + (BUSY_RENEW_SECONDS if self.hand.active else HEARTBEAT_SECONDS)
+            busy = self.hand.active or self._tally
+            self._renew_at = now + (BUSY_RENEW_SECONDS if busy else HEARTBEAT_SECONDS)
 
     def _exchange_one_by_one(self, request: Request, now: float) -> None:
         """Something cannot be stored: find it, so that it spoils nothing else."""

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from workerctl.broker.connection import connect, statement
+from workerctl.broker.depth import queues
 from workerctl.broker.fleet import (
     database_now,
     hold_primary,
@@ -24,7 +25,6 @@ from workerctl.broker.overview import (
     nodes,
     pause_queue,
     pause_schedule,
-    queues,
     run_schedule,
     schedules,
 )

@@ -185,7 +185,8 @@ BEGIN
     SELECT json_agg(json_build_object(
                'id', c.id, 'kind', a.kind, 'queue', a.queue, 'attempt', c.attempt, 'failures', c.failures,
                'deaths', c.deaths, 'max_attempts', c.max_attempts, 'priority', c.priority, 'user_id', c.user_id, 'plan', c.plan,
-               'parent_id', c.parent_id, 'created_at', c.created_at, 'payload', c.payload)
+               'parent_id', c.parent_id, 'created_at', c.created_at, 'payload', c.payload,
+               'waited', extract(epoch FROM c.started_at - c.run_at))
                ORDER BY c.rank, c.id)
       INTO jobs
       FROM claimed c JOIN workerctl.lane a ON a.id = c.lane_id;
@@ -204,7 +205,8 @@ BEGIN
         (SELECT json_agg(json_build_array(l.id, l.attempt)) FROM workerctl.live l WHERE l.worker_id = resume.worker_id), '[]'));
 END $$;
 
--- One round trip of a worker. `request`: {want, session?, in_hand?, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?}.
+-- One round trip of a worker. `request`: {want, session?, in_hand?, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?,
+-- stats?}.
 -- Reply: {gone: true} where this worker has been given up (its lease ended or its supervisor reported it dead) or has
 -- connected anew since this was said, else
 -- {lost: ids whose settlement touched nothing, cancel: ids in hand that somebody cancelled, claimed: jobs}.
@@ -252,6 +254,9 @@ BEGIN
     END IF;
     IF request ? 'logs' THEN
         PERFORM workerctl.insert_jobs(request -> 'logs');
+    END IF;
+    IF request ? 'stats' THEN
+        PERFORM workerctl.count_runs(request -> 'stats');
     END IF;
     IF request ? 'progress' THEN
         UPDATE workerctl.live l
