@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 Row = dict[str, Any]
@@ -10,7 +11,7 @@ COUNTED = 10_000  # more jobs before it than so many are not counted
 
 
 def waits_because(job: Row, detail: Row | None) -> str | None:
-    """The reason, the strongest first; None for a job that waits for nothing. `detail` is of `workerctl.why_waiting`."""
+    """The strongest reason; None for a job that waits for nothing. `detail` comes from `workerctl.why_waiting`."""
     if job["status"] == "waiting":
         ended = job["children_succeeded"] + job["children_dead"] + job["children_cancelled"]
         return f"{job['children_total'] - ended} of {job['children_total']} children are not done"
@@ -26,7 +27,7 @@ def waits_because(job: Row, detail: Row | None) -> str | None:
         return "waiting for a free worker"
     about = about_seconds(job, detail)
     soon = "" if about is None or job["due_in_seconds"] > 0 else f"; about {_span(about)}"
-    return _limited(job, detail) + soon if _limited(job, detail) else _in_line(job, detail) + soon
+    return (_limited(job, detail) or _in_line(job, detail)) + soon
 
 
 def about_seconds(job: Row, detail: Row) -> float | None:
@@ -54,19 +55,20 @@ def _limited(job: Row, detail: Row) -> str:
         return f"waiting for a seat of {limit['key']} ({limit['used']} of {limit['most']} taken{held_by}){place}"
     if detail["rates"]:
         rate = max(detail["rates"], key=lambda each: float(each["seconds"]))
-        return f"rate {rate['key']} is used up ({rate['most']} starts) until {rate['until'][:19].replace('T', ' ')}Z"
+        return f"rate {rate['key']} is used up ({rate['most']} starts) until {rate['until'].replace('T', ' ')}"
     return ""
 
 
 def _in_line(job: Row, detail: Row) -> str:
     if job["due_in_seconds"] > 0:
-        return f"due in {job['due_in_seconds']:.0f} s, at {job['run_at']:%Y-%m-%d %H:%M:%S}Z"
+        return f"due in {job['due_in_seconds']:.0f} s, at {job['run_at'].astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}Z"
     if detail["held"]:
         return f"waiting for its turn at a seat of {' or '.join(job['limit_keys'])}; {_before(detail['ahead'])}"
     if detail["suspect"]:
         return "a worker died with it: it waits for a worker with empty hands, to run alone"
     if detail["ripe_in_seconds"] > 0:
-        return f"gathering a batch: {detail['ahead'] + 1} of {detail['batch']}, at most {detail['ripe_in_seconds']:.1f} s more"
+        place = f"number {detail['ahead'] + 1} of {detail['batch']}"
+        return f"gathering a batch: {place}, for {_span(detail['ripe_in_seconds'])} at most"
     return f"waiting for a free worker; {_before(detail['ahead'])}"
 
 

@@ -134,7 +134,8 @@ BEGIN
       FROM (SELECT DISTINCT m.name, k.key, m.most, workerctl.seats_taken(k.key) AS used
               FROM unnest(names, keys) AS k(name, key) JOIN workerctl.limits m USING (name)) f
      WHERE f.used >= f.most;
-    SELECT jsonb_agg(jsonb_build_object('name', f.name, 'key', f.key, 'most', f.most, 'until', f.until,
+    SELECT jsonb_agg(jsonb_build_object('name', f.name, 'key', f.key, 'most', f.most,
+                                        'until', to_char(f.until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                                         'seconds', extract(epoch FROM f.until - now())::double precision))
       INTO used_rates
       FROM (SELECT DISTINCT r.name, k.key, r.most,
