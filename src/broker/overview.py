@@ -18,6 +18,11 @@ def nodes(connection: Connection) -> list[Row]:
     return _rows(connection, "list_nodes")
 
 
+def workers(connection: Connection) -> list[Row]:
+    """Every worker of the fleet that is registered; one whose lease is over waits to be given up."""
+    return _rows(connection, "list_workers")
+
+
 def schedules(connection: Connection) -> list[Row]:
     """Every scheduled task that a primary has known, with its last tick."""
     return _rows(connection, "list_schedules")

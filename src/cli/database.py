@@ -39,6 +39,8 @@ def migrate(
 ) -> None:
     """Bring the schema up to date; `start` does the same.
 
+    What older code still needs is taken away by the primary, once no node of an older version lives.
+
     Example: workerctl migrate --check
     """
     from ..broker.connection import connect
@@ -48,36 +50,30 @@ def migrate(
 
     place = find_database(loaded())
     with connect(place.url_direct, application="cli", bounded=False) as connection:
-        if check:
-            missing = [migration.name for migration in pending(connection)]
-            if missing:
-                fail(f"missing: {', '.join(missing)}; type `workerctl migrate`")
-            say("up to date")
-            return
-        names = apply(connection)
+        names = [] if check else apply(connection)
+        missing = pending(connection)
+    before = [migration.name for migration in missing if migration.phase == "pre"]
+    if before:
+        fail(f"missing: {', '.join(before)}; type `workerctl migrate`")
     say(f"applied {', '.join(names)}" if names else "up to date")
+    for migration in missing:
+        say(f"{migration.name} waits until no older version lives; see `workerctl nodes`")
 
 
 def nodes(as_json: JsonFlag = False) -> None:
-    """The machines of the fleet and who is primary.
+    """The machines of the fleet: versions, workers, last renewal, and who is primary.
 
     Example: workerctl nodes
     """
     from ..broker.overview import nodes as read
-    from .plain import table
+    from .fleet_table import nodes_table
 
     with database() as connection:
         rows = read(connection)
     if as_json:
         print_json(rows)
-        return
-    cells = [
-        [row["host"], row["id"][:8], "alive" if row["alive"] else "gone", "primary" if row["is_primary"] else "",
-         str(row["workers"]), str(row["jobs_running"]), str(row["cores"]), row["version"]]
-        for row in rows
-    ]  # fmt: skip
-    header = ("host", "node", "lease", "role", "workers", "running", "cores", "version")
-    sys.stdout.write(table(header, cells, right=frozenset({4, 5, 6})) + "\n")
+    else:
+        sys.stdout.write(nodes_table(rows) + "\n")
 
 
 def queue_list(as_json: JsonFlag = False) -> None:

@@ -88,6 +88,8 @@ CREATE TABLE workerctl.node (
     cores        integer NOT NULL,
     started_at   timestamptz NOT NULL DEFAULT now(),
     lease_until  timestamptz NOT NULL,
+    schema       integer NOT NULL,                   -- the last migration that its code knows
+    renewed_at   timestamptz NOT NULL DEFAULT now(),
     steady_since timestamptz NOT NULL DEFAULT now()  -- since when its lease has been renewed without a gap
 );
 
@@ -105,6 +107,7 @@ CREATE TABLE workerctl.worker (
     excluded_queues text[] NOT NULL DEFAULT '{}',
     started_at      timestamptz NOT NULL DEFAULT now(),
     lease_until     timestamptz NOT NULL,
+    schema          integer NOT NULL,  -- the last migration that its code knows
     session         integer NOT NULL DEFAULT 0  -- + 1 with every connection: what an earlier one said late is not heard
 );
 
