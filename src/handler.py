@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     import httpx
     import psycopg
 
+_REMEMBER = "SELECT workerctl.remember(%s::bigint, %s::integer, %s::text, %s::jsonb)"
+_REMEMBERED = "SELECT value FROM workerctl.memory WHERE job_id = %s::bigint AND key = %s::text"
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 PROGRESS_LIMIT = 2**53
+MEMORY_LIMIT_BYTES = 64 * 1024
+MEMORY_KEY_LIMIT = 200  # characters
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
 
 
@@ -61,6 +66,10 @@ class Snooze(Exception):
 
 class Cancel(Exception):
     """Raised by a handler: this job is not wanted any more; it ends `cancelled`."""
+
+
+class ClaimLost(Cancel):
+    """This attempt is not the job's any more: the worker had been given up. Nothing that it says is written."""
 
 
 class Fail(Exception):
@@ -184,6 +193,12 @@ class Context:
     logged: list[dict[str, Any]] = field(default_factory=list)
     done_next: dict[str, Any] | None = None
     cancel_requested: bool = False
+    stop_reason: BaseException | None = None  # why the worker asked this attempt to stop, if it did
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether somebody cancelled the job; not so where its worker leaves and the job goes on elsewhere."""
+        return isinstance(self.stop_reason, Cancel) and not isinstance(self.stop_reason, ClaimLost)
 
     @property
     def storage(self) -> Any:
@@ -233,6 +248,33 @@ class Context:
             "payload": {**(to_json(payload) or {}), "parent": self.job.id},
             **options,
         }
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a value with the job for its next attempts; None forgets it. It is durable when this returns.
+
+        For what must never be done twice, such as a provider's request id before waiting for the request. A value is
+        JSON of at most 64 KiB, a job has 100 keys at most; it all goes when retention removes the job. Waits for the
+        database: `async def` handlers call it by asyncio.to_thread. Raises ValueError for what does not fit,
+        ClaimLost where the job is not this attempt's any more.
+        """
+        content = None if value is None else msgspec.json.encode(to_json(value))
+        if not key or len(key) > MEMORY_KEY_LIMIT:
+            raise ValueError(f"remember({key[:40]!r}): a key has 1 to {MEMORY_KEY_LIMIT} characters")
+        if content is not None and (len(content) > MEMORY_LIMIT_BYTES or holds_nul(content)):
+            raise ValueError(
+                f"remember({key!r}): at most {MEMORY_LIMIT_BYTES} bytes of JSON, without the character NUL"
+            )
+        text = None if content is None else content.decode()
+        with self.database() as connection:
+            row = connection.execute(_REMEMBER, [self.job.id, self.job.attempt, key, text]).fetchone()
+        if row is None or not row[0]:
+            raise ClaimLost(f"job {self.job.id} is not attempt {self.job.attempt}'s any more")
+
+    def remembered(self, key: str, default: Any = None) -> Any:
+        """What an attempt of this job remembered under `key`, else `default`. Waits for the database."""
+        with self.database() as connection:
+            row = connection.execute(_REMEMBERED, [self.job.id, key]).fetchone()
+        return default if row is None else row[0]
 
     def seconds_left(self) -> float:
         """Seconds until this attempt times out; never negative."""

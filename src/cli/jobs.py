@@ -102,16 +102,17 @@ def list_(
 
 
 def show(job_id: Annotated[int, typer.Argument(help="The job's id", metavar="ID")], as_json: JsonFlag = False) -> None:
-    """Everything about one job: its counts where it is a batch, why it waits, its log.
+    """Everything about one job: its counts where it is a batch, why it waits, what it remembers, its log.
 
     Example: workerctl jobs show 42
     """
-    from ..broker.jobs import job_log, list_jobs, show_job
+    from ..broker.jobs import job_log, job_memory, list_jobs, show_job
     from .job_text import job_text
 
     with database() as connection:
         job = show_job(connection, job_id)
         log = job_log(connection, job_id)
+        job["remembered"] = job_memory(connection, job_id) or None
         failed = list_jobs(connection, parent_id=job_id, status="dead") if job["children_dead"] else []
     if as_json:
         print_json(job | {"log": log, "failed_children": failed})
