@@ -20,7 +20,7 @@ def shipped_keys() -> dict[str, tuple[str, str]]:
     for line in SHIPPED.read_text().splitlines():
         if header := COMMENTED_TABLE.fullmatch(line):
             table = header[1] + "."
-            table = re.sub(r"^(pools|apps|schedule)\.\w+", r"\1.NAME", table)
+            table = re.sub(r"^(pools|apps|schedule|providers|budgets)\.\w+", r"\1.NAME", table)
         elif key := COMMENTED_KEY.fullmatch(line):
             found[table + key[1]] = (key[2], key[3])
         else:
