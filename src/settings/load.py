@@ -17,7 +17,16 @@ from .location import find_config, find_home, project_folder, shown_path
 from .objects import resolve_storage
 from .refusal import dotted, refused
 from .schema import NAME, keys, leaves
-from .types import AppSettings, JobsSettings, LogsSettings, PoolSettings, Settings, StorageSettings, SupervisorSettings
+from .types import (
+    AppSettings,
+    ImagesSettings,
+    JobsSettings,
+    LogsSettings,
+    PoolSettings,
+    Settings,
+    StorageSettings,
+    SupervisorSettings,
+)
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +128,7 @@ def _build(raw: Raw, environ: Mapping[str, str], project: Path, warnings: list[s
         apps={name: _in_project(app, project) for name, app in build_apps(raw).items()},
         schedule=build_schedule(raw),
         storage=_storage(raw, environ, warnings),
+        images=build_table(raw, ImagesSettings, ("images",)),
         logs=build_table(raw, LogsSettings, ("logs",)),
     )
 
