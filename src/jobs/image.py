@@ -9,7 +9,6 @@ from msgspec import Meta
 
 from .. import Context, Fail, job
 from ..storage import InvalidKey, ObjectMissing, ObjectTooLarge
-from .documents import content_key
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,7 +22,7 @@ SEEDS = 2**32
 Prompt = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
 Pixels = Annotated[int, Meta(ge=64, le=2048)]
 Seed = Annotated[int, Meta(ge=0, lt=SEEDS)]
-Format = Literal["png", "webp"]
+Format = Literal["png", "webp", "jpeg", "avif"]
 
 
 class ImageBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +33,7 @@ class ImageBatch(msgspec.Struct, frozen=True, kw_only=True):
     seed: Seed | None = None
     width: Pixels = 512
     height: Pixels = 512
-    format: Format = "png"
+    format: Format | None = None  # None: as [images] says
     source: str | None = None
 
 
@@ -45,7 +44,7 @@ class ImageGenerate(msgspec.Struct, frozen=True, kw_only=True):
     seed: Seed = 0
     width: Pixels = 512
     height: Pixels = 512
-    format: Format = "png"
+    format: Format | None = None  # None: as [images] says
     source: str | None = None
     index: Annotated[int, Meta(ge=0)] = 0
     batch: int | None = None
@@ -74,27 +73,30 @@ def batch(payload: ImageBatch, ctx: Context) -> dict[str, Any]:
 @job("image.generate", queue="image", timeout_seconds=300)
 def generate(payload: ImageGenerate, ctx: Context) -> dict[str, Any]:
     """Make, encode and store one picture; a second run of the same payload writes the same objects."""
-    from .pictures.coding import encode, thumbnail
+    from .pictures.pipeline import finish
+    from .pictures.recipe import THUMBNAIL, recipe_for
     from .providers.image import ImageRequest
 
     provider = _provider()
-    source = _source(ctx.storage, payload.source) if payload.source is not None else None
+    recipe = recipe_for(ctx.settings.images, plan=ctx.job.plan, form=payload.format)
+    source = _source(ctx.storage, payload.source, recipe.max_pixels) if payload.source is not None else None
     picture = provider.make(
         ImageRequest(payload.prompt, payload.seed, payload.width, payload.height, source)
     )  # fmt: skip
     ctx.raise_if_cancelled()
-    content = encode(picture.image, payload.format)
-    small = encode(thumbnail(picture.image), payload.format)
-    keys = [content_key("images", one, payload.format) for one in (content, small)]
-    for key, one in zip(keys, (content, small), strict=True):
-        ctx.storage.put(key, one, content_type=f"image/{payload.format}")
+    files = finish(picture.image, recipe)
+    for file in files:
+        ctx.storage.put(file.key, file.content, content_type=file.content_type)
+    whole, *variants = files
+    keys = {file.name: file.key for file in variants}
     return {
-        "key": keys[0],
-        "thumbnail": keys[1],
-        "width": picture.image.width,
-        "height": picture.image.height,
-        "format": payload.format,
-        "bytes": len(content),
+        "key": whole.key,
+        "thumbnail": keys.pop(THUMBNAIL),
+        "variants": keys,
+        "width": whole.width,
+        "height": whole.height,
+        "format": recipe.format,
+        "bytes": len(whole.content),
         "seed": payload.seed,
         "index": payload.index,
         "provider": provider.name,
@@ -117,11 +119,11 @@ def _provider() -> ImageProvider:
     return local_render()
 
 
-def _source(storage: Storage, key: str) -> Image:
-    from .pictures.coding import SOURCE_LIMIT_BYTES, UnreadableImage, decode
+def _source(storage: Storage, key: str, max_pixels: int) -> Image:
+    from .pictures.opening import SOURCE_LIMIT_BYTES, UnreadableImage, decode
 
     try:
-        return decode(storage.get(key, limit_bytes=SOURCE_LIMIT_BYTES))
+        return decode(storage.get(key, limit_bytes=SOURCE_LIMIT_BYTES), max_pixels)
     except (ObjectMissing, ObjectTooLarge, InvalidKey) as error:
         raise Fail(f"source: {error}") from None
     except UnreadableImage as error:

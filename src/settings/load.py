@@ -18,7 +18,16 @@ from .objects import resolve_storage
 from .providers import BudgetSettings, ProviderSettings
 from .refusal import dotted, refused
 from .schema import NAME, keys, leaves
-from .types import AppSettings, JobsSettings, LogsSettings, PoolSettings, Settings, StorageSettings, SupervisorSettings
+from .types import (
+    AppSettings,
+    ImagesSettings,
+    JobsSettings,
+    LogsSettings,
+    PoolSettings,
+    Settings,
+    StorageSettings,
+    SupervisorSettings,
+)
 
 NAMED = ("pools", "apps", "schedule", "providers", "budgets")  # tables whose names users choose
 
@@ -122,6 +131,7 @@ def _build(raw: Raw, environ: Mapping[str, str], project: Path, warnings: list[s
         storage=_storage(raw, environ, warnings),
         providers=build_named(raw, ProviderSettings, "providers"),
         budgets=build_named(raw, BudgetSettings, "budgets"),
+        images=build_table(raw, ImagesSettings, ("images",)),
         logs=build_table(raw, LogsSettings, ("logs",)),
     )
 

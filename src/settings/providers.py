@@ -48,7 +48,7 @@ class ProviderSettings(Table, frozen=True, kw_only=True):
         default=5.0, name="connect_timeout"
     )
     read_timeout_seconds: Annotated[float, duration("without a byte from it", gt=0)] = field(
-        default=60.0, name="read_timeout"
+        default=120.0, name="read_timeout"
     )
     timeout_seconds: Annotated[float, duration("for one call as a whole", gt=0)] = field(default=280.0, name="timeout")
 

@@ -182,6 +182,29 @@ class StorageSettings(Table, frozen=True, kw_only=True):
     public_url: Annotated[str | None, _derived("R2_PUBLIC_URL: objects are public below it")] = None
 
 
+class ImagesSettings(Table, frozen=True, kw_only=True):
+    """[images]: what the shipped jobs make of a picture."""
+
+    format: Annotated[
+        Literal["png", "webp", "jpeg", "avif"],
+        _key("of pictures that ask for none", '"png", "webp", "jpeg" or "avif"'),
+    ] = "png"
+    quality: Annotated[int, _key("of webp, jpeg and avif", "a whole number from 1 to 100", ge=1, le=100)] = 90
+    variants: Annotated[
+        dict[Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,30}$")], Annotated[int, Meta(ge=16, le=8192)]],
+        _key("further sizes of every picture, beside thumbnail = 256: name = longest side in pixels",
+             "a table of name = 16 to 8192, such as {medium = 1024}"),
+    ] = {}  # fmt: skip
+    watermarks: Annotated[
+        dict[str, Annotated[str, Meta(min_length=1, max_length=60)]],
+        _key("text drawn on the pictures of a plan", 'a table of plan = text, such as {free = "made by example"}'),
+    ] = {}
+    max_pixels: Annotated[
+        int, _key("of a picture that is decoded, 4 bytes each; larger ones are refused unread",
+                  "a whole number from 4096 to 80000000", ge=4096, le=80_000_000),
+    ] = 40_000_000  # fmt: skip
+
+
 class LogsSettings(Table, frozen=True, kw_only=True):
     """[logs]: rotation of each worker's files, and what workers write into them."""
 
@@ -252,4 +275,5 @@ class Settings(Table, frozen=True, kw_only=True):
     storage: StorageSettings = StorageSettings()
     providers: dict[str, ProviderSettings] = {}
     budgets: dict[str, BudgetSettings] = {}
+    images: ImagesSettings = ImagesSettings()
     logs: LogsSettings = LogsSettings()
