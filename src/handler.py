@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import os
 import re
 import time
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -19,6 +21,8 @@ from .contract import WorkerctlError
 if TYPE_CHECKING:
     import httpx
     import psycopg
+
+    from .settings import Settings
 
 _REMEMBER = "SELECT workerctl.remember(%s::bigint, %s::integer, %s::text, %s::jsonb)"
 _REMEMBERED = "SELECT value FROM workerctl.memory WHERE job_id = %s::bigint AND key = %s::text"
@@ -34,6 +38,13 @@ OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "pl
 
 class InvalidPayload(WorkerctlError):
     """The payload does not fit its handler's type; the message has the path of the wrong field."""
+
+
+class WrongField(ValueError):
+    """Raised by a kind's check of its payload: one field cannot be, for a reason that its type does not say."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{reason} - at `$.{path}`")
 
 
 class Refused(WorkerctlError):
@@ -89,9 +100,11 @@ class Handler:
     payload_type: Any
     is_async: bool
     takes_context: bool
+    check: Callable[[Any, Settings], None] | None = None
 
 
 _registry: dict[str, Handler] = {}
+_settings: Settings | None = None  # that checks of payloads go by
 
 
 def job(
@@ -101,13 +114,15 @@ def job(
     timeout_seconds: float | None = None,
     max_attempts: int | None = None,
     batch: int = 1,
+    check: Callable[[Any, Settings], None] | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as the handler of `kind`.
 
     The function is `async def` (one task in the worker's loop) or `def` (one thread a job) and takes
     `(payload)` or `(payload, ctx)`. The payload's annotation, a msgspec Struct, a dataclass or any type that
     msgspec converts to, is checked at enqueue and again before the call. With `batch > 1` the first argument is
-    a list. What the function returns must be JSON; it becomes the job's result.
+    a list. What the function returns must be JSON; it becomes the job's result. `check(payload, settings)` raises
+    WrongField for what the type alone cannot say, in the same places.
     """
     if not kind or not queue or batch < 1:
         raise ValueError(f"@job({kind!r}): kind and queue must not be empty and batch must be at least 1")
@@ -126,6 +141,7 @@ def job(
             payload_type=_payload_type(function, batched=batch > 1),
             is_async=inspect.iscoroutinefunction(function),
             takes_context=len(inspect.signature(function).parameters) > 1,
+            check=check,
         )
         return function
 
@@ -143,9 +159,28 @@ def validate(handler: Handler, payload: Any) -> Any:
     Non-strict: what a query string or JSON can mean is accepted ("3" for an int).
     """
     try:
-        return msgspec.convert(payload, handler.payload_type, strict=False)
-    except msgspec.ValidationError as error:
+        fitting = msgspec.convert(payload, handler.payload_type, strict=False)
+        if handler.check is not None:
+            handler.check(fitting, _known_settings())
+    except (msgspec.ValidationError, WrongField) as error:
         raise InvalidPayload(f"{handler.kind}: payload does not fit: {error}") from None
+    return fitting
+
+
+def know_settings(settings: Settings) -> None:
+    """Checks of payloads go by these settings from now on, in this process and in those forked from it."""
+    global _settings
+    _settings = settings
+
+
+def _known_settings() -> Settings:
+    """Of a producer: those found from the current folder, as for its database; once. Raises Unusable."""
+    if _settings is None:
+        from .settings import load
+
+        know_settings(load(None, None, dict(os.environ), Path.cwd()).settings)
+    assert _settings is not None
+    return _settings
 
 
 class Services(Protocol):

@@ -222,9 +222,10 @@ def _run_at(delay: str | None, at: str | None) -> dt.datetime | None:
 def _know_kinds(settings: Settings, kind: str) -> None:
     """Register handlers, so that a payload is checked here; the user's modules only where the kind may be theirs."""
     from ..contract import WorkerctlError
-    from ..handler import handlers
+    from ..handler import handlers, know_settings
     from ..worker.load import load_modules
 
+    know_settings(settings)
     if settings.jobs.shipped:
         from ..jobs import shipped  # noqa: F401  registers the shipped kinds
     if kind in handlers() or not settings.jobs.modules:

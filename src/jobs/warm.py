@@ -11,6 +11,7 @@ import sys
 from typing import Any, cast
 
 import boto3
+import h2.connection
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFilter
@@ -39,4 +40,4 @@ def _import_httpx() -> None:
 
 _import_httpx()
 
-__all__ = ["PIL", "boto3", "chapters", "cutting", "decoding", "local_render", "pipeline", "shipped"]
+__all__ = ["PIL", "boto3", "chapters", "cutting", "decoding", "h2", "local_render", "pipeline", "shipped"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import struct
 import zlib
@@ -20,7 +21,11 @@ MakeContext = Callable[..., Context]
 
 
 def make(ctx: Context, **payload: object) -> dict:
-    return generate(validate(handlers()["image.generate"], {"prompt": "a lighthouse", **payload}), ctx)
+    return asyncio.run(generate(validate(handlers()["image.generate"], {"prompt": "a lighthouse", **payload}), ctx))
+
+
+def shared_out(payload: ImageBatch, ctx: Context) -> dict:
+    return asyncio.run(batch(payload, ctx))
 
 
 def picture(storage: Storage, key: str) -> Image.Image:
@@ -170,7 +175,7 @@ def test_a_batch_has_as_many_children_as_asked_or_as_the_plan_says(
     context: MakeContext, asked: int | None, plan: str | None, count: int
 ):
     ctx = context("image.batch", plan=plan)
-    assert batch(ImageBatch(prompt="a cat", count=asked), ctx)["images"] == count
+    assert shared_out(ImageBatch(prompt="a cat", count=asked), ctx)["images"] == count
     assert [job["payload"]["index"] for job in ctx.enqueued] == list(range(count))
     assert {job["payload"]["seed"] for job in ctx.enqueued} == set(range(7, 7 + count))
     assert all(job["child"] and job["kind"] == "image.generate" and job.get("plan") == plan for job in ctx.enqueued)
@@ -178,12 +183,12 @@ def test_a_batch_has_as_many_children_as_asked_or_as_the_plan_says(
 
 def test_a_plan_without_a_number_of_images_asks_for_one(context: MakeContext):
     with pytest.raises(Fail, match=r"plan 'paid' says no number of images \(free, start, pro do\); give `count`"):
-        batch(ImageBatch(prompt="a cat"), context("image.batch", plan="paid"))
+        shared_out(ImageBatch(prompt="a cat"), context("image.batch", plan="paid"))
 
 
 def test_seeds_of_a_batch_never_leave_their_range(context: MakeContext):
     ctx = context("image.batch")
-    batch(ImageBatch(prompt="a cat", count=3, seed=2**32 - 2), ctx)
+    shared_out(ImageBatch(prompt="a cat", count=3, seed=2**32 - 2), ctx)
     assert [job["payload"]["seed"] for job in ctx.enqueued] == [2**32 - 2, 2**32 - 1, 0]
 
 

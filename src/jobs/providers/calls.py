@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 RETRY_LIMIT_SECONDS = 3600.0
 _BEGIN = """
-SELECT workerctl.begin_call(%(job)s::bigint, %(attempt)s::integer, %(purpose)s::text, %(kind)s::text, %(provider)s::text,
-                            %(model)s::text, %(user)s::text, %(plan)s::text, %(estimate)s::numeric, %(keyed)s::boolean,
-                            %(budgets)s::jsonb)
+SELECT workerctl.begin_call(%(job)s::bigint, %(attempt)s::integer, %(purpose)s::text, %(kind)s::text,
+                            %(provider)s::text, %(model)s::text, %(user)s::text, %(plan)s::text,
+                            %(estimate)s::numeric, %(keyed)s::boolean, %(budgets)s::jsonb)
 """
 _END = """
 SELECT workerctl.end_call(%(call)s::bigint, %(attempt)s::integer, %(state)s::workerctl.call_state, %(cost)s::numeric,
@@ -67,7 +67,7 @@ async def paid(
     job: Snooze where the provider wants to be left alone, Fail where it refuses, Retry else.
     """
     account.key  # noqa: B018  a missing key is said before anything is begun
-    _raise_if_left_alone(ctx, account)
+    _raise_if_left_alone(account)
     begun = await asyncio.to_thread(_begin, ctx, account, purpose, estimate)
     match begun:
         case {"made": made}:
@@ -81,22 +81,20 @@ async def paid(
             call = Call(call_id, key, resumed)
         case _:
             raise Cancel("the claim was lost")
-    return await _watched(ctx, account, call, work)
+    return await _watched(ctx, account, call, estimate, work)
 
 
-async def _watched(ctx: Context, account: Account, call: Call, work: Callable[[Call], Awaitable[Result]]) -> Made:
+async def _watched(
+    ctx: Context, account: Account, call: Call, estimate: Used, work: Callable[[Call], Awaitable[Result]]
+) -> Made:
     """The work itself, its account, and what its failure says about the provider."""
     name = account.name
     _breakers[name] = _breaker(name).called(time.monotonic())
     try:
-        async with asyncio.timeout(min(account.settings.timeout_seconds, max(1.0, ctx.seconds_left() - 1.0))):
-            result = await work(call)
+        result = await work(call)
     except CallFailed as failure:
-        await _failed(ctx, account, call, failure)
+        await _failed(ctx, account, call, estimate, failure)
         raise AssertionError("not reached") from None
-    except TimeoutError:
-        _breakers[name] = _breaker(name).failed(time.monotonic())
-        raise _retry(ctx, account, "no answer in time") from None
     except BaseException:
         _breakers[name] = _breaker(name).left()
         raise
@@ -105,7 +103,7 @@ async def _watched(ctx: Context, account: Account, call: Call, work: Callable[[C
     return result.made
 
 
-async def _failed(ctx: Context, account: Account, call: Call, failure: CallFailed) -> None:
+async def _failed(ctx: Context, account: Account, call: Call, estimate: Used, failure: CallFailed) -> None:
     """Account for a failed call, and raise what it means for its job."""
     name, words = account.name, str(failure)
     broken = isinstance(failure, (Broken, Unsettled))
@@ -121,13 +119,27 @@ async def _failed(ctx: Context, account: Account, call: Call, failure: CallFaile
         case Broken():
             await asyncio.to_thread(_end, ctx, call, account, None, Used())
         case Useless():
-            await asyncio.to_thread(_end, ctx, call, account, "wasted", Used(images=1))
+            await asyncio.to_thread(_end, ctx, call, account, "wasted", estimate)
         case _:
             pass  # its outcome is not known: the next attempt goes on with it
     raise _retry(ctx, account, words) from None
 
 
-def _raise_if_left_alone(ctx: Context, account: Account) -> None:
+async def given_up(ctx: Context, account: Account, call: Call, paid_for: Used | None) -> None:
+    """A call that nobody waits for any more; None: free of charge."""
+    await asyncio.to_thread(_end, ctx, call, account, "wasted" if paid_for else None, paid_for or Used())
+
+
+def unusable(ctx: Context, call: Call, words: str) -> CallFailed:
+    """What an answer that nobody can use means: ask for the same once more, then, or with the last attempt, give it up.
+
+    It may have been spoilt on its way. Given up it was paid for nothing, and the next call is a new one.
+    """
+    last = ctx.job.failures + 1 >= ctx.job.max_attempts
+    return Useless(words) if call.resumed or last else Unsettled(words)
+
+
+def _raise_if_left_alone(account: Account) -> None:
     """What this process knows already: spares the database a question."""
     now = time.monotonic()
     until, reason = _paused_until.get(account.name, (0.0, ""))

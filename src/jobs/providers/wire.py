@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from .answers import Broken, Unsettled, Useless, check_answer
+from .answers import Broken, Unsettled, check_answer
 
 if TYPE_CHECKING:
     import httpx
 
     from ... import Context
     from .account import Account
+
+
+class Unusable(Exception):
+    """What came is not what was asked for, and may not be what the provider sent."""
+
 
 ERROR_LIMIT_BYTES = 64 * 1024
 FETCH_TRIES = 3
@@ -36,14 +42,24 @@ async def asked(
     timeout = httpx.Timeout(settings.read_timeout_seconds, connect=settings.connect_timeout_seconds)
     given = {"Content-Type": "application/json"} if body is not None else {}
     try:
-        async with ctx.http.stream(
-            method, url, content=body, headers=given | (headers or {}), timeout=timeout, follow_redirects=body is None
-        ) as response:
+        async with (
+            asyncio.timeout(settings.timeout_seconds),
+            ctx.http.stream(
+                method,
+                url,
+                content=body,
+                headers=given | (headers or {}),
+                timeout=timeout,
+                follow_redirects=not headers,
+            ) as response,
+        ):
             if not response.is_success:
                 words = await _beginning(response)
                 check_answer(response.status_code, response.headers, words, dt.datetime.now(dt.UTC))
                 raise Broken(f"{response.status_code}: neither an answer nor an error")
             yield response
+    except TimeoutError:
+        raise Unsettled(f"no whole answer within {settings.timeout_seconds:g} s") from None
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise Broken(f"cannot be reached: {error or type(error).__name__}") from None
     except (httpx.TransportError, httpx.DecodingError, httpx.TooManyRedirects) as error:
@@ -51,16 +67,16 @@ async def asked(
 
 
 async def whole(response: httpx.Response, limit_bytes: int) -> bytes:
-    """The body. Raises Useless past the limit, before it is read further."""
+    """The body. Raises Unusable past the limit, before it is read further."""
     announced = response.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit_bytes:
-        raise Useless(f"an answer of {int(announced):,} bytes; at most {limit_bytes:,} are taken")
+        raise Unusable(f"an answer of {int(announced):,} bytes; at most {limit_bytes:,} are taken")
     blocks: list[bytes] = []
     size = 0
     async for block in response.aiter_bytes():
         size += len(block)
         if size > limit_bytes:
-            raise Useless(f"an answer of more than {limit_bytes:,} bytes")
+            raise Unusable(f"an answer of more than {limit_bytes:,} bytes")
         blocks.append(block)
     return b"".join(blocks)
 
@@ -76,23 +92,25 @@ async def fetched(ctx: Context, account: Account, url: str, limit_bytes: int, ty
             async with asked(ctx, account, "GET", url) as response:
                 check_type(response, types)
                 return await whole(response, limit_bytes)
-        except (Broken, Unsettled) as error:
+        except (Broken, Unsettled, Unusable) as error:
             if not left:
+                if isinstance(error, Unusable):
+                    raise
                 raise Unsettled(f"what it made cannot be fetched: {error}") from None
     raise AssertionError("not reached")
 
 
 def check_type(response: httpx.Response, types: str) -> None:
-    """Raise Useless where the answer is of another type."""
+    """Raise Unusable where the answer is of another type, as a proxy's page is."""
     kind = response.headers.get("content-type", "")
     if not kind.startswith(types):
-        raise Useless(f"it sent {kind[:80] or 'no content type'} for {types}")
+        raise Unusable(f"it sent {kind[:80] or 'no content type'} for {types}")
 
 
 def check_address(url: Any) -> None:
-    """Raise Useless for what is no web address."""
+    """Raise Unusable for what is no web address."""
     if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-        raise Useless(f"it named no web address but {str(url)[:80]!r}")
+        raise Unusable(f"it named no web address but {str(url)[:80]!r}")
 
 
 async def _beginning(response: httpx.Response) -> bytes:
