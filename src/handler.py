@@ -198,7 +198,7 @@ def _known_settings() -> Settings:
     return _settings
 
 
-def _does_not_fit(handler: Handler, error: ValueError) -> InvalidPayload:
+def _does_not_fit(handler: Handler, error: Exception) -> InvalidPayload:
     return InvalidPayload(f"{handler.kind}: payload does not fit: {error}")
 
 
