@@ -30,7 +30,7 @@ class Entry(msgspec.Struct):
     began_seconds: float  # since the simulator's start
     paid: bool = True
     outcome: Outcome = "working"
-    fault: str | None = None
+    faults: list[str] = []  # of this call and its repeats
     client_gone: bool = False
     repeats: int = 0
     deliveries: int = 0
@@ -65,7 +65,8 @@ class Ledger:
 
     def unpaid(self, entry: Entry, outcome: Outcome, fault: str | None = None) -> None:
         with self._lock:
-            entry.paid, entry.outcome, entry.fault = False, outcome, fault or entry.fault
+            entry.paid, entry.outcome = False, outcome
+            entry.faults += [fault] if fault else []
         self.work_ended(entry)
 
     def delivered(self, entry: Entry) -> None:
@@ -76,14 +77,16 @@ class Ledger:
     def undelivered(self, entry: Entry, fault: str | None, *, client_gone: bool) -> None:
         """An answer was lost; one that arrived before or arrives later still counts."""
         with self._lock:
-            entry.fault = fault or entry.fault
+            entry.faults += [fault] if fault else []
             entry.client_gone = entry.client_gone or client_gone
             if not entry.deliveries:
                 entry.outcome = "undelivered"
 
-    def repeated(self, entry: Entry) -> None:
+    def repeated(self, entry: Entry, fault: str | None = None) -> None:
+        """A repeat of this request; `fault` where it got an error instead of the answer."""
         with self._lock:
             entry.repeats += 1
+            entry.faults += [fault] if fault else []
 
     @property
     def entries(self) -> list[Entry]:

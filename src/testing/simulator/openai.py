@@ -134,9 +134,10 @@ class OpenAI:
         if work.digest != digest:
             raise error(400, "Keys for idempotent requests can only be used with the same parameters they were first"
                         " used with.", "idempotency_key_reused", kind="idempotency_error")  # fmt: skip
-        self._ledger.repeated(work.entry)
-        if fault is not None and fault.kind in UNPAID:
-            raise from_fault(fault)
+        unanswered = fault if fault is not None and fault.kind in UNPAID else None
+        self._ledger.repeated(work.entry, unanswered.kind.value if unanswered is not None else None)
+        if unanswered is not None:
+            raise from_fault(unanswered)
         if not work.done.wait(JOIN_SECONDS):
             raise error(409, "The request with this idempotency key is still in work.", "idempotency_key_in_use")
         return self._sent(work, fault)
