@@ -37,7 +37,7 @@ class Simulator:
         self.faults = Faults(script, chances, seed)
         self.ledger = Ledger()
         self._server = Server(port, self._answer)
-        self._files = Files(self.faults)
+        self._files = Files(self.faults, self.ledger)
         takes, stopped = Latency.parse(latency), self._server.stopped
         self._openai = OpenAI(key, self.ledger, self.faults, self._files, takes, seed, stopped)
         self._fal = Fal(key, self.ledger, self.faults, self._files, takes, seed, runners, stopped)
