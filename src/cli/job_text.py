@@ -46,7 +46,7 @@ def job_text(job: Row, failed: list[Row], log: list[Row]) -> str:
         counts = ", ".join(f"{job[f'children_{name}']} {name}" for name in ("succeeded", "dead", "cancelled"))
         lines.append(f"  {'children':<14} {job['children_total']}: {counts}")
     lines += [f"    failed child {child['id']} {child['kind']}: {child['error']}" for child in failed]
-    for name in ("payload", "result"):
+    for name in ("payload", "result", "remembered"):
         if job[name] is not None:
             lines.append(f"  {name}\n" + _indented(json.dumps(job[name], ensure_ascii=False, indent=2)))
     if log:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ..contract import HUNG_SECONDS, Unusable
 from .build import Raw
 from .check_apps import check_apps
+from .check_providers import check_providers
 from .refusal import dotted, refused
 from .types import Settings
 from .units import every_seconds, rate, size_text
@@ -27,6 +28,7 @@ def check(settings: Settings, raw: Raw) -> None:
     _check_pools(settings, raw)
     _check_names_of_apps(settings, raw)
     check_apps(settings, raw)
+    check_providers(settings, raw)
     _check_names_of_limits(settings, raw)
     for name, task in settings.schedule.items():
         wrong = {"timezone": _wrong_timezone(task.timezone), "cron": _wrong_cron(task.cron)}

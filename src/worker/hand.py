@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ..broker.exchange import Again, Claimed, Ended, FollowUp, Parent, Progress, Request
-from ..handler import Cancel
+from ..handler import ClaimLost
 from .outcome import HandedBack, Outcome, Raised, Settlement, follow_ups, settle
 from .run import Run
 
 Claim = tuple[int, int]  # a job's id and the attempt that it was handed out as
 
-LOST = Cancel("the claim was lost: this worker had been given up")
+LOST = ClaimLost("the claim was lost: this worker had been given up")
 
 
 class Hand:

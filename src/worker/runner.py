@@ -62,7 +62,7 @@ class Runner:
     def stop(self, run: Run, reason: BaseException) -> None:
         """Ask a run to end: a task is cancelled, a thread sees `ctx.cancel_requested`. The first reason stays."""
         if run.stop_reason is None:
-            run.stop_reason = reason
+            run.stop_reason = run.context.stop_reason = reason
         run.context.cancel_requested = True
         if run.handler.is_async:
             self.loop.call_soon_threadsafe(_cancel, run)
