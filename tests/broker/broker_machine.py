@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import psycopg
-from broker_model import LIVE, Job, Model, Server
+from broker_model import Job, Model, Server
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -40,15 +40,16 @@ SELECT id, kind, queue, status::text, attempt, failures, deaths, NULL, parent_id
   FROM workerctl.history
 """
 SEATS = """
-SELECT s.key, count(*) FROM workerctl.seat s JOIN workerctl.live l ON l.id = s.job_id AND l.status = 'running' GROUP BY s.key
+SELECT s.key, count(*) FROM workerctl.seat s JOIN workerctl.live l ON l.id = s.job_id
+ WHERE l.status = 'running' GROUP BY s.key
 """
 HOLDS = "SELECT job_id, key FROM workerctl.hold"
 HELD_AND_TURNS = """
 SELECT lane_id, user_id, priority, count(*), count(DISTINCT rank), min(rank - workerctl.rank_of(run_at, priority))
   FROM workerctl.live WHERE status = 'pending' AND attempt = 0 AND NOT payload::jsonb ? 'later' GROUP BY 1, 2, 3
 """
-EMPTY = "; ".join(f"DELETE FROM workerctl.{table}" for table in
-                  ("live", "history", "seat", "hold", "start", "worker", "limits", "rates", "lane", "queue", "kind"))  # fmt: skip
+TABLES = ("live", "history", "seat", "hold", "start", "worker", "limits", "rates", "lane", "queue", "kind")
+EMPTY = "; ".join(f"DELETE FROM workerctl.{table}" for table in TABLES)
 
 ids = st.integers(0, 40)  # picks one of what there is
 
@@ -339,7 +340,7 @@ class QueueMachine(RuleBasedStateMachine):
             self._look()
             self._claimed(worker, said.request, reply)
         self.every_row_is_as_the_model_has_it()
-        left = [job for job in self.model.live()]
+        left = list(self.model.live())
         assert not left, f"never handed out: {left}"
 
     # --- details
@@ -454,8 +455,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _in_order(self, claimed: list[Job], worker: int) -> None:
         """Of one lane the first by rank: who was left there could not start, or stands behind."""
-        lanes = {(job.kind, job.queue, bool(job.keys)): job for job in claimed if not job.deaths}
-        for lane, _ in lanes.items():
+        lanes = {(job.kind, job.queue, bool(job.keys)) for job in claimed if not job.deaths}
+        for lane in lanes:
             ranks = [self.seen[job.id].rank for job in claimed if (job.kind, job.queue, bool(job.keys)) == lane]
             for job in self.model.live():
                 if (job.kind, job.queue, bool(job.keys)) == lane and not job.deaths and not self.seen[job.id].held:
@@ -465,6 +466,3 @@ class QueueMachine(RuleBasedStateMachine):
 
 def connections(url: str) -> list[psycopg.Connection[Any]]:
     return [connect(url, application="model"), connect(url, application="model, too")]
-
-
-__all__ = ["LIVE", "QueueMachine", "connections"]

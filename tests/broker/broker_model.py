@@ -1,4 +1,4 @@
-"""The queue as a small pure model: what every row must be after each thing that is said to the database. No SQL, no time."""
+"""The queue as a small pure model: what every row must be after whatever is said to the database. No SQL, no time."""
 
 from __future__ import annotations
 
@@ -221,8 +221,8 @@ class Model:
 
     def taken(self, name: str) -> int:
         """Running jobs under a limit on kinds or under one key."""
-        return sum(1 for job in self.jobs.values() if job.status == "running"
-                   and (name in (job.kind, job.kind.split(".")[0]) or name in [key for _, key in job.keys]))  # fmt: skip
+        running = (job for job in self.jobs.values() if job.status == "running")
+        return sum(name in (job.kind, job.kind.split(".")[0], *(key for _, key in job.keys)) for job in running)
 
     def kind_room(self, kind: str) -> int:
         rooms = [(self.limits[name] or 0) - self.taken(name) for name in self.limit_names(kind)]

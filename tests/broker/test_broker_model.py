@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from broker_machine import QueueMachine, connections
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from workerctl.broker.migrate import migrate
