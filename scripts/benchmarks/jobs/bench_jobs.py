@@ -15,6 +15,12 @@ async def noop(payload: dict[str, Any]) -> None:
     """What is left is the queue's own cost."""
 
 
+@job("bench.nap")
+async def nap(payload: dict[str, Any]) -> None:
+    """Keeps its seat for a while."""
+    await asyncio.sleep(payload["seconds"])
+
+
 @job("bench.stamp")
 async def stamp(payload: dict[str, Any], ctx: Context) -> None:
     """Say when this attempt began, by a clock that all processes of a machine share."""
