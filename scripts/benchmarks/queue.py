@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import psycopg
-from benchmarks import queue_claims, queue_limits, queue_notify
+from benchmarks import queue_claims, queue_limits, queue_notify, queue_peers
 from benchmarks.house import Scene, wait_until
 from benchmarks.measure import Figure, Target, at_least, at_most, figure, percentile
 from benchmarks.queue_parts import (
@@ -101,6 +101,7 @@ STEPS = (
     queue_limits.users_with_limits, queue_limits.fairness, queue_notify.many_producers,
 )  # fmt: skip
 LONG_STEPS = (queue_claims.claim_beside_ten_million, queue_notify.many_producers_on_a_slow_disk)
+PEER_STEPS = (queue_peers.against_peers,)
 
 
 def _singles_per_second(connection: Connection) -> float:

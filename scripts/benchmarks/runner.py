@@ -27,8 +27,8 @@ Step = Callable[[Scene], Iterator[Figure]]
 EXPECTED = (CommandFailed, TooLate, AssertionError, WorkerctlError, psycopg.Error, subprocess.SubprocessError, OSError)
 
 
-def run(groups: list[str], runs: int, root: Path, long: bool, only: str | None) -> dict[str, Any]:
-    """Everything that was measured, as the JSON file has it.
+def run(groups: list[str], runs: int, root: Path, chosen: tuple[list[str], str]) -> dict[str, Any]:
+    """Everything that was measured, as the JSON file has it; `chosen` are names of lists of steps, and a word.
 
     A measurement that cannot be taken costs its own figures only, and is named with its reason.
     """
@@ -43,17 +43,16 @@ def run(groups: list[str], runs: int, root: Path, long: bool, only: str | None) 
         with database_server(folder) as server:
             document["machine"] = machine.describe(root, server.version())
             for group in groups:
-                for step in _steps(group, long, only):
+                for step in _steps(group, *chosen):
                     _run_step(group, step, Scene(folder, server, runs), figures, missing)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return document | {"figures": figures, "missing": missing, "seconds": round(time.monotonic() - since, 1)}
 
 
-def _steps(group: str, long: bool, only: str | None) -> list[Step]:
+def _steps(group: str, lists: list[str], word: str) -> list[Step]:
     module = importlib.import_module(f"benchmarks.{group}")
-    steps = [*module.STEPS, *(getattr(module, "LONG_STEPS", ()) if long else ())]
-    return [step for step in steps if only is None or only in step.__name__]
+    return [step for name in lists for step in getattr(module, name, ()) if word in step.__name__]
 
 
 def _run_step(
