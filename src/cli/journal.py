@@ -64,27 +64,40 @@ def why(
     name: Annotated[str, typer.Argument(help="POOL/SLOT, or POOL for all its slots", metavar="NAME[/SLOT]")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Why processes ended: cause, signal, memory, jobs in hand, and the last log lines of the latest.
+    """Why processes ended; of the latest who asked, its memory, its jobs in hand and its last log lines.
 
     Example: workerctl why default/2
     """
     from ..logs import reader
-    from .slots import EXITS_SHOWN, WORDS_SHOWN, exits, exits_table, parse
+    from .endings import ending, exits_table
+    from .slots import EXITS_SHOWN, WORDS_SHOWN, exits, parse
 
     group, slot = parse(name)
     records = exits(home(), group, slot)[-EXITS_SHOWN:]
     if not records:
         fail(f"no exit of {name} is recorded in {home() / 'state'}")
+    for record in records:
+        if (asker := record.get("asked_by")) and "uid" in asker:
+            asker["user"] = _user_name(asker["uid"])
     latest = records[-1]
     place = reader.parse_place(f"{group}/{latest['slot']}")
     last_lines = list(reader.read(home() / "logs", [place], WORDS_SHOWN, serial=latest["serial"]))
     if as_json:
         print_json({"exits": records, "last_lines": [line.text for line in last_lines]})
         return
-    sys.stdout.write(exits_table(records) + "\n")
+    sys.stdout.write(f"{exits_table(records)}\n\nthe latest, pid {latest['pid']}:\n{ending(latest, _user_name)}\n")
     if last_lines:
-        sys.stdout.write(f"\nlast lines of pid {latest['pid']}:\n")
+        sys.stdout.write("\nits last lines:\n")
         sys.stdout.writelines(_text_line(line) for line in last_lines)
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "a user without a name"
 
 
 def flush() -> None:

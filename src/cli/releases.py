@@ -37,7 +37,7 @@ class ReloadFailed(WorkerctlError):
     """The new release does not serve; the old one goes on."""
 
 
-def ask_for_reload(loaded: Loaded, name: str | None) -> Asked:
+def ask_for_reload(loaded: Loaded, name: str | None, reason: str | None = None) -> Asked:
     """Write the new release and ask for it. Raises NotRunning, Unusable, Refused; then nothing has changed."""
     home = loaded.home
     request(home, "status")  # NotRunning before anything is written
@@ -51,7 +51,7 @@ def ask_for_reload(loaded: Loaded, name: str | None) -> Asked:
     check_connections(composition, load_desired(home))
     path = folder / "composition.json"
     save_composition(composition, path)
-    answer = request(home, "reload", composition=str(path), name=name)
+    answer = request(home, "reload", composition=str(path), name=name, reason=reason)
     return Asked(answer["number"], answer["pools"], answer["others"], needs_restart)
 
 

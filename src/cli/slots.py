@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from .common import fail
-from .plain import seconds, size, table
+from .endings import exits_table
+from .plain import seconds, size
 from .status_table import last_exit
 
 EXITS_SHOWN = 10
@@ -62,26 +63,6 @@ def describe(found: dict[str, Any]) -> str:
     elif found["running"]:
         parts.append("no process of it has ended yet")
     return "\n\n".join(parts)
-
-
-def exits_table(records: list[dict[str, Any]]) -> str:
-    """Recorded exits, newest last."""
-    rows = [
-        [
-            str(record["at"])[:19].replace("T", " "),
-            f"{record['group']}/{record['slot']}",
-            str(record.get("pid") or "-"),
-            str(record["cause"]),
-            f"signal {record['signal']}" if record.get("signal") else f"exit {record.get('exit_code')}",
-            seconds(record.get("uptime_seconds")),
-            size(record.get("rss_bytes")),
-            str(record.get("jobs_in_hand", "")),
-            str(record.get("message") or ""),
-        ]
-        for record in records
-    ]
-    header = ("when", "slot", "pid", "cause", "how", "uptime", "memory", "jobs in hand", "last words")
-    return table(header, rows, right=frozenset({2, 6, 7}))
 
 
 def _process(process: dict[str, Any]) -> str:

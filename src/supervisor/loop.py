@@ -12,6 +12,7 @@ from typing import Any
 
 from . import events as ev
 from .apply import apply
+from .askers import Asker, Askers, asker_of
 from .children import Children
 from .commands import MUTATING, answer
 from .composition import Composition
@@ -19,6 +20,7 @@ from .control import ControlServer, Request
 from .ears import Ears
 from .hangups import Hangups
 from .health import progress
+from .history import exit_record
 from .journal import Journal, timestamp
 from .last_words import last_lines
 from .leftovers import Leftovers
@@ -32,7 +34,7 @@ from .probes import Probes
 from .processes import Processes, become_subreaper
 from .readiness import Readiness
 from .report import report
-from .roster import Cause, Roster, Words, new_roster, shown_name
+from .roster import Roster, Words, new_roster
 from .spawn import Spawner
 from .state import append_exit, load_desired, save_desired, write_atomically
 from .streams import Streams
@@ -40,7 +42,6 @@ from .streams import Streams
 ALIVE_POLL_SECONDS = 0.05
 LATE_SECONDS = 1.0  # so late, the machine or we were stopped, and the silence of others means nothing
 ROUNDS_LIMIT = 1000  # of plan and perform without waiting; more would be a mistake in `plan`
-WISHES = {"stop": (Cause.ASKED,), "restart": (Cause.ASKED,), "scale": (Cause.SCALED,), "reload": (Cause.RELOAD,)}
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
@@ -82,11 +83,11 @@ class Supervisor:
         self._leftovers = Leftovers(self._home, longest)
         self._performer = Performer(self._processes, self._children, self._spawner, self._probes)
         self._memory_at = 0.0
-        self._asked_by: dict[Cause, str] = {}  # who wished planned ends, for the history
+        self._askers = Askers()
         self._hangups = Hangups(composition, self._processes, self._journal)
         self._looked_at = time.monotonic()
         self._wakeups = self._catch_signals()  # before anybody can find us by the socket
-        self._notifier.listen(self._selector, lambda: self._take_stop(time.monotonic()))
+        self._notifier.listen(self._selector, lambda: self._take_stop(time.monotonic(), Asker("shutdown by PM2")))
         self._control = ControlServer(self._home / "run", self._selector, self._answer)
 
     def run(self) -> Words:
@@ -168,25 +169,9 @@ class Supervisor:
         member = self._roster.member(event.group, event.slot, event.serial)
         if member is None:
             return
-        line = {
-            "at": timestamp(),
-            "group": shown_name(event.group),
-            "slot": event.slot,
-            "serial": event.serial,
-            "release": member.release,
-            "pid": member.pid,
-            "incarnation": member.incarnation,
-            "cause": str(event.cause),
-            "exit_code": event.code,
-            "signal": event.signal,
-            "uptime_seconds": round(event.at - member.spawned_at, 3),
-            "rss_bytes": member.usage.rss_bytes,
-            "private_bytes": member.usage.private_bytes,
-            "asked_by": self._asked_by.get(event.cause),
-            "memory_curve_mb": self._gauge.curve(member.pid),
-            "jobs_in_hand": member.work.jobs_running,
-            "message": member.words.message if member.words else "",
-        }
+        asker = self._askers.of(event.group, member, event.cause)
+        curve = self._gauge.curve(member.pid)
+        line = {"at": timestamp()} | exit_record(event, member, asker, curve, self._policy.sample_seconds)
         with contextlib.suppress(OSError):  # a full disk costs history, never a worker
             append_exit(self._home, line)
 
@@ -256,17 +241,18 @@ class Supervisor:
         numbers = os.read(wakeups, 4096)
         for number in numbers:
             if number in STOP_SIGNALS:
-                self._asked_by[Cause.ASKED] = signal.Signals(number).name
-                self._take_stop(time.monotonic())
+                self._take_stop(time.monotonic(), Asker(signal.Signals(number).name))
         if signal.SIGHUP in numbers and self._roster.stop_at is None:
             self._hangups.take()
         if signal.SIGUSR1 in numbers:
             self._reopen()
         self._ears.reap()
 
-    def _take_stop(self, now: float) -> None:
+    def _take_stop(self, now: float, asker: Asker) -> None:
         if self._roster.stop_at is None:
-            self._record(ev.StopAsked(now, Words(0, "")))
+            asked = ev.StopAsked(now, Words(0, ""))
+            self._askers.wished((asked,), asker)
+            self._record(asked)
         elif self._roster.hurried_at is None:
             self._record(ev.Hurried(now))
 
@@ -282,10 +268,9 @@ class Supervisor:
             return {"ok": True, "status": self._report(now)}
         facts, response = answer(self._roster, self._policy, request, now)
         if request.command in MUTATING:
-            self._journal.say("Command", **_audited(request), refused=response.get("error"))
-        if facts and request.command in WISHES:
-            who = f"{request.command} by uid {request.uid}, pid {request.pid}"
-            self._asked_by |= dict.fromkeys(WISHES[request.command], who)
+            asker = asker_of(request)
+            self._journal.say("Command", **asker.document(), refused=response.get("error"))
+            self._askers.wished(facts, asker)
         for fact in facts:
             self._record(fact)
         if request.command == "reload" and facts:
@@ -313,8 +298,3 @@ class Supervisor:
             save_desired(self._home, counts)
         except OSError as error:
             self._journal.say("NotPersisted", error=error.strerror, counts=counts)
-
-
-def _audited(request: Request) -> dict[str, Any]:
-    arguments = " ".join(f"{name}={value}" for name, value in request.arguments.items())[:200]
-    return {"command": request.command, "arguments": arguments or None, "uid": request.uid, "pid": request.pid}

@@ -338,7 +338,7 @@ def _replacement(
 def _unwanted_because(team: Team, member: Member, policy: Policy, clock: Clock) -> Cause | None:
     """Why this ready process shall make way for a fresh one of the same kind."""
     if member.spawned_at < team.restart_at:
-        return Cause.ASKED
+        return Cause.ASKED if member.release == team.release else Cause.RELOAD
     if member.over_limit_samples >= policy.memory_samples and not trim_is_due(team, member, policy, clock):
         return Cause.MEMORY_SOFT
     group = team.group
