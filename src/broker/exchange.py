@@ -70,8 +70,8 @@ class Request(msgspec.Struct, omit_defaults=True):
     logs: list[dict[str, Any]] = []
 
 
-class Claimed(msgspec.Struct, frozen=True):
-    """A job as it is handed out."""
+class Claimed(msgspec.Struct, frozen=True, array_like=True):
+    """A job as it is handed out; the order of its fields is that of `workerctl.claim`."""
 
     id: int
     kind: str

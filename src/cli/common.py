@@ -37,6 +37,10 @@ def loaded() -> Loaded:
     from ..settings import load
 
     found = load(options.config, options.home, os.environ, Path.cwd())
+    if found.settings.supervisor.user is not None:
+        from .identity import act_as_owner
+
+        act_as_owner(found)
     _refuse_closed(found.home)
     for warning in found.warnings:
         say(f"note: {warning}")

@@ -96,6 +96,7 @@ def compose(plan: Plan) -> Composition:
         memory_cgroups=plan.memory_cgroups,
         foreground=plan.foreground,
         exit_when_all_parked=plan.settings.supervisor.exit_when_all_parked,
+        only=plan.only,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .plain import seconds, size, table
@@ -41,6 +42,8 @@ def ending(record: dict[str, Any], user_name: Callable[[int], str]) -> str:
     if record.get("asked_by"):
         pairs.append(("asked by", asked_by(record["asked_by"], user_name)))
     pairs.append(("memory", memory(record)))
+    if grown := growth([record.get("growth") or []]):
+        pairs.append(("grown by", ("\n" + " " * 12).join(grown)))
     jobs = record.get("jobs") or []
     told = [f"{job.get('id')} {job.get('kind')} for {seconds(job.get('seconds'))}" for job in jobs]
     if (unnamed := int(record.get("jobs_in_hand") or 0) - len(told)) > 0:
@@ -74,7 +77,22 @@ def memory(record: dict[str, Any]) -> str:
     )
 
 
+def growth(told: Iterable[Iterable[dict[str, Any]]]) -> list[str]:
+    """By how much workers grew with which kinds in hand, the most first; what is below 1 MB is noise."""
+    bytes_by_kind: Counter[str] = Counter()
+    jobs_by_kind: Counter[str] = Counter()
+    for kinds in told:
+        for each in kinds:
+            bytes_by_kind[each["kind"]] += each["bytes"]
+            jobs_by_kind[each["kind"]] += each["jobs"]
+    grown = [(kind, most) for kind, most in bytes_by_kind.most_common() if most >= MEBIBYTE]
+    return [f"{size(most)} with {kind} in hand ({jobs_by_kind[kind]} jobs)" for kind, most in grown]
+
+
 def how(record: dict[str, Any]) -> str:
+    """Exit code or signal; nobody saw those of a process that outlived its supervisor."""
+    if record.get("signal") is None and record.get("exit_code") is None:
+        return "not seen"
     return f"signal {record['signal']}" if record.get("signal") else f"exit {record.get('exit_code')}"
 
 

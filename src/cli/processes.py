@@ -124,7 +124,8 @@ def reload(
     asked = ask_for_reload(found, name, reason)
     for key in asked.needs_restart:
         say(f"note: {key} stays as it was: it needs `workerctl restart`")
-    what = ", ".join((*asked.pools, *asked.others)) or "nothing"
+    news = (*(f"{name} (new)" for name in asked.added), *(f"{name} (removed)" for name in asked.removed))
+    what = ", ".join((*asked.pools, *asked.others, *news)) or "nothing"
     if no_wait:
         say(f"reload {asked.number} of {what} has begun; see `workerctl status`")
         return

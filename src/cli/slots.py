@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from .common import fail
-from .endings import exits_table
+from .endings import exits_table, growth
 from .plain import seconds, size
 from .status_table import last_exit
 
 EXITS_SHOWN = 10
 WORDS_SHOWN = 20  # last log lines of a process that ended
+STACKS_SHOWN = 100  # where it dumped the stacks of its threads: all of them
 
 
 def parse(name: str) -> tuple[str, int | None]:
@@ -51,13 +52,19 @@ def facts(home: Path, document: dict[str, Any] | None, name: str) -> dict[str, A
         fail(f"nothing is named {group!r}; there are: {known}")
     processes = [] if team is None else team.get("workers") or team.get("processes") or []
     wanted = [process for process in processes if slot in (None, process["slot"])]
-    return {"name": name, "running": document is not None, "processes": wanted, "exits": history[-EXITS_SHOWN:]}
+    told = [each["text"] for each in (document or {}).get("warnings", ())
+            if each["name"] == group and slot in (None, each["slot"])]  # fmt: skip
+    return {"name": name, "running": document is not None, "processes": wanted, "exits": history[-EXITS_SHOWN:],
+            "warnings": told}  # fmt: skip
 
 
 def describe(found: dict[str, Any]) -> str:
     """The facts for people."""
     parts = [] if found["running"] else ["nothing is running; from the files:"]
     parts += [_process(process) for process in found["processes"]]
+    grown = growth(process.get("growth", ()) for process in found["processes"])
+    parts += ["grown by\n" + "\n".join(f"  {line}" for line in grown)] if grown else []
+    parts += [f"warning: {text}" for text in found["warnings"]]
     if found["exits"]:
         parts.append(exits_table(found["exits"]))
     elif found["running"]:

@@ -35,5 +35,6 @@ def exit_record(
         "memory_period_seconds": period_seconds,
         "jobs_in_hand": member.work.jobs_running,
         "jobs": list(member.work.jobs),
+        "growth": list(member.work.growth),
         "message": member.words.message if member.words else "",
     }

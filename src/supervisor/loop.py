@@ -13,13 +13,13 @@ from typing import Any
 from . import events as ev
 from .apply import apply
 from .askers import Asker, Askers, asker_of
+from .census import Census
 from .children import Children
 from .commands import MUTATING, answer
 from .composition import Composition
 from .control import ControlServer, Request
 from .ears import Ears
 from .hangups import Hangups
-from .health import progress
 from .history import exit_record
 from .journal import Journal, timestamp
 from .last_words import last_lines
@@ -27,6 +27,7 @@ from .leftovers import Leftovers
 from .lock import open_alive, try_lock
 from .machine import KernelKills, machine_memory
 from .measure import Gauge
+from .notices import Notice, notices
 from .notify import Notifier
 from .perform import Performer
 from .plan import judge
@@ -38,6 +39,7 @@ from .roster import Roster, Words, new_roster
 from .spawn import Spawner
 from .state import append_exit, load_desired, save_desired, write_atomically
 from .streams import Streams
+from .vitals import metrics, status_line
 
 ALIVE_POLL_SECONDS = 0.05
 LATE_SECONDS = 1.0  # so late, the machine or we were stopped, and the silence of others means nothing
@@ -81,9 +83,11 @@ class Supervisor:
         )
         self._spawner = Spawner(composition, self._children, self._streams, self._readiness, self._alive)
         self._leftovers = Leftovers(self._home, longest)
-        self._performer = Performer(self._processes, self._children, self._spawner, self._probes)
+        self._performer = Performer(self._processes, self._children, self._spawner, self._probes, self._home)
+        self._census = Census(self._home)
         self._memory_at = 0.0
         self._askers = Askers()
+        self._noticed: list[Notice] = []
         self._hangups = Hangups(composition, self._processes, self._journal)
         self._looked_at = time.monotonic()
         self._wakeups = self._catch_signals()  # before anybody can find us by the socket
@@ -103,15 +107,10 @@ class Supervisor:
         return self._leave()
 
     def _tell_wrapper(self) -> None:
-        state = str(progress(self._roster, self._policy))
-        pools = [team for team in self._roster.teams.values() if team.group.kind == "pool"]
-        ready = sum(slot.is_ready for team in pools for slot in team.wanted)
-        workers = f"{ready}/{sum(team.desired for team in pools)}"
-        running = sum(m.work.jobs_running for team in pools for slot in team.slots for m in slot.members)
-        metrics = {"state": state, "workers": workers, "jobs running": str(running)}
-        stopping = self._roster.stop_at is not None
-        text = f"{state}: {workers} workers ready"
-        self._notifier.turn(time.monotonic(), text, metrics, stopping=stopping)
+        now = time.monotonic()
+        extends = self._roster.stop_at is not None or self._roster.booted_at is None
+        text = status_line(self._roster, self._policy)
+        self._notifier.turn(now, text, lambda: metrics(self._roster, self._policy), extends=extends)
 
     def _leave(self) -> Words:
         self._processes.sweep()
@@ -123,6 +122,7 @@ class Supervisor:
         self._selector.close()
         os.close(self._wakeups)
         os.close(self._alive)
+        self._census.close()
         outcome = self._roster.outcome
         if outcome.speechless is not None and (lines := last_lines(self._home, *outcome.speechless)):
             outcome = Words(outcome.exit_code, f"{outcome.message}: {lines}")
@@ -152,6 +152,8 @@ class Supervisor:
             self._remember_exit(event)
         was_stopping = self._roster.stop_at is not None
         self._roster = apply(self._roster, event)
+        if isinstance(event, ev.GotAlone):
+            self._write_history(*self._census.lost())
         if isinstance(event, ev.Booted):
             self._notifier.booted()
         if isinstance(event, ev.ReloadBegan):
@@ -161,6 +163,7 @@ class Supervisor:
         if isinstance(event, ev.Spawned | ev.Exited):
             self._leftovers.note(child for child in self._children if child.group.kind != "pool")
         if isinstance(event, ev.Committed):
+            self._spawner.provide_wakes(self._roster.teams.values())
             self._keep_composition()
         if not was_stopping and self._roster.stop_at is not None:
             self._notifier.stopping()
@@ -171,9 +174,12 @@ class Supervisor:
             return
         asker = self._askers.of(event.group, member, event.cause)
         curve = self._gauge.curve(member.pid)
-        line = {"at": timestamp()} | exit_record(event, member, asker, curve, self._policy.sample_seconds)
+        self._write_history(exit_record(event, member, asker, curve, self._policy.sample_seconds))
+
+    def _write_history(self, *records: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # a full disk costs history, never a worker
-            append_exit(self._home, line)
+            for record in records:
+                append_exit(self._home, {"at": timestamp()} | record)
 
     # Waiting
 
@@ -192,8 +198,18 @@ class Supervisor:
             self._record(ev.MemorySampled(now, child.group.name, child.slot, child.serial, usage))
 
         if now >= self._memory_at:
+            self._notice()
+            self._census.note(self._children)
             self._memory_at = now + self._policy.sample_seconds
             self._record(ev.MachineSampled(now, machine_memory(self._cgroups)))
+
+    def _notice(self) -> None:
+        """Say what somebody should look at, once while it lasts."""
+        present = notices(self._roster, self._policy)
+        for notice in present:
+            if notice not in self._noticed:
+                self._journal.say("Notice", slot=f"{notice.name}/{notice.slot}", message=notice.text)
+        self._noticed = present
 
     def _look(self, timeout_seconds: float) -> float:
         """Wait for something to read and take it in; the instant at which it was there."""
@@ -293,7 +309,8 @@ class Supervisor:
             self._journal.say("NotPersisted", error=error.strerror, path=self._coming)
 
     def _persist_desired(self) -> None:
-        counts = {name: team.desired for name, team in self._roster.teams.items() if team.group.kind == "pool"}
+        pools = ((name, team) for name, team in self._roster.teams.items() if team.group.kind == "pool")
+        counts = {name: team.desired for name, team in pools if not team.retired}
         try:
             save_desired(self._home, counts)
         except OSError as error:

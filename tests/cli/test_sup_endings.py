@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workerctl.cli.endings import asked_by, ending, exits_table, memory
+from workerctl.cli.endings import asked_by, ending, exits_table, growth, memory
 
 RECORD: dict[str, Any] = {
     "at": "2026-01-02T03:04:05.000000Z",
@@ -59,6 +59,13 @@ def test_who_asked_is_named_with_uid_pid_command_line_and_reason() -> None:
     assert asked_by(asker, name_of) == told
     assert told in ending(RECORD | {"asked_by": asker}, name_of)
     assert asked_by({"command": "SIGTERM"}, name_of) == "SIGTERM"
+
+
+def test_the_kinds_that_a_worker_grew_with_are_told_the_most_first() -> None:
+    told = [[{"kind": "a", "jobs": 2, "bytes": 3 << 20}, {"kind": "b", "jobs": 9, "bytes": 1000}],
+            [{"kind": "c", "jobs": 1, "bytes": 9 << 20}, {"kind": "a", "jobs": 1, "bytes": 1 << 20}]]  # fmt: skip
+    assert growth(told) == ["9MB with c in hand (1 jobs)", "4MB with a in hand (3 jobs)"]
+    assert "3MB with a in hand" in ending(RECORD | {"growth": told[0]}, name_of)
 
 
 @pytest.mark.parametrize("curve", [[], None])

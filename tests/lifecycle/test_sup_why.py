@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
+import pytest
 from lifecycle_house import House, until
 
 
@@ -37,3 +39,17 @@ def test_why_names_who_asked_and_the_log_has_the_line(running: House) -> None:
     assert "; reason: new weights" in running.ok("why", "default")
     [line] = [line for line in running.log().splitlines() if 'command="restart name=default"' in line]
     assert f"uid={os.getuid()}" in line and 'reason="new weights"' in line
+
+
+@pytest.mark.long  # 15 s without a heartbeat are a hang
+def test_a_worker_that_hangs_in_c_says_where_to_why_and_to_its_job(build: Callable[..., House]) -> None:
+    house = build()
+    house.start(1)
+    job = house.enqueue("hangs.in.c", file=str(house.effects))
+    error = until(lambda: house.job(job)["error"], 60, what="the job has an error")
+    assert error.startswith("the worker died with this job in hand: hung, was killed by signal 9")
+    assert "in hangs_in_c" in error and "most recent call first" in error
+    assert "in hangs_in_c" in house.ok("why", "default/1")
+    assert house.exits()[0]["cause"] == "hung"
+    assert "in hangs_in_c" in house.ok("jobs", "show", job)
+    house.ok("jobs", "cancel", job)

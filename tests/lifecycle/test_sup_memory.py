@@ -1,0 +1,35 @@
+"""Real workers over their memory limit: one that only has to be asked, and what is told of growth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lifecycle_house import CONFIG, House, until
+
+
+def test_a_worker_that_has_freed_its_memory_is_asked_for_it_and_stays(build: Callable[..., House]) -> None:
+    house = build(CONFIG + '[supervisor]\nmax_memory = "120MB"\nmax_memory_hard = "1GB"\n')
+    house.start(1)
+    [worker] = house.ready()
+    house.until_status(house.enqueue("spikes", mebibytes=200), "succeeded")
+    until(lambda: "TrimSent slot=default/1" in house.log(), 20, what="it is asked to give back")
+
+    def is_small() -> bool:
+        return house.ready()[0]["rss_bytes"] < 120 << 20
+
+    until(is_small, 20, what="it has given back")
+    assert [each["pid"] for each in house.ready()] == [worker["pid"]]
+    assert not house.exits()
+
+
+def test_growth_is_told_by_kind_while_it_lives_and_after_its_end(build: Callable[..., House]) -> None:
+    house = build(CONFIG + '[supervisor]\nmax_memory = "100MB"\nmax_memory_hard = "120MB"\n')
+    house.start(1)
+    job = house.gated()
+    house.until_status(house.enqueue("fatten", mebibytes=60), "succeeded")
+    until(lambda: "with fatten in hand (1 jobs)" in house.ok("show", "default"), 20, what="the growth is shown")
+    house.until_status(house.enqueue("fatten", mebibytes=150), "succeeded")
+    until(lambda: [end for end in house.exits() if end["cause"] == "memory-hard"], 20)
+    assert "with fatten in hand" in house.ok("why", "default/1")
+    house.open_gate()
+    assert house.until_status(job, "succeeded")["deaths"] == 1
