@@ -122,7 +122,7 @@ def flush() -> None:
         path.unlink()
         count += 1
     with contextlib.suppress(NotRunning):
-        request(home(), "reopen")
+        request(home(), "reopen", reason="flush")
     say(f"removed {count} log files in {directory}")
 
 

@@ -61,7 +61,7 @@ def _row(name: str, process: dict[str, Any]) -> list[Cell]:
         (process["phase"], PHASE_COLOURS.get(process["phase"])),
         seconds(process["uptime_seconds"]),
         (str(process["restarts"]), "yellow" if process["restarts"] else None),
-        size(process["rss_bytes"]),
+        size(process["rss_bytes"] or None),
         "-" if cpu is None else f"{cpu:.0f}%",
         str(process.get("jobs_running", "")),
         str(process.get("jobs_done", "")),

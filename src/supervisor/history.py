@@ -34,7 +34,17 @@ def exit_record(
         "memory_curve_mb": list(curve_mb),
         "memory_period_seconds": period_seconds,
         "jobs_in_hand": member.work.jobs_running,
-        "jobs": list(member.work.jobs),
+        "jobs": _jobs(event.at, member),
         "growth": list(member.work.growth),
         "message": member.words.message if member.words else "",
     }
+
+
+def _jobs(at: float, member: Member) -> list[dict[str, Any]]:
+    """As the last heartbeat named them, each as old as it was at the end."""
+    since = at - (at if member.heartbeat_at is None else member.heartbeat_at)
+    return [dict(job) | _aged(job.get("seconds"), since) for job in member.work.jobs]
+
+
+def _aged(seconds: object, since: float) -> dict[str, Any]:
+    return {"seconds": round(seconds + since, 3)} if isinstance(seconds, int | float) else {}

@@ -283,6 +283,8 @@ class Supervisor:
         if request.command == "status":
             return {"ok": True, "status": self._report(now)}
         facts, response = answer(self._roster, self._policy, request, now)
+        if request.command == "reopen":
+            self._reopen()  # before the audit line, which shall stand in the new file
         if request.command in MUTATING:
             asker = asker_of(request)
             self._journal.say("Command", **asker.document(), refused=response.get("error"))
@@ -293,8 +295,6 @@ class Supervisor:
             self._coming = Path(request.arguments["composition"])
         if request.command == "scale" and facts:
             self._persist_desired()
-        if request.command == "reopen":
-            self._reopen()
         return response
 
     def _report(self, now: float) -> dict[str, Any]:

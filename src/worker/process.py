@@ -171,7 +171,7 @@ class WorkerProcess:
         self._growth.look(self._seats.claimed_kinds, (run.first.kind for run in hand.active))
         self._seats.claimed_kinds.clear()
         jobs = [
-            {"id": run.first.id, "kind": run.first.kind, "seconds": round(now - run.started, 3)}
+            {"id": run.first.id, "kind": run.first.kind, "seconds": round(max(0.0, now - run.started), 3)}
             for run in hand.active[:20]
         ]
         return {

@@ -128,6 +128,12 @@ async def talk(payload: dict, ctx: Context) -> None:
     logging.getLogger("talk").info("logged %s", payload["words"])
 
 
+@job("talks.much")
+def talks_much(payload: dict, ctx: Context) -> None:
+    for number in range(payload["lines"]):
+        print(f"much {number} ", flush=True)
+
+
 @job("family")
 async def family(payload: dict, ctx: Context) -> dict:
     for number in range(payload["children"]):
