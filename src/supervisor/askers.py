@@ -60,6 +60,7 @@ def asker_of(request: Request) -> Asker:
     """The peer of a command. It waits for our answer, so that its pid is still its own."""
     arguments = dict(request.arguments)
     reason = arguments.pop("reason", None)
+    arguments.pop("composition", None)  # a path that says nothing to anybody
     words = [request.command, *(f"{name}={value}" for name, value in arguments.items() if value is not None)]
     return Asker(
         command=" ".join(words)[:TEXT_LIMIT],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import selectors
 import signal
@@ -172,7 +173,7 @@ class WorkerProcess:
         self._seats.claimed_kinds.clear()
         jobs = [
             {"id": run.first.id, "kind": run.first.kind, "seconds": round(max(0.0, now - run.started), 3)}
-            for run in hand.active[:20]
+            for run in itertools.islice(hand.active, 20)
         ]
         return {
             "type": "heartbeat",
