@@ -221,7 +221,7 @@ def test_systemd_is_told_once_it_serves(house: House) -> None:
         house.behave("drain=1.5")
         (old,) = house.pids()
         os.kill(old, signal.SIGKILL)
-        until(lambda: house.pids() and house.pids() != [old])
+        until(lambda: (pids := house.pids()) and pids != [old])
         house.stop()
         rest = _everything(systemd)
         assert b"STOPPING=1" in rest
