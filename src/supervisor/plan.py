@@ -34,6 +34,8 @@ FORKS_AT_ONCE = 16  # a template answers them one by one, and each holds descrip
 SIGNAL_GAP_SECONDS = 0.1  # two equal signals at once would arrive as one
 GOLDEN = 0.6180339887  # its multiples spread lifetimes evenly: workers that began together do not end together
 HURRY_REPEAT_SECONDS = 0.5  # and a busy machine may take longer to deliver the first
+BEATING = frozenset({"pool", "agent", "collector"})  # kinds whose silence means that they hang
+ROLE_PATIENCE = 2  # times a worker's: one turn of the agent may wait for several statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,14 @@ def _watch_member(
             yield Kill(name, number, serial, Cause.BOOT_TIMEOUT)
         return
     yield from watch(team, slot, member, policy, clock)
-    reports = team.group.kind == "pool" and member.heartbeat_at is not None
-    if not reports or not clock.reached((member.heartbeat_at or 0.0) + policy.hung_seconds):
+    is_worker, beat_at = team.group.kind == "pool", member.heartbeat_at
+    if team.group.kind not in BEATING or beat_at is None:
         return
-    if member.dump_at is None or member.dump_at < (member.heartbeat_at or 0.0):
+    if not clock.reached(beat_at + policy.hung_seconds * (1 if is_worker else ROLE_PATIENCE)):
+        return
+    if not is_worker:
+        yield Kill(name, number, serial, Cause.HUNG)
+    elif member.dump_at is None or member.dump_at < beat_at:
         yield Dump(name, number, serial)
     elif clock.reached(member.dump_at + policy.dump_seconds):
         yield Kill(name, number, serial, Cause.HUNG)

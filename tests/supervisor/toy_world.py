@@ -12,7 +12,7 @@ from workerctl.supervisor import actions as act
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.apply import apply
 from workerctl.supervisor.composition import Composition, Group, Node, Policy, Ready
-from workerctl.supervisor.plan import judge, plan
+from workerctl.supervisor.plan import BEATING, judge, plan
 from workerctl.supervisor.reload_asked import begin
 from workerctl.supervisor.restart import cause_of
 from workerctl.supervisor.roster import Member, Roster, Slot, Team, Usage, Work, new_roster
@@ -212,7 +212,7 @@ class World:
 
     def _beat(self, group: str, slot: int, serial: int) -> None:
         member = self.roster.member(group, slot, serial)
-        if member is not None and member.kill_at is None and self.roster.teams[group].group.kind == "pool":
+        if member is not None and member.kill_at is None and self.roster.teams[group].group.kind in BEATING:
             self.happen(ev.Heartbeat(self.now, group, slot, serial, replace(member.work)))
             self._later(5.0, lambda: self._beat(group, slot, serial))
 
