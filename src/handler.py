@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import os
 import re
 import time
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -20,17 +22,31 @@ if TYPE_CHECKING:
     import httpx
     import psycopg
 
+    from .settings import Settings
+
+_REMEMBER = "SELECT workerctl.remember(%s::bigint, %s::integer, %s::text, %s::jsonb)"
+_REMEMBERED = "SELECT value FROM workerctl.memory WHERE job_id = %s::bigint AND key = %s::text"
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 PROGRESS_LIMIT = 2**53
 BATCH_LIMIT = 10_000
 BATCH_WAIT_LIMIT_SECONDS = 3600
+MEMORY_LIMIT_BYTES = 64 * 1024
+MEMORY_KEY_LIMIT = 200  # characters
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
 
 
 class InvalidPayload(WorkerctlError):
     """The payload does not fit its handler's type; the message has the path of the wrong field."""
+
+
+class WrongField(ValueError):
+    """Raised by a kind's check of its payload: one field cannot be, for a reason that its type does not say."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{reason} - at `$.{path}`")
 
 
 class Refused(WorkerctlError):
@@ -65,6 +81,10 @@ class Cancel(Exception):
     """Raised by a handler: this job is not wanted any more; it ends `cancelled`."""
 
 
+class ClaimLost(Cancel):
+    """This attempt is not the job's any more: the worker had been given up. Nothing that it says is written."""
+
+
 class Fail(Exception):
     """Raised by a handler: no later attempt can succeed; the job ends `dead` at once with this reason."""
 
@@ -84,9 +104,15 @@ class Handler:
     takes_context: bool
     batch_wait_seconds: float = 0.0  # how long a batch that is not full may wait for more
     hand_back: bool = False  # a worker that drains gives its jobs back instead of waiting for them
+    check: Callable[[Any, Settings], None] | None = None
+    payload_decoder: msgspec.json.Decoder[Any] = field(init=False)  # to convert costs ten times what this does
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "payload_decoder", msgspec.json.Decoder(self.payload_type, strict=False))
 
 
 _registry: dict[str, Handler] = {}
+_settings: Settings | None = None  # that checks of payloads go by
 
 
 def job(
@@ -98,13 +124,15 @@ def job(
     batch: int = 1,
     batch_wait_seconds: float = 0.0,
     hand_back: bool = False,
+    check: Callable[[Any, Settings], None] | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as the handler of `kind`.
 
     The function is `async def` (one task in the worker's loop) or `def` (one thread a job) and takes
     `(payload)` or `(payload, ctx)`. The payload's annotation, a msgspec Struct, a dataclass or any type that
     msgspec converts to, is checked at enqueue and again before the call. What the function returns must be JSON;
-    it becomes the job's result.
+    it becomes the job's result. `check(payload, settings)` raises WrongField for what the type alone cannot say, in
+    the same places.
 
     With `batch > 1` one call takes up to so many jobs, and the first argument is a list of payloads. The first of them
     waits up to `batch_wait_seconds` for others. The function returns a list with an outcome for each payload, in
@@ -138,6 +166,7 @@ def job(
             takes_context=len(inspect.signature(function).parameters) > 1,
             batch_wait_seconds=batch_wait_seconds,
             hand_back=hand_back,
+            check=check,
         )
         return function
 
@@ -155,9 +184,43 @@ def validate(handler: Handler, payload: Any) -> Any:
     Non-strict: what a query string or JSON can mean is accepted ("3" for an int).
     """
     try:
-        return msgspec.convert(payload, handler.payload_type, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidPayload(f"{handler.kind}: payload does not fit: {error}") from None
+        return _checked(handler, msgspec.convert(payload, handler.payload_type, strict=False))
+    except (msgspec.ValidationError, WrongField) as error:
+        raise _does_not_fit(handler, error) from None
+
+
+def decode(handler: Handler, payload: msgspec.Raw) -> Any:
+    """The JSON text of a payload as the handler's type; raises InvalidPayload as `validate` does."""
+    try:
+        return _checked(handler, handler.payload_decoder.decode(payload))
+    except (msgspec.ValidationError, WrongField) as error:
+        raise _does_not_fit(handler, error) from None
+
+
+def know_settings(settings: Settings) -> None:
+    """Checks of payloads go by these settings from now on, in this process and in those forked from it."""
+    global _settings
+    _settings = settings
+
+
+def _checked(handler: Handler, fitting: Any) -> Any:
+    if handler.check is not None:
+        handler.check(fitting, _known_settings())
+    return fitting
+
+
+def _known_settings() -> Settings:
+    """Of a producer: those found from the current folder, as for its database; once. Raises Unusable."""
+    if _settings is None:
+        from .settings import load
+
+        know_settings(load(None, None, dict(os.environ), Path.cwd()).settings)
+    assert _settings is not None
+    return _settings
+
+
+def _does_not_fit(handler: Handler, error: Exception) -> InvalidPayload:
+    return InvalidPayload(f"{handler.kind}: payload does not fit: {error}")
 
 
 class Services(Protocol):
@@ -172,8 +235,7 @@ class Services(Protocol):
     def database(self) -> AbstractContextManager[psycopg.Connection[Any]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """What a handler may know about the job it runs."""
 
     id: int
@@ -189,8 +251,7 @@ class Job:
     created_at: dt.datetime | None = None
 
 
-@dataclass(slots=True)
-class Context:
+class Context(msgspec.Struct, eq=False):
     """One attempt's view of the world, handed to the handler. Its methods may be called from any thread.
 
     `progress` is the latest wins and reaches the database within about a second. What `enqueue` collects is
@@ -199,13 +260,19 @@ class Context:
 
     job: Job  # of a batch call the first
     services: Services
-    jobs: tuple[Job, ...] = ()  # of a batch call, one for each payload; else empty
     deadline: float = float("inf")  # monotonic instant at which the attempt times out
     progress_now: tuple[int, int] | None = None
-    enqueued: list[dict[str, Any]] = field(default_factory=list)
-    logged: list[dict[str, Any]] = field(default_factory=list)
+    enqueued: list[dict[str, Any]] = []
+    logged: list[dict[str, Any]] = []
     done_next: dict[str, Any] | None = None
     cancel_requested: bool = False
+    stop_reason: BaseException | None = None  # why the worker asked this attempt to stop, if it did
+    jobs: tuple[Job, ...] = ()  # of a batch call, one for each payload; else empty
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether somebody cancelled the job; not so where its worker leaves and the job goes on elsewhere."""
+        return isinstance(self.stop_reason, Cancel) and not isinstance(self.stop_reason, ClaimLost)
 
     @property
     def storage(self) -> Any:
@@ -259,6 +326,33 @@ class Context:
             raise Refused(f"{self.job.kind}: a batch call has no children that could be done")
         content = {**(to_json(payload) or {}), "parent": self.job.id}
         self.done_next = job_spec(kind, content, **{**self._inherited(), **options})
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a value with the job for its next attempts; None forgets it. It is durable when this returns.
+
+        For what must never be done twice, such as a provider's request id before waiting for the request. A value is
+        JSON of at most 64 KiB, a job has 100 keys at most; it all goes when retention removes the job. Waits for the
+        database: `async def` handlers call it by asyncio.to_thread. Raises ValueError for what does not fit,
+        ClaimLost where the job is not this attempt's any more.
+        """
+        content = None if value is None else msgspec.json.encode(to_json(value))
+        if not key or len(key) > MEMORY_KEY_LIMIT:
+            raise ValueError(f"remember({key[:40]!r}): a key has 1 to {MEMORY_KEY_LIMIT} characters")
+        if content is not None and (len(content) > MEMORY_LIMIT_BYTES or holds_nul(content)):
+            raise ValueError(
+                f"remember({key!r}): at most {MEMORY_LIMIT_BYTES} bytes of JSON, without the character NUL"
+            )
+        text = None if content is None else content.decode()
+        with self.database() as connection:
+            row = connection.execute(_REMEMBER, [self.job.id, self.job.attempt, key, text]).fetchone()
+        if row is None or not row[0]:
+            raise ClaimLost(f"job {self.job.id} is not attempt {self.job.attempt}'s any more")
+
+    def remembered(self, key: str, default: Any = None) -> Any:
+        """What an attempt of this job remembered under `key`, else `default`. Waits for the database."""
+        with self.database() as connection:
+            row = connection.execute(_REMEMBERED, [self.job.id, key]).fetchone()
+        return default if row is None else row[0]
 
     def seconds_left(self) -> float:
         """Seconds until this attempt times out; never negative."""

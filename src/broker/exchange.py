@@ -92,8 +92,8 @@ class Request(msgspec.Struct, omit_defaults=True):
     stats: list[RunStats] = []
 
 
-class Claimed(msgspec.Struct, frozen=True):
-    """A job as it is handed out."""
+class Claimed(msgspec.Struct, frozen=True, array_like=True):
+    """A job as it is handed out; the order of its fields is that of `workerctl.claim`."""
 
     id: int
     kind: str
@@ -107,7 +107,7 @@ class Claimed(msgspec.Struct, frozen=True):
     plan: str | None
     parent_id: int | None
     created_at: dt.datetime
-    payload: Any
+    payload: msgspec.Raw
     waited: float = 0.0  # seconds from when it was due until it was handed out
 
 

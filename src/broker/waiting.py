@@ -7,7 +7,7 @@ from typing import Any
 
 Row = dict[str, Any]
 
-COUNTED = 10_000  # more jobs before it than so many are not counted
+COUNTED = 1000  # more jobs before it than so many are not counted
 
 
 def waits_because(job: Row, detail: Row | None) -> str | None:

@@ -151,7 +151,7 @@ BEGIN
         SELECT count(*) INTO ahead
           FROM (SELECT FROM workerctl.live l
                  WHERE l.lane_id = job.lane_id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-                   AND (l.rank, l.id) < (job.rank, job.id) LIMIT 10000) f;
+                   AND (l.rank, l.id) < (job.rank, job.id) LIMIT 1000) f;
     END IF;
     SELECT sum(s.succeeded + s.failed + s.dead + s.cancelled) / 600.0 AS per_second,
            sum(s.run_seconds) / nullif(sum(s.succeeded + s.failed + s.dead + s.cancelled), 0) AS run_seconds
