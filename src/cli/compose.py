@@ -9,14 +9,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..broker.embedded import STOP_SIGNAL, Server
 from ..contract import ENV_HOME, ENV_NODE, ENV_SETTINGS, Unusable
 from ..settings import PoolSettings, Settings
 from ..settings.cores import resolve_instances, resolve_reserved_cores
 from ..settings.types import AppSettings
 from ..supervisor.composition import Composition, Group, Node, Policy, Ready
+
+if TYPE_CHECKING:
+    from ..broker.embedded import Server
 
 AGENT_CONNECTIONS = 2  # one that listens, one that asks
 COMMAND_CONNECTIONS = 1  # a command of the user's beside the running workers
@@ -163,6 +166,8 @@ def _collector(plan: Plan) -> Group:
 
 
 def _postgres(server: Server) -> Group:
+    from ..broker.embedded import STOP_SIGNAL
+
     return Group("postgres", "command", tuple(server.command), role=True, after=("collector",),
                  ready=Ready("command", tuple(server.probe_command)), stop_signal=STOP_SIGNAL.name,
                  stop_timeout_seconds=POSTGRES_STOP_SECONDS)  # fmt: skip
