@@ -56,6 +56,7 @@ class Result:
 
     made: Made
     used: Used
+    is_remembered: bool = True  # for later attempts; else `work` has kept it where the next one looks first
 
 
 async def paid(
@@ -99,7 +100,9 @@ async def _watched(
         _breakers[name] = _breaker(name).left()
         raise
     _breakers[name] = _breaker(name).answered()
-    await asyncio.to_thread(_end, ctx, call, account, "paid", result.used, result.made)
+    await asyncio.to_thread(
+        _end, ctx, call, account, "paid", result.used, result.made if result.is_remembered else None
+    )
     return result.made
 
 
