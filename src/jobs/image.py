@@ -96,6 +96,7 @@ async def batch(payload: ImageBatch, ctx: Context) -> dict[str, Any]:
             batch=ctx.job.id,
         )
         ctx.enqueue("image.generate", child, child=True, queue=ctx.job.queue)
+    ctx.on_done("image.sheet", {"title": payload.prompt}, queue=ctx.job.queue)
     return {"images": count, "seed": first_seed}
 
 

@@ -111,7 +111,8 @@ def _build(raw: Raw, environ: Mapping[str, str], project: Path, warnings: list[s
     top = build_table(raw, Settings, ())
     supervisor = build_table(raw, SupervisorSettings, ("supervisor",))
     jobs = build_table(raw, JobsSettings, ("jobs",))
-    jobs = msgspec.structs.replace(jobs, path=tuple(str(project / folder) for folder in jobs.path))
+    path = tuple(str(project / folder) for folder in jobs.path)
+    jobs = msgspec.structs.replace(jobs, path=path, prompts=str(project / jobs.prompts))
     url = _database_url(raw, ("database_url",), top.database_url, warnings)
     direct = _database_url(raw, ("database_url_direct",), top.database_url_direct, warnings)
     if direct and direct.pooled:

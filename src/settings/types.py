@@ -76,7 +76,7 @@ class SupervisorSettings(Table, frozen=True, kw_only=True):
 
 
 class JobsSettings(Table, frozen=True, kw_only=True):
-    """[jobs]: what workers import and how they run it. `path` is absolute once loaded."""
+    """[jobs]: what workers import and how they run it. `path` and `prompts` are absolute once loaded."""
 
     modules: Annotated[
         tuple[str, ...], _key("imported by the template, found from `path`", "a list of module names")
@@ -101,6 +101,7 @@ class JobsSettings(Table, frozen=True, kw_only=True):
     retention_seconds: Annotated[float, _duration("how long ended jobs and execution logs are kept", gt=0)] = field(
         default=30 * 86400.0, name="retention"
     )
+    prompts: Annotated[str, _key("folder of prompt templates, seen from the project", "a folder")] = "prompts"
     shipped: Annotated[bool, _key("the content jobs that come with workerctl", "true or false")] = True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import selectors
 import signal
@@ -166,7 +167,7 @@ class WorkerProcess:
         hand = self._seats.hand
         jobs = [
             {"id": run.first.id, "kind": run.first.kind, "seconds": round(now - run.started, 3)}
-            for run in hand.active[:20]
+            for run in itertools.islice(hand.active, 20)
         ]
         return {
             "type": "heartbeat",

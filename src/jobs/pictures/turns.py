@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+LARGE_BLOCK_BYTES = 1024 * 1024
 ROOM_PIXELS = 9_000_000  # two of 2048x2048; one that is larger runs alone
+_MMAP_THRESHOLD = -3  # mallopt's number for it
 
 
 class Turns:
@@ -40,6 +42,14 @@ class Turns:
                 self._changed.notify_all()
 
 
+@cache
+def turns() -> Turns:
+    """Those of this process; asked for in a worker first, whose cores may be fewer than its template's."""
+    _keep_no_large_blocks()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Turns(ROOM_PIXELS, cores)
+
+
 def give_pages_back() -> None:
     """Let the allocator return what freed pictures leave behind, in every thread's arena (glibc)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -47,8 +57,12 @@ def give_pages_back() -> None:
         trim(0)
 
 
-@cache
-def turns() -> Turns:
-    """Those of this process; asked for in a worker first, whose cores may be fewer than its template's."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Turns(ROOM_PIXELS, cores)
+def _keep_no_large_blocks() -> None:
+    """Have glibc return every block of 1 MiB and more when it is freed.
+
+    By itself it learns from the first pictures to keep blocks of up to 32 MiB, in an arena of each thread: eight
+    threads that took turns held 240 MB where 74 MB are enough.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
