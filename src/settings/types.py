@@ -73,6 +73,10 @@ class SupervisorSettings(Table, frozen=True, kw_only=True):
     exit_when_all_parked: Annotated[
         bool, _key("end with 1 once every worker was given up, for whoever restarts containers", "true or false")
     ] = False
+    user: Annotated[
+        str | None, _key("started as root, everything becomes this user; the home is made theirs", "the name of a user")
+    ] = None
+    group: Annotated[str | None, _key("with `user`: its group; absent: the user's own", "the name of a group")] = None
 
 
 class JobsSettings(Table, frozen=True, kw_only=True):

@@ -133,7 +133,8 @@ BEGIN
         redone := redone + workerctl.retry(child);
     END LOOP;
     SELECT * INTO ended FROM workerctl.history h WHERE h.id = job_id LIMIT 1;
-    IF redone > 0 OR NOT FOUND OR ended.status = 'succeeded' OR ended.children_total > 0 THEN
+    IF redone > 0 OR NOT FOUND OR ended.status = 'succeeded' OR ended.children_total > 0
+       OR EXISTS (SELECT FROM workerctl.live l WHERE l.unique_key = ended.unique_key) THEN  -- another does that work
         RETURN redone;
     END IF;
     PERFORM workerctl.revive(ended, 'pending');

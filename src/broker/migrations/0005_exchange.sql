@@ -7,6 +7,7 @@ CREATE FUNCTION workerctl.return_jobs(me workerctl.worker, again jsonb) RETURNS 
 LANGUAGE plpgsql AS $$
 DECLARE
     returned record;
+    unwanted jsonb;
 BEGIN
     WITH outcome AS MATERIALIZED (
         SELECT r.id, r.attempt, coalesce(r.failed, false) AS failed, coalesce(r.delay_seconds, 0) AS delay_seconds, r.error
@@ -21,9 +22,16 @@ BEGIN
           FROM outcome o
          WHERE l.id = ANY (ARRAY(SELECT id FROM outcome)) AND l.id = o.id AND l.attempt = o.attempt
            AND l.worker_id = me.id
-        RETURNING l.id, o.delay_seconds
+        RETURNING l.id, o.delay_seconds, l.cancel_asked_at
     )
-    SELECT array_agg(p.id) AS ids, coalesce(bool_or(p.delay_seconds <= 0), false) AS due INTO returned FROM put_back p;
+    SELECT array_agg(p.id) AS ids, coalesce(bool_or(p.delay_seconds <= 0), false) AS due,
+           array_agg(p.id) FILTER (WHERE p.cancel_asked_at IS NOT NULL) AS unwanted
+      INTO returned FROM put_back p;
+    IF returned.unwanted IS NOT NULL THEN  -- it was asked while the attempt ended: there is no next one
+        SELECT jsonb_agg(jsonb_build_object('id', u, 'status', 'cancelled', 'error', 'cancelled by request'))
+          INTO unwanted FROM unnest(returned.unwanted) AS u;
+        PERFORM workerctl.finish(unwanted);
+    END IF;
     IF returned.due THEN
         PERFORM workerctl.ring();
     END IF;
@@ -37,10 +45,17 @@ CREATE FUNCTION workerctl.await_children(
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     made integer;
+    unwanted boolean;
 BEGIN
-    PERFORM 1 FROM workerctl.live l WHERE l.id = job AND l.attempt = attempt_no AND l.worker_id = me.id FOR UPDATE;
+    SELECT l.cancel_asked_at IS NOT NULL INTO unwanted
+      FROM workerctl.live l WHERE l.id = job AND l.attempt = attempt_no AND l.worker_id = me.id FOR UPDATE;
     IF NOT FOUND THEN
         RETURN false;
+    END IF;
+    IF unwanted THEN  -- it was asked while the attempt ended: no child begins
+        PERFORM workerctl.finish(jsonb_build_array(jsonb_build_object(
+            'id', job, 'attempt', attempt_no, 'status', 'cancelled', 'result', outcome, 'error', 'cancelled by request')), me);
+        RETURN true;
     END IF;
     PERFORM workerctl.insert_jobs(children, job);
     SELECT count(*) INTO made FROM workerctl.live l WHERE l.parent_id = job;
@@ -130,6 +145,7 @@ DECLARE
     suspect workerctl.live;
     lanes integer[];
     share record;
+    any_keyed boolean;
     picked bigint[] := '{}';
     jobs json;
 BEGIN
@@ -154,12 +170,17 @@ BEGIN
     IF cardinality(lanes) = 1 AND NOT any_limits THEN
         picked := picked || workerctl.pick(lanes[1], want);
     ELSIF lanes <> '{}' THEN
-        FOR share IN SELECT * FROM workerctl.share_out(lanes, want, any_limits) LOOP
-            IF share.limited THEN
-                picked := workerctl.pick_limited(share.lane, share.jobs, picked);
-            ELSE
-                picked := picked || workerctl.pick((share.lane).id, share.jobs);
-            END IF;
+        FOR look IN 1 .. 4 LOOP  -- again where all that stood in front went out of sight, for want of seats of its keys
+            any_keyed := false;
+            FOR share IN SELECT * FROM workerctl.share_out(lanes, want, any_limits) LOOP
+                any_keyed := any_keyed OR (share.lane).keyed;
+                IF share.limited THEN
+                    picked := workerctl.pick_limited(share.lane, share.jobs, picked);
+                ELSE
+                    picked := picked || workerctl.pick((share.lane).id, share.jobs);
+                END IF;
+            END LOOP;
+            EXIT WHEN picked <> '{}' OR NOT any_keyed;
         END LOOP;
     END IF;
     IF picked = '{}' THEN
