@@ -25,8 +25,16 @@ price_image = 0.04
 """
 
 
-@pytest.mark.parametrize("lost", [K.RESET, K.HALF_BODY, K.HANG])
-@pytest.mark.parametrize("then", [K.SERVER_ERROR, K.RATE_LIMITED, K.RATE_LIMITED_BARE, K.WRONG_TYPE, K.NOT_AN_IMAGE])
+@pytest.mark.parametrize(
+    ("lost", "then"),
+    [
+        (K.RESET, K.SERVER_ERROR),
+        (K.HALF_BODY, K.RATE_LIMITED),
+        (K.HANG, K.RATE_LIMITED_BARE),
+        (K.RESET, K.WRONG_TYPE),
+        (K.HALF_BODY, K.NOT_AN_IMAGE),
+    ],
+)
 def test_a_lost_answer_is_asked_for_under_its_key_whatever_its_repeat_meets(
     desk: Any, provider: Simulator, lost: K, then: K
 ) -> None:
