@@ -59,3 +59,36 @@ def test_a_refusal_of_the_repeat_is_final_and_the_first_call_stays_in_the_accoun
     job = at.run("image.generate", PICTURE, attempts=2)
     assert job["status"] == "dead"
     assert at.spend() == [("unknown", 0.04)]
+
+
+FAL = """
+[providers.simulator]
+type = "fal"
+kinds = ["image"]
+base_url = "{provider.base_url}"
+model = "fal-ai/flux/dev"
+"""
+BY_ADDRESS = """
+[providers.simulator]
+type = "openai"
+kinds = ["image"]
+base_url = "{provider.openai_url}"
+model = "dall-e-2"
+answer = "url"
+"""
+
+
+@pytest.mark.parametrize("config", [FAL, BY_ADDRESS], ids=["fal", "openai"])
+def test_a_download_that_has_to_wait_costs_neither_an_attempt_nor_a_second_picture(
+    desk: Any, provider: Simulator, config: str
+) -> None:
+    at = desk(config.format(provider=provider))
+    provider.faults.add(Fault(K.RATE_LIMITED_BARE, operation="file"))
+    job_id = at.enqueue("image.generate", PICTURE)
+    waiting = at.attempt(job_id)
+    assert (waiting["status"], waiting["failures"]) == ("pending", 0)
+    at.queue.execute("UPDATE workerctl.provider SET paused_until = now()")
+    calls._paused_until.clear()
+    job = at.attempt(job_id)
+    assert job["status"] == "succeeded", job["error"]
+    assert len(provider.paid) == 1

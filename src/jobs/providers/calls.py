@@ -114,8 +114,8 @@ async def _failed(ctx: Context, account: Account, call: Call, estimate: Used, fa
     broken = isinstance(failure, (Broken, Unsettled))
     _breakers[name] = _breaker(name).failed(time.monotonic()) if broken else _breaker(name).answered()
     match failure:
-        case Throttled(after_seconds=asked):
-            if not open_still:
+        case Throttled(after_seconds=asked, made=made):
+            if not made and not open_still:
                 await asyncio.to_thread(_end, ctx, call, account, None, Used())
             seconds = await asyncio.to_thread(_pause, ctx, account, asked, words)
             _paused_until[name] = time.monotonic() + seconds, words
