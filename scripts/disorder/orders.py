@@ -127,7 +127,7 @@ def _run(folder: Path, provider_url: str, plan: Plan) -> Verdict:
             with urllib.request.urlopen(f"{provider_url}/ledger", timeout=10) as answer:
                 ledger = json.load(answer)
             (folder / "ledger.json").write_text(json.dumps(ledger, indent=1))
-            verdict = judge(connection, ledger, orders, home.home / "storage", SIDE)
+            verdict = judge(connection, ledger, orders, home.home / "storage")
         home.stop()
     finally:
         for process in home.everything():
