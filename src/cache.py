@@ -1,4 +1,4 @@
-"""`@cached`: what a worker has looked up lately, such as a user's plan. Per process, bounded, one look-up a key at a time."""
+"""`@cached`: what a worker has looked up lately, such as a user's plan. Per process, bounded, one look-up a key at once."""
 
 from __future__ import annotations
 
