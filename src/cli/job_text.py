@@ -39,7 +39,7 @@ def job_text(job: Row, failed: list[Row], log: list[Row]) -> str:
              "user_id", "plan", "parent_id", "unique_key", "node", "worker", "created_at", "run_at", "started_at",
              "finished_at", "error")  # fmt: skip
     lines = [f"job {job['id']}"]
-    lines += [f"  {name:<14} {job[name]}" for name in shown if job[name] not in (None, "")]
+    lines += [f"  {name:<14} {_hanging(job[name])}" for name in shown if job[name] not in (None, "")]
     if job["progress"]:
         lines.append(f"  {'progress':<14} {_progress(job)}")
     if job["children_total"]:
@@ -53,6 +53,11 @@ def job_text(job: Row, failed: list[Row], log: list[Row]) -> str:
         lines.append("  log")
         lines += [f"    {entry['logged_at']:%H:%M:%S} {entry['level']:<7} {entry['message']}" for entry in log]
     return "\n".join(lines)
+
+
+def _hanging(value: object) -> str:
+    """An error may have lines: the stacks of a worker that hung."""
+    return str(value).replace("\n", f"\n{'':<17}")
 
 
 def _job_row(row: Row) -> list[Cell]:

@@ -16,6 +16,7 @@ from .units import every_seconds, rate, size_text
 
 RESERVED_NAMES = frozenset({"collector", "postgres", "migrate", "agent", "template", "web", "supervisor", "default"})
 _LEASE = ("jobs", "lease")
+_GROUP = ("supervisor", "group")
 _LONGEST_LIMIT_NAME = 200
 _LONGEST_NAME_BYTES = 100  # a name stands in file names, with slot, stream and a rotation's number
 
@@ -25,6 +26,9 @@ def check(settings: Settings, raw: Raw) -> None:
     if settings.jobs.lease_seconds <= HUNG_SECONDS:
         reason = f"must be longer than {HUNG_SECONDS:g}s, after which a worker is judged hung"
         raise refused(raw.source(_LEASE), _LEASE, raw.values["jobs"]["lease"], reason)
+    if settings.supervisor.group is not None and settings.supervisor.user is None:
+        reason = "has no meaning without `user`"
+        raise refused(raw.source(_GROUP), _GROUP, settings.supervisor.group, reason)
     _check_pools(settings, raw)
     _check_names_of_apps(settings, raw)
     check_apps(settings, raw)

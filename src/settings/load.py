@@ -95,7 +95,21 @@ def _read_file(path: Path, shown: str) -> dict[str, Any]:
         raise Unusable(f"{shown}: not UTF-8 at byte {error.start}") from None
     except tomllib.TOMLDecodeError as error:
         end = f"at line {text.count(chr(10)) + 1}, column {len(text) - text.rfind(chr(10))}"
-        raise Unusable(f"{shown}: not TOML: {error}".replace("at end of document", end)) from None
+        told = f"{shown}: not TOML: {error}".replace("at end of document", end)
+        raise Unusable(told + _hint_at_quotes(text, told)) from None
+
+
+def _hint_at_quotes(text: str, told: str) -> str:
+    """What TOML itself does not tell: keys are ASCII unless they are quoted."""
+    import re
+
+    line = re.search(r"at line (\d+)", told)
+    lines = text.splitlines()
+    if line is None or int(line[1]) > len(lines):
+        return ""
+    key = re.match(r"\s*\[*([^\]=]*)", lines[int(line[1]) - 1])
+    parts = [part for part in key[1].strip().split(".") if not part.isascii() and '"' not in part] if key else []
+    return f'; a name beyond plain letters needs quotes: "{parts[0]}"' if parts else ""
 
 
 def _paths(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -111,7 +125,8 @@ def _build(raw: Raw, environ: Mapping[str, str], project: Path, warnings: list[s
     top = build_table(raw, Settings, ())
     supervisor = build_table(raw, SupervisorSettings, ("supervisor",))
     jobs = build_table(raw, JobsSettings, ("jobs",))
-    jobs = msgspec.structs.replace(jobs, path=tuple(str(project / folder) for folder in jobs.path))
+    path = tuple(str(project / folder) for folder in jobs.path)
+    jobs = msgspec.structs.replace(jobs, path=path, prompts=str(project / jobs.prompts))
     url = _database_url(raw, ("database_url",), top.database_url, warnings)
     direct = _database_url(raw, ("database_url_direct",), top.database_url_direct, warnings)
     if direct and direct.pooled:

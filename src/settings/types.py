@@ -73,10 +73,14 @@ class SupervisorSettings(Table, frozen=True, kw_only=True):
     exit_when_all_parked: Annotated[
         bool, _key("end with 1 once every worker was given up, for whoever restarts containers", "true or false")
     ] = False
+    user: Annotated[
+        str | None, _key("started as root, everything becomes this user; the home is made theirs", "the name of a user")
+    ] = None
+    group: Annotated[str | None, _key("with `user`: its group; absent: the user's own", "the name of a group")] = None
 
 
 class JobsSettings(Table, frozen=True, kw_only=True):
-    """[jobs]: what workers import and how they run it. `path` is absolute once loaded."""
+    """[jobs]: what workers import and how they run it. `path` and `prompts` are absolute once loaded."""
 
     modules: Annotated[
         tuple[str, ...], _key("imported by the template, found from `path`", "a list of module names")
@@ -101,6 +105,7 @@ class JobsSettings(Table, frozen=True, kw_only=True):
     retention_seconds: Annotated[float, _duration("how long ended jobs and execution logs are kept", gt=0)] = field(
         default=30 * 86400.0, name="retention"
     )
+    prompts: Annotated[str, _key("folder of prompt templates, seen from the project", "a folder")] = "prompts"
     shipped: Annotated[bool, _key("the content jobs that come with workerctl", "true or false")] = True
 
 

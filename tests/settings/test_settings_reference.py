@@ -51,7 +51,9 @@ def test_every_key_uncommented_gives_the_defaults(tmp_path):
     assert settings.supervisor == msgspec.structs.replace(
         default.supervisor, reserved_cores=0
     )  # depends on the machine
-    assert settings.jobs == msgspec.structs.replace(default.jobs, path=(str(tmp_path),))
+    assert settings.jobs == msgspec.structs.replace(
+        default.jobs, path=(str(tmp_path),), prompts=str(tmp_path / "prompts")
+    )
     assert (settings.storage, settings.images, settings.logs) == (default.storage, default.images, default.logs)
     assert (settings.database_url, settings.database_url_direct, settings.postgres_bin) == (None, None, None)
     assert settings.connection_limit == default.connection_limit

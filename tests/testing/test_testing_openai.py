@@ -116,7 +116,7 @@ def test_an_answer_that_was_lost_was_paid_and_the_key_brings_it_back(provider, k
                   headers={"Authorization": f"Bearer {provider.key}", "Idempotency-Key": "k"})  # fmt: skip
     assert post(provider, LADY, **{"Idempotency-Key": "k"}).status_code == 200
     (entry,) = provider.ledger.entries
-    assert (entry.paid, entry.outcome, entry.fault) == (True, "delivered", kind.value)
+    assert (entry.paid, entry.outcome, entry.faults) == (True, "delivered", [kind.value])
 
 
 def test_limits_errors_and_refusals_cost_nothing_and_say_what_the_client_expects(client, provider):

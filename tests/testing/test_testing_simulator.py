@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from workerctl.testing.simulator import Fault, FaultKind, Simulator
-from workerctl.testing.simulator.faults import Faults, even_chances
+from workerctl.testing.simulator.faults import POSSIBLE, Faults
 from workerctl.testing.simulator.latency import Latency
 
 
@@ -38,7 +38,7 @@ def test_the_process_says_its_address_takes_faults_and_leaves_on_sigterm():
 
 
 def test_a_drawn_fault_depends_on_seed_and_content_and_not_on_the_order_of_arrival():
-    chances = even_chances(0.5)
+    chances = 0.5
     names = [f"job {number}" for number in range(200)]
     one, other = Faults(chances=chances, seed=1), Faults(chances=chances, seed=1)
     forth = {name: one.draw("images", name) for name in names}
@@ -52,6 +52,14 @@ def test_the_share_of_faults_is_the_chance_that_was_asked_for():
     drawn = Counter(fault.kind if (fault := faults.draw("images", str(number))) else None for number in range(4000))
     assert 150 < drawn[FaultKind.RESET] < 250
     assert 150 < drawn[FaultKind.HANG] < 250
+
+
+def test_a_share_of_any_fault_is_spread_over_those_that_the_call_can_have():
+    faults = Faults(chances=0.1, seed=5)
+    for operation in ("images", "status"):
+        drawn = Counter(fault.kind for number in range(4000) if (fault := faults.draw(operation, str(number))))
+        assert 320 < drawn.total() < 480
+        assert set(drawn) == POSSIBLE[operation]
 
 
 def test_a_scripted_fault_waits_for_the_call_that_it_means():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .answers import Broken, Unsettled, check_answer
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from ... import Context
     from .account import Account
+
+
+Fetched = TypeVar("Fetched")
 
 
 class Unusable(Exception):
@@ -68,35 +72,61 @@ async def asked(
 
 async def whole(response: httpx.Response, limit_bytes: int) -> bytes:
     """The body. Raises Unusable past the limit, before it is read further."""
-    announced = response.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit_bytes:
-        raise Unusable(f"an answer of {int(announced):,} bytes; at most {limit_bytes:,} are taken")
-    blocks: list[bytes] = []
+    return b"".join([block async for block in blocks(response, limit_bytes)])
+
+
+async def blocks(response: httpx.Response, limit_bytes: int) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises Unusable past the limit, before it is read further."""
+    size = int(announced) if (announced := response.headers.get("content-length", "")).isdecimal() else 0
+    if size > limit_bytes:
+        raise Unusable(f"an answer of {size:,} bytes; at most {limit_bytes:,} are taken")
     size = 0
     async for block in response.aiter_bytes():
         size += len(block)
         if size > limit_bytes:
             raise Unusable(f"an answer of more than {limit_bytes:,} bytes")
-        blocks.append(block)
-    return b"".join(blocks)
+        yield block
 
 
-async def fetched(ctx: Context, account: Account, url: str, limit_bytes: int, types: str) -> bytes:
+async def fetched(ctx: Context, account: Account, url: Any, limit_bytes: int, types: str) -> bytes:
     """What lies at an address that the provider gave, without our key; of a content type that starts with `types`.
 
     A cut download costs nothing, so it is tried again at once.
     """
-    check_address(url)
+
+    async def read() -> bytes:
+        async with asked(ctx, account, "GET", url) as response:
+            check_type(response, types)
+            return await whole(response, limit_bytes)
+
+    return await _tried(url, read)
+
+
+async def downloaded(ctx: Context, account: Account, url: Any, path: Path, limit_bytes: int, types: str) -> None:
+    """Like `fetched`, block by block into a file."""
+
+    async def write() -> None:
+        async with asked(ctx, account, "GET", url) as response:
+            check_type(response, types)
+            with path.open("wb") as file:
+                async for block in blocks(response, limit_bytes):
+                    file.write(block)  # into the page cache: quicker than a thread's turn
+
+    await _tried(url, write)
+
+
+async def _tried(url: Any, fetch: Callable[[], Awaitable[Fetched]]) -> Fetched:
+    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        raise Unusable(f"it named no web address but {str(url)[:80]!r}")
     for left in range(FETCH_TRIES - 1, -1, -1):
         try:
-            async with asked(ctx, account, "GET", url) as response:
-                check_type(response, types)
-                return await whole(response, limit_bytes)
-        except (Broken, Unsettled, Unusable) as error:
+            return await fetch()
+        except (Broken, Unsettled) as error:
             if not left:
-                if isinstance(error, Unusable):
-                    raise
                 raise Unsettled(f"what it made cannot be fetched: {error}") from None
+        except Unusable:
+            if not left:
+                raise
     raise AssertionError("not reached")
 
 
@@ -105,12 +135,6 @@ def check_type(response: httpx.Response, types: str) -> None:
     kind = response.headers.get("content-type", "")
     if not kind.startswith(types):
         raise Unusable(f"it sent {kind[:80] or 'no content type'} for {types}")
-
-
-def check_address(url: Any) -> None:
-    """Raise Unusable for what is no web address."""
-    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-        raise Unusable(f"it named no web address but {str(url)[:80]!r}")
 
 
 async def _beginning(response: httpx.Response) -> bytes:

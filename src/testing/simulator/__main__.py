@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 
-from .faults import FaultKind, even_chances
+from .faults import Chances, FaultKind
 from .simulator import KEY, RUNNERS, Simulator
 
 
@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--key", default=KEY, help="the API key that it takes")
     parser.add_argument("--latency", default="0", help="seconds a piece of work: 2, 1..3 or 2~0.5 (log-normal)")
     parser.add_argument("--fault", action="append", default=[], metavar="KIND=CHANCE",
-                        help=f"chance of a fault for every call; kinds: any, {', '.join(FaultKind)}")  # fmt: skip
+                        help=f"share of calls with a fault: any, or {', '.join(FaultKind)}")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="what is drawn depends on it")
     parser.add_argument("--runners", type=int, default=RUNNERS, help="requests of the fal queue in progress at once")
     asked = parser.parse_args()
@@ -35,15 +35,13 @@ def main() -> int:
     return 0
 
 
-def _chances(words: list[str]) -> dict[FaultKind, float]:
-    chances: dict[FaultKind, float] = {}
-    for word in words:
-        name, _, share = word.partition("=")
-        if name == "any":
-            chances |= even_chances(float(share))
-        else:
-            chances[FaultKind(name)] = float(share)
-    return chances
+def _chances(words: list[str]) -> Chances:
+    chances = {name: float(share) for name, _, share in (word.partition("=") for word in words)}
+    if "any" not in chances:
+        return {FaultKind(name): share for name, share in chances.items()}
+    if len(chances) > 1:
+        raise ValueError("--fault any=CHANCE stands alone")
+    return chances["any"]
 
 
 if __name__ == "__main__":

@@ -82,8 +82,12 @@ class Fal:
             "metrics": {},
         }
         reply = json_reply(first | request.addresses)
+        self._ledger.note(request.entry, fault)
         reply.fault = fault
-        reply.on_sent = lambda whole, gone: None if whole else self._lost(request, fault, gone)
+        if trouble is None:  # else nothing was paid that could be lost
+            reply.on_sent = lambda whole, gone: (
+                None if whole else self._ledger.undelivered(request.entry, client_gone=gone)
+            )
         return reply
 
     def _place(
@@ -103,7 +107,7 @@ class Fal:
         request_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
         entry = self._ledger.open(
             operation="submit", request_id=request_id, model=model, prompt=asked.prompt if asked else "", user=None,
-            idempotency_key=None, images=fal_models.count(asked) if asked else 0,
+            idempotency_key=None, seed=given, images=fal_models.count(asked) if asked else 0,
             cost_usd=fal_models.cost_usd(asked) if asked else 0.0,
         )  # fmt: skip
         starts, ends = self._runners.place(0.0 if trouble else self._latency.draw(chance))
@@ -111,7 +115,7 @@ class Fal:
         seed = given if given is not None else chance.getrandbits(31)
         request = Request(request_id, app, base_url, asked, seed, entry, starts, ends, webhook, trouble)
         if trouble is not None:
-            self._ledger.unpaid(entry, "refused", trouble.error_type)
+            self._ledger.unpaid(entry, "refused")
         with self._lock:
             self._requests[request_id] = request
         timer = threading.Thread(target=self._at_its_end, args=(request,), daemon=True)
@@ -147,6 +151,7 @@ class Fal:
             told = {"status": "NOT_FOUND"} if operation == "cancel" else {"detail": "Request not found"}
             return json_reply(told, 404)
         fault = self._faults.draw(operation, request_id, request.entry.prompt)
+        self._ledger.note(request.entry, fault)
         if fault is not None and fault.kind in UNPAID:
             return _failed(fault)
         if operation == "status":
@@ -187,10 +192,10 @@ class Fal:
             trouble = request.trouble
             return json_reply({"detail": trouble.detail}, trouble.status, X_Fal_Error_Type=trouble.error_type)
         reply = json_reply(self._result(request))
+        entry = request.entry
         reply.on_sent = lambda whole, gone: (
-            self._ledger.delivered(request.entry) if whole else self._ledger.undelivered(
-                request.entry, reply.fault.kind.value if reply.fault else None, client_gone=gone)
-        )  # fmt: skip
+            self._ledger.delivered(entry) if whole else self._ledger.undelivered(entry, client_gone=gone)
+        )
         return reply
 
     def _cancel(self, request: Request) -> Reply:
@@ -210,7 +215,7 @@ class Fal:
         with self._lock:
             if request.result is None:
                 made = fal_models.media(request.asked, request.seed)
-                urls = [request.base_url + self._files.add(one) for one in made]
+                urls = [request.base_url + self._files.add(one, request.entry) for one in made]
                 request.result = fal_models.result(request.asked, request.seed, urls)
         return request.result
 
@@ -219,11 +224,6 @@ class Fal:
         with self._lock:
             waiting = [other for other in self._requests.values() if other.state(now) == QUEUED]
         return sum(other.starts < request.starts for other in waiting)
-
-    def _lost(self, request: Request, fault: Fault | None, gone: bool) -> None:
-        """Nobody learned the id of this request."""
-        if request.trouble is None:
-            self._ledger.undelivered(request.entry, fault.kind.value if fault else None, client_gone=gone)
 
 
 def _input(model: str, body: bytes) -> tuple[fal_models.Input | None, Trouble | None]:

@@ -48,6 +48,9 @@ POSSIBLE: Mapping[Operation, frozenset[FaultKind]] = {
 UNPAID = frozenset({K.RATE_LIMITED, K.RATE_LIMITED_BARE, K.SERVER_ERROR, K.REFUSED})  # no work was done
 
 
+Chances = float | Mapping[FaultKind, float]
+
+
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One call that goes wrong. Without `operation` or `prompt` (a part of it) it takes the next call that can."""
 
@@ -64,13 +67,15 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Faults:
     """Decides for each call. What is drawn depends on seed and content, not on the order in which calls arrive.
 
-    `chances` gives the probability of each kind; a kind that an operation cannot have is not drawn for it.
+    `chances` is the share of calls that get a fault, each of those that its operation can have being as likely; or
+    the probability of each kind, where one that an operation cannot have is not drawn for it.
     """
 
-    def __init__(self, script: Iterable[Fault] = (), chances: Mapping[FaultKind, float] | None = None, seed: int = 0):
+    def __init__(self, script: Iterable[Fault] = (), chances: Chances = 0.0, seed: int = 0) -> None:
         self._script = list(script)
-        self._chances = dict(chances or {})
-        if sum(self._chances.values()) > 1 or any(chance < 0 for chance in self._chances.values()):
+        self._chances = chances
+        each = list(chances.values()) if isinstance(chances, Mapping) else [chances]
+        if sum(each) > 1 or any(chance < 0 for chance in each):
             raise ValueError("the chances of all faults together must lie between 0 and 1")
         self._seed = seed
         self._asked: Counter[tuple[str, str]] = Counter()
@@ -95,14 +100,12 @@ class Faults:
             self._asked[operation, content] += 1
             nth = self._asked[operation, content]
         chance = random.Random(f"{self._seed}\0{operation}\0{content}\0{nth}").random()
-        for kind, share in self._chances.items():
+        chances = self._chances
+        if not isinstance(chances, Mapping):
+            kinds = [kind for kind in FaultKind if kind in POSSIBLE[operation]]
+            chances = dict.fromkeys(kinds, chances / len(kinds))
+        for kind, share in chances.items():
             chance -= share
             if chance < 0:
                 return Fault(kind) if kind in POSSIBLE[operation] else None
         return None
-
-
-def even_chances(total: float, kinds: Iterable[FaultKind] = FaultKind) -> dict[FaultKind, float]:
-    """The same chance for each of the kinds, `total` together."""
-    chosen = list(kinds)
-    return dict.fromkeys(chosen, total / len(chosen))

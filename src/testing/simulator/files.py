@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from . import render
 from .faults import FaultKind, Faults
+from .ledger import Entry, Ledger
 from .video import video
 from .wire import Reply, json_reply
 
@@ -41,24 +42,25 @@ class Media:
 class Files:
     """Addresses below /files/. They need no key, as the providers' own don't."""
 
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
-        self._media: dict[str, Media] = {}
+    def __init__(self, faults: Faults, ledger: Ledger) -> None:
+        self._faults, self._ledger = faults, ledger
+        self._media: dict[str, tuple[Media, Entry]] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
-    def add(self, media: Media) -> str:
-        """The path of a new address."""
+    def add(self, media: Media, entry: Entry) -> str:
+        """The path of a new address for what this request made."""
         with self._lock:
             path = f"/files/{next(self._numbers)}/{media.name}"
-            self._media[path] = media
+            self._media[path] = media, entry
         return path
 
     def get(self, path: str) -> Reply:
-        media = self._media.get(path)
-        if media is None:
+        if path not in self._media:
             return json_reply({"detail": "Not found"}, 404)
+        media, entry = self._media[path]
         fault = self._faults.draw("file", path, media.prompt)
+        self._ledger.note(entry, fault)
         kind = fault.kind if fault is not None else None
         if kind in (FaultKind.RATE_LIMITED, FaultKind.RATE_LIMITED_BARE):
             reply = Reply(429, b"too many requests", "text/plain")

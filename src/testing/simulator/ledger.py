@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from .faults import Fault
+
 # working: its answer has not been given yet · delivered: an answer left whole · undelivered: the work was done, but
 # its answer was lost, by a fault or because the client was gone · failed: no work was done (429, 500) ·
 # refused: content policy · cancelled: by the client, before the work began
@@ -30,7 +32,8 @@ class Entry(msgspec.Struct):
     began_seconds: float  # since the simulator's start
     paid: bool = True
     outcome: Outcome = "working"
-    fault: str | None = None
+    seed: int | None = None  # where the client gave one
+    faults: list[str] = []  # of this call, its repeats, and later calls about it
     client_gone: bool = False
     repeats: int = 0
     deliveries: int = 0
@@ -63,9 +66,15 @@ class Ledger:
                 entry.ended_seconds = self._now()
                 self._in_hand -= 1
 
-    def unpaid(self, entry: Entry, outcome: Outcome, fault: str | None = None) -> None:
+    def note(self, entry: Entry, fault: Fault | None) -> None:
+        """A call for this work, or about it, goes wrong in this way."""
+        if fault is not None:
+            with self._lock:
+                entry.faults.append(fault.kind.value)
+
+    def unpaid(self, entry: Entry, outcome: Outcome) -> None:
         with self._lock:
-            entry.paid, entry.outcome, entry.fault = False, outcome, fault or entry.fault
+            entry.paid, entry.outcome = False, outcome
         self.work_ended(entry)
 
     def delivered(self, entry: Entry) -> None:
@@ -73,10 +82,9 @@ class Ledger:
             entry.deliveries += 1
             entry.outcome = "delivered"
 
-    def undelivered(self, entry: Entry, fault: str | None, *, client_gone: bool) -> None:
+    def undelivered(self, entry: Entry, *, client_gone: bool) -> None:
         """An answer was lost; one that arrived before or arrives later still counts."""
         with self._lock:
-            entry.fault = fault or entry.fault
             entry.client_gone = entry.client_gone or client_gone
             if not entry.deliveries:
                 entry.outcome = "undelivered"

@@ -106,12 +106,13 @@ class OpenAI:
                     self._works[key] = work
         if known is not None:
             return self._repeat(known, digest, fault)
+        self._ledger.note(entry, fault)
         if fault is not None and fault.kind in UNPAID:
-            self._ledger.unpaid(entry, "refused" if fault.kind is FaultKind.REFUSED else "failed", fault.kind.value)
+            self._ledger.unpaid(entry, "refused" if fault.kind is FaultKind.REFUSED else "failed")
             raise from_fault(fault)
         self._stopped.wait(self._latency.draw(random.Random(f"{self._seed}\0{digest}\0{nth}")))
         if isinstance(asked, openai_images.ImagesBody):
-            work.answer = self._images(asked, call, f"{digest}\0{nth}")
+            work.answer = self._images(asked, entry, call, f"{digest}\0{nth}")
         else:
             work.answer = self._chat(asked, entry)
         self._ledger.work_ended(entry)
@@ -135,6 +136,7 @@ class OpenAI:
             raise error(400, "Keys for idempotent requests can only be used with the same parameters they were first"
                         " used with.", "idempotency_key_reused", kind="idempotency_error")  # fmt: skip
         self._ledger.repeated(work.entry)
+        self._ledger.note(work.entry, fault)
         if fault is not None and fault.kind in UNPAID:
             raise from_fault(fault)
         if not work.done.wait(JOIN_SECONDS):
@@ -150,17 +152,19 @@ class OpenAI:
             if whole and not corrupt:
                 self._ledger.delivered(work.entry)
             else:
-                self._ledger.undelivered(work.entry, fault.kind.value if fault is not None else None, client_gone=gone)
+                self._ledger.undelivered(work.entry, client_gone=gone)
 
         reply.headers["x-request-id"] = work.entry.request_id
         reply.fault, reply.on_sent = fault, note
         return reply
 
-    def _images(self, asked: openai_images.ImagesBody, call: Call, name: str) -> Answered:
+    def _images(self, asked: openai_images.ImagesBody, entry: Entry, call: Call, name: str) -> Answered:
         first = int.from_bytes(hashlib.sha256(f"{self._seed}\0{name}".encode()).digest()[:4], "big")
         seeds = [first + number for number in range(asked.count)]
         width, height = asked.sides
-        paths = [self._files.add(Media(asked.prompt, seed, width, height)) for seed in seeds] if asked.by_url else []
+        paths = (
+            [self._files.add(Media(asked.prompt, seed, width, height), entry) for seed in seeds] if asked.by_url else []
+        )
         urls = [call.base_url + path for path in paths]
         return lambda fault: json_reply(openai_images.answer(asked, seeds, urls, fault))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
 from .fal import Fal
-from .faults import Fault, FaultKind, Faults
+from .faults import Chances, Fault, Faults
 from .files import Files
 from .latency import Latency
 from .ledger import Entry, Ledger
@@ -25,19 +25,19 @@ class Simulator:
     """A provider to test against: `with Simulator(latency=0.1) as provider: ... provider.openai_url`.
 
     `latency` is the time of one piece of work (see Latency.parse); `script` the faults of the next calls, in
-    order; `chances` the probability of each fault for every later call, drawn by `seed`. `runners` is how many
-    requests of the fal queue are in progress at once.
+    order; `chances` the share of the other calls that get one, or the probability of each kind, drawn by `seed`.
+    `runners` is how many requests of the fal queue are in progress at once.
     """
 
     def __init__(
         self, *, port: int = 0, key: str = KEY, latency: str | float = 0.0, script: Iterable[Fault] = (),
-        chances: Mapping[FaultKind, float] | None = None, seed: int = 0, runners: int = RUNNERS,
+        chances: Chances = 0.0, seed: int = 0, runners: int = RUNNERS,
     ) -> None:  # fmt: skip
         self.key = key
         self.faults = Faults(script, chances, seed)
         self.ledger = Ledger()
         self._server = Server(port, self._answer)
-        self._files = Files(self.faults)
+        self._files = Files(self.faults, self.ledger)
         takes, stopped = Latency.parse(latency), self._server.stopped
         self._openai = OpenAI(key, self.ledger, self.faults, self._files, takes, seed, stopped)
         self._fal = Fal(key, self.ledger, self.faults, self._files, takes, seed, runners, stopped)
