@@ -1,4 +1,4 @@
-"""`@cached`: what a worker has looked up lately, such as a user's plan. Per process, bounded, one look-up a key at once."""
+"""`@cached`: what a worker has looked up lately, such as a user's plan. Per process, bounded, one look-up for all."""
 
 from __future__ import annotations
 
