@@ -76,11 +76,18 @@ def added(observations: Sequence[Observations]) -> Observations:
 
 
 def finder_for(language: Language) -> CharacterFinder:
-    """The offline finder for a language. Raises Fail where its library is not installed."""
+    """The offline finder for a language, for English the model where it is installed (on every machine alike).
+
+    Raises Fail where its library is not installed.
+    """
     if language == "zh":
         from .chinese_names import ChineseNames
 
         return ChineseNames()
+    from .english_model import EnglishModel, is_installed
+
+    if is_installed():
+        return EnglishModel()
     from .english_names import EnglishNames
 
     return EnglishNames()
