@@ -219,6 +219,23 @@ class QueueMachine(RuleBasedStateMachine):
         reply = exchange(self.connection, worker, Request(follow_ups=[follow], **late))
         assert reply.lost == [job]
 
+    @precondition(lambda self: self._running())
+    @rule(which=ids, voice=ids, offset=st.sampled_from([-1, 0, 1]), again=st.booleans())
+    def somebody_settles_a_running_job_that_is_not_his(self, which: int, voice: int, offset: int, again: bool) -> None:
+        """Neither its holder under another attempt, nor another under its attempt."""
+        running = self._running()
+        job = running[which % len(running)]
+        others = [worker for worker in sorted(self.model.workers) if worker != job.holder]
+        worker = job.holder if offset or not others else others[voice % len(others)]
+        assert worker is not None
+        attempt = job.attempt + (offset if worker == job.holder else 0)
+        if self.model.owns(worker, job.id, attempt):
+            return
+        parent = Parent(job.id, attempt, [{"kind": "plain", "payload": {"tag": -1}}])
+        late = {"again": [Again(job.id, attempt)]} if again else {"ended": [Ended(job.id, attempt, "dead")]}
+        for said in (late, {"parents": [parent]}):
+            assert exchange(self.connection, worker, Request(**said)).lost == [job.id]
+
     # --- producers and users
 
     @rule(wanted=specs)
@@ -347,6 +364,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _worker(self, which: int) -> int:
         return sorted(self.model.workers)[which % len(self.model.workers)]
+
+    def _running(self) -> list[Job]:
+        return [job for job in self.model.jobs.values() if job.status == "running"]
 
     def _job(self, which: int) -> Job:
         return self.model.jobs[sorted(self.model.jobs)[-1 - which % len(self.model.jobs)]]
