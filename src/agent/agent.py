@@ -25,7 +25,7 @@ from ..broker.fleet import (
     renew_node,
 )
 from ..broker.surroundings import Surroundings
-from ..contract import Channel, ChannelClosed, Unreachable
+from ..contract import HEARTBEAT_SECONDS, Channel, ChannelClosed, Unreachable
 from ..settings import PoolSettings
 from .listener import Listener
 from .primary import Primary
@@ -50,11 +50,11 @@ class Agent:
         self._queries: psycopg.Connection[Any] | None = None
         self._listener: Listener | None = None
         self._primary = Primary(around.settings, f"{around.node_id}/{uuid.uuid4().hex[:8]}", around.node_id)
-        self._lost: dict[str, str] = {}  # incarnation -> cause, until the database knows
+        self._lost: dict[str, tuple[str, str | None]] = {}  # incarnation -> cause, words, until the database knows
         self._alive: list[str] | None = None  # what the supervisor lists, until the others are released
         self._since: dt.datetime | None = None
         self._ready = False
-        self._reconnect_at = self._look_at = self._renew_at = self._self_ring_at = 0.0
+        self._reconnect_at = self._look_at = self._renew_at = self._self_ring_at = self._beat_at = 0.0
         self._deaf_at = float("inf")
 
     def serve(self, signals: socket.socket) -> None:
@@ -74,6 +74,7 @@ class Agent:
             except ChannelClosed:
                 break
             self.turn(time.monotonic())
+            self._beat(time.monotonic())
         self._step_down()
 
     def turn(self, now: float) -> None:
@@ -90,7 +91,14 @@ class Agent:
         except (psycopg.Error, Unreachable) as error:
             self._disconnect(now, error)
 
+    def _beat(self, now: float) -> None:
+        """Without this the supervisor takes us for hung, whether the database answers or not."""
+        if self._ready and now >= self._beat_at:
+            self._beat_at = now + HEARTBEAT_SECONDS
+            self._channel.send({"type": "heartbeat"})
+
     def _pause_seconds(self) -> float:
+        """Never longer than a beat: the queue is looked into more often, and a lost database is tried more often."""
         now = time.monotonic()
         if self._queries is None:
             return max(0.0, self._reconnect_at - now)
@@ -104,7 +112,7 @@ class Agent:
                 case "alive":
                     self._alive = list(message["incarnations"])
                 case "lost":
-                    self._lost[message["incarnation"]] = message["cause"]
+                    self._lost[message["incarnation"]] = message["cause"], message.get("words")
 
     def _connect(self, now: float) -> bool:
         if now < self._reconnect_at:
@@ -156,8 +164,8 @@ class Agent:
             self._alive = None
             if jobs:
                 sys.stdout.write(f"gave back {jobs} jobs of workers that were gone before this agent began\n")
-        for incarnation, cause in list(self._lost.items()):
-            jobs = release_worker(self._queries, incarnation, died=cause in DEATHS)
+        for incarnation, (cause, words) in list(self._lost.items()):
+            jobs = release_worker(self._queries, incarnation, died=cause in DEATHS, words=words)
             del self._lost[incarnation]
             self._channel.send({"type": "released", "incarnation": incarnation, "jobs": jobs})
 

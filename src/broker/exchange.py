@@ -85,7 +85,7 @@ class Claimed(msgspec.Struct, frozen=True, array_like=True):
     plan: str | None
     parent_id: int | None
     created_at: dt.datetime
-    payload: Any
+    payload: msgspec.Raw
 
 
 class Reply(msgspec.Struct):

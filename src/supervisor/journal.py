@@ -40,6 +40,8 @@ class Journal:
         """One line: time, `event`, its name, its values."""
         values = "".join(f" {key}={_shown(value)}" for key, value in fields.items() if value is not None)
         line = f"{timestamp()} event {name}{values}\n".encode(errors="replace")
+        if any(_is_deleted(end) for end in (2, self._file)):
+            self.reopen()
         self._write(2, line)
         self._written_bytes += len(line)
         if self._written_bytes > self._limit_bytes / 10:
@@ -49,7 +51,7 @@ class Journal:
             self._write(self._file, line)
 
     def reopen(self) -> None:
-        """Follow the path after somebody renamed the file (SIGUSR1)."""
+        """Follow the path after somebody renamed the file (SIGUSR1) or deleted it."""
         with contextlib.suppress(OSError):
             if self._file is not None:
                 os.close(self._file)
@@ -92,6 +94,15 @@ def _is_same(file: os.stat_result, descriptor: int | None) -> bool:
     return descriptor is not None and os.path.samestat(file, os.fstat(descriptor))
 
 
+def _is_deleted(descriptor: int | None) -> bool:
+    """What is written there would be seen by nobody."""
+    if descriptor is None:
+        return False
+    with contextlib.suppress(OSError):
+        return os.fstat(descriptor).st_nlink == 0 and stat.S_ISREG(os.fstat(descriptor).st_mode)
+    return False
+
+
 def timestamp() -> str:
     seconds = time.time()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06d}Z"
@@ -99,13 +110,15 @@ def timestamp() -> str:
 
 def _fields(event: ev.Event) -> dict[str, Any]:
     values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
-    for name in ("at", "jitter"):
+    for name in ("at", "jitter", "order"):
         values.pop(name, None)
+    if values.get("fingerprint") == "":
+        del values["fingerprint"]  # a template's alone: workers run what it has imported
     if "group" in values and "slot" in values:
         values = {"slot": f"{values.pop('group')}/{values.pop('slot')}", **values}
-    for name in ("templates", "pools", "others"):
+    for name in ("templates", "pools", "others", "added", "removed"):
         if name in values:
-            values[name] = ",".join(values[name])  # the names: an environment may hold secrets
+            values[name] = ",".join(values[name]) or None  # the names: an environment may hold secrets
     for name in ("words", "outcome"):
         if name in values:
             words = values.pop(name)

@@ -57,6 +57,15 @@ def build(seed: Path) -> Iterator[Callable[..., House]]:
         house.clean()
 
 
+@pytest.fixture(scope="module")
+def build_for_module(seed: Path) -> Iterator[House]:
+    """As `build`, one house for all tests of a module."""
+    house = House(_folder())
+    subprocess.run(["cp", "-a", seed, house.home], check=True)
+    yield house
+    house.clean()
+
+
 @pytest.fixture
 def house(build: Callable[..., House]) -> House:
     """A house with the ordinary config, its database initialised, nothing running."""

@@ -26,6 +26,7 @@ Found = TypeVar("Found")
 
 WORKERCTL = Path(sys.executable).with_name("workerctl")
 KINDS = Path(__file__).with_name("lifecycle_kinds.py")
+BAD_KINDS = Path(__file__).with_name("lifecycle_bad_kinds.py")
 PATIENCE_SECONDS = 30.0
 
 CONFIG = """
@@ -57,6 +58,7 @@ class House:
         self.orphaned = False  # its supervisor was killed, and no later one has taken over
         self.configure(config)
         shutil.copy(KINDS, folder / "kinds.py")
+        shutil.copy(BAD_KINDS, folder / "bad.py")
 
     def configure(self, text: str) -> None:
         (self.folder / "workerctl.toml").write_text(text)

@@ -80,6 +80,24 @@ def test_a_stopped_worker_is_hung_and_killed(house: House) -> None:
     assert house.exits()[0]["cause"] == "hung"
 
 
+def test_a_stopped_collector_or_agent_is_hung_and_replaced_while_workers_live_on(house: House) -> None:
+    roles = (house.group("collector", "collector"), house.group("agent", "agent"))
+    house.start(*roles, *house.workers(2, after=("collector", "template")), policy={"hung_seconds": 0.7})
+    pids = house.until_ready(2)
+    house.until_state("running")
+    stopped = {name: house.role(name)["pid"] for name in ("collector", "agent")}
+    for pid in stopped.values():
+        os.kill(pid, signal.SIGSTOP)
+    for name, pid in stopped.items():
+        until(lambda name=name, pid=pid: house.role(name)["phase"] == "ready" and house.role(name)["pid"] != pid)
+    assert [(line["group"], line["cause"]) for line in sorted(house.exits(), key=lambda line: line["group"])] == [
+        ("agent", "hung"),
+        ("collector", "hung"),
+    ]
+    assert house.pids() == pids
+    assert house.stop() == 0
+
+
 def test_a_worker_that_is_killed_for_hanging_says_where_first(house: House) -> None:
     house.behave("silent")
     house.start(house.group("collector", "collector"), *house.workers(1), policy={"hung_seconds": 0.4})

@@ -198,7 +198,10 @@ channel.send({"type": "ready"})
 streams = 0
 closed = False
 while len(stopped) < 2 and not ((stopped or closed) and streams == 0):
-    for key, _ in selector.select(0.05):
+    ready = selector.select(0.05)
+    if not closed:
+        channel.send({"type": "heartbeat"})
+    for key, _ in ready:
         if key.data is None:
             try:
                 messages = channel.receive()
@@ -233,7 +236,8 @@ channel = Channel.from_environment()
 channel.send({"type": "ready"})
 channel.send({"type": "primary", "holds_lease": True, "holder": "me"})
 while True:
-    select.select([channel], [], [])
+    select.select([channel], [], [], 0.1)
+    channel.send({"type": "heartbeat"})
     try:
         messages = channel.receive()
     except ChannelClosed:

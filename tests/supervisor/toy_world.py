@@ -12,7 +12,7 @@ from workerctl.supervisor import actions as act
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.apply import apply
 from workerctl.supervisor.composition import Composition, Group, Node, Policy, Ready
-from workerctl.supervisor.plan import judge, plan
+from workerctl.supervisor.plan import BEATING, judge, plan
 from workerctl.supervisor.reload_asked import begin
 from workerctl.supervisor.restart import cause_of
 from workerctl.supervisor.roster import Member, Roster, Slot, Team, Usage, Work, new_roster
@@ -128,7 +128,7 @@ class World:
     def reload(self, name: str | None = None) -> int:
         """Somebody asks for a reload of everything, or of one pool or app; the number of the new release."""
         composition = Composition("/home", Node("n" * 36, "box", 4), self.groups, "0.1.0", "/srv/app")
-        event = begin(self.roster, composition, name, self.now)
+        event = begin(self.roster, composition, name, {}, self.now)
         self.happen(event)
         return event.number
 
@@ -166,8 +166,8 @@ class World:
             case act.Introduce():
                 self.happen(ev.Introduced(self.now, action.group, action.slot, action.serial))
             case act.TellLost():
-                self.happen(ev.LostTold(self.now, action.incarnation))
-                self._later(0.05, lambda: self.happen(ev.Released(self.now, action.incarnation, 0)))
+                self.happen(ev.LostTold(self.now, action.lost.incarnation))
+                self._later(0.05, lambda: self.happen(ev.Released(self.now, action.lost.incarnation, 0)))
             case act.AnnounceReady():
                 self.happen(ev.Booted(self.now))
             case act.FailReload():
@@ -212,7 +212,7 @@ class World:
 
     def _beat(self, group: str, slot: int, serial: int) -> None:
         member = self.roster.member(group, slot, serial)
-        if member is not None and member.kill_at is None and self.roster.teams[group].group.kind == "pool":
+        if member is not None and member.kill_at is None and self.roster.teams[group].group.kind in BEATING:
             self.happen(ev.Heartbeat(self.now, group, slot, serial, replace(member.work)))
             self._later(5.0, lambda: self._beat(group, slot, serial))
 

@@ -1,0 +1,279 @@
+"""What the machine does to a house: full disks, jumping clocks, refused forks; and what takes its time to be noticed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from lifecycle_house import CONFIG, House, until
+from lifecycle_ledger import Ledger, stands
+from test_lifecycle_users import SOMEBODY, _why_not, as_somebody
+
+pytestmark = pytest.mark.long
+
+MIB = 1 << 20
+HOUR_SECONDS = 3600
+BAD = CONFIG.replace('["kinds"]', '["kinds", "bad"]')
+
+
+def test_whatever_is_stopped_for_ever_or_hangs_in_c_is_replaced_and_all_jobs_are_done(
+    build: Callable[..., House],
+) -> None:
+    house = build(BAD)
+    house.start(3)
+    ledger = Ledger(house)
+    hanging = house.enqueue("bad.hang", file=str(house.effects), gate=str(house.gate))
+    [line] = until(lambda: house.noted("began", hanging))
+    stopped = {name: house.role(name) for name in ("agent", "collector", "template")}
+    stopped["worker"] = next(worker["pid"] for worker in house.ready() if worker["pid"] != int(line[3]))
+    for pid in stopped.values():
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+    for _ in range(10):
+        ledger.enqueue(10, seconds=0.1)
+        house.enqueue("talk", words="x" * 60_000)  # a pipe that nobody reads would be full at once
+    ended = house.until_status(hanging, "succeeded", 60)
+    assert (ended["attempt"], ended["deaths"]) == (2, 1)
+    ledger.settled(90)
+    for name, pid in stopped.items():
+        if name != "template":
+            until(lambda pid=pid: not _runs(pid), 60, what=f"the stopped {name} is gone")
+    stands(house, 3)
+    causes = {end["pid"]: end["cause"] for group in ("default", "agent", "collector") for end in house.exits(group)}
+    assert {causes[pid] for name, pid in stopped.items() if name != "template"} == {"hung"}
+    assert causes[int(line[3])] == "hung"
+    told = house.ok("why", "default")
+    assert "hang_in_c" in told + house.ok("logs", "--err", "-n", 200), "where it hung is not told"
+    house.ok("stop")
+    house.assert_nothing_runs()
+
+
+def _runs(pid: int | None) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def test_a_worker_that_leaks_makes_way_again_and_again_and_every_job_is_done_on_its_first_attempt(
+    build: Callable[..., House],
+) -> None:
+    house = build(BAD + '[supervisor]\nmax_memory = "100MB"\n')
+    house.start(1)
+    ledger = Ledger(house)
+    house.open_gate()
+    leaks = [
+        house.enqueue("bad.leak", file=str(house.effects), gate=str(house.gate), mebibytes=60, pause=0.05)
+        for _ in range(6)
+    ]
+    ledger.enqueue(100, seconds=0.05)
+    assert set(ledger.settled().values()) == {1}
+    for job in leaks:
+        assert house.until_status(job, "succeeded")["attempt"] == 1
+    ends = until(lambda: [end for end in house.exits() if end["cause"] == "memory-soft"])
+    assert {end["exit_code"] for end in ends} == {0}
+    assert ends[0]["memory_curve_mb"][-1] > ends[0]["memory_curve_mb"][0]
+    stands(house, 1)
+
+
+# The disk
+
+
+@pytest.fixture
+def small_disk(build: Callable[..., House]) -> Iterator[Callable[[House, str], None]]:
+    """Puts a house's home on a disk of its own: `small_disk(house, size)`."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    mounted: list[Path] = []
+
+    def put(house: House, size: str) -> None:
+        home, kept = house.home, house.folder / "kept"
+        home.rename(kept)
+        home.mkdir(mode=0o700)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "small", home], capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            pytest.skip(f"no disk can be mounted here: {done.stderr.decode()}")
+        mounted.append(home)
+        subprocess.run(["cp", "-a", f"{kept}/.", home], check=True)
+        shutil.copystat(kept, home)
+        shutil.rmtree(kept)
+
+    yield put
+    for home in mounted:
+        subprocess.run(["umount", "-l", home], check=False)
+
+
+def _fill(house: House) -> Path:
+    """Leave no byte free; the file that takes them."""
+    path = house.home / "ballast"
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * MIB)
+    with contextlib.suppress(OSError), path.open("ab", buffering=0) as file:
+        while True:
+            file.write(b"x")
+    return path
+
+
+def test_a_full_disk_below_logs_and_state_stops_no_job(
+    house: House, database_url: str, small_disk: Callable[[House, str], None]
+) -> None:
+    shutil.rmtree(house.home / "postgres", ignore_errors=True)  # the database is elsewhere
+    small_disk(house, "12m")
+    house.environ["DATABASE_URL"] = database_url
+    house.start(2)
+    ledger = Ledger(house)
+    ballast = _fill(house)
+    ledger.enqueue(20, seconds=0.05)
+    for number in range(200):
+        house.enqueue("talk", words=f"{number} " + "y" * 2000)
+    os.kill(house.ready()[0]["pid"], signal.SIGKILL)
+    house.ok("scale", "3", "--wait")
+    ledger.settled()
+    stands(house, 3)
+    ballast.unlink()
+    house.until_status(house.enqueue("talk", words="room again"), "succeeded")
+    until(lambda: "out room again" in house.ok("logs", "--out", "-n", 20))
+    assert "lines were lost here" in house.ok("logs", "-n", 3000)
+    house.ok("scale", "2", "--wait")
+    house.ok("stop")
+    house.start(2)
+    stands(house, 2)
+
+
+def test_a_full_disk_below_the_embedded_database_loses_no_job(
+    house: House, small_disk: Callable[[House, str], None]
+) -> None:
+    small_disk(house, "160m")
+    house.start(2)
+    ledger = Ledger(house)
+    ledger.enqueue(50, seconds=0.05)
+    ballast = _fill(house)
+    refused = ""
+    with contextlib.suppress(psycopg.Error):
+        for _ in range(2000):
+            done = house.run("enqueue", "mark", f"file={house.effects}")
+            if done.returncode != 0:
+                refused = done.stderr
+                break
+            ledger.jobs.append(int(done.stdout.split()[0]))
+    print(f"refused with: {refused.strip()!r}")
+    assert refused.count("\n") == 1, refused
+    ballast.unlink()
+    until(lambda: house.run("enqueue", "add", "a=1").returncode == 0, 60, what="jobs are taken again")
+    ledger.settled()
+    stands(house, 2)
+
+
+# The clock
+
+
+def _library() -> Path | None:
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+@pytest.mark.parametrize("seconds", [HOUR_SECONDS, -HOUR_SECONDS])
+def test_a_clock_that_jumps_by_an_hour_ends_no_worker_and_loses_no_job(
+    build: Callable[..., House], seconds: int
+) -> None:
+    library = _library()
+    if library is None:
+        pytest.skip("libfaketime is missing: apt-get install --no-install-recommends libfaketime")
+    house = build()
+    clock = house.folder / "clock"
+    clock.write_text("+0\n")
+    clock.chmod(0o644)
+    house.environ |= {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # as the kernel does when somebody sets the time
+    }
+    house.start(2)
+    pids = {worker["pid"] for worker in house.workers()}
+    ledger = Ledger(house)
+    held = house.gated()
+    ledger.enqueue(60, seconds=0.2)
+    with house.database() as connection:
+        [before] = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone() or (0.0,)
+        clock.write_text(f"{seconds:+d}\n")
+        [after] = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone() or (0.0,)
+    assert abs(after - before - seconds) < 60, "the clock did not jump"
+    ledger.enqueue(30, seconds=0.1)
+    ledger.settled(60)
+    house.open_gate()
+    ended = house.until_status(held, "succeeded")
+    assert ended["deaths"] == 0
+    assert {worker["pid"] for worker in house.workers()} == pids
+    stands(house, 2)
+    assert "event Slept" not in house.log()
+
+
+# Processes
+
+
+def test_refused_forks_of_an_ordinary_user_cost_no_crash_budget_and_end_with_the_shortage(fresh_house: House) -> None:
+    reason = _why_not()
+    if reason:
+        pytest.skip(reason)
+    house = fresh_house
+    os.chown(house.folder, SOMEBODY, SOMEBODY)
+
+    def ok(*arguments: object) -> str:
+        done = as_somebody(house, *arguments)
+        assert done.returncode == 0, f"{arguments}\n{done.stderr}{house.log()}"
+        return done.stdout
+
+    ok("start", "--instances", 2)
+    ledger = Ledger(house)
+    templates = [process.pid for process in house.titled("template")]
+    before = {pid: resource.prlimit(pid, resource.RLIMIT_NPROC) for pid in templates}
+    for pid in templates:
+        resource.prlimit(pid, resource.RLIMIT_NPROC, (1, before[pid][1]))
+    os.kill(house.ready()[0]["pid"], signal.SIGKILL)
+    until(lambda: house.log().count(" SpawnFailed ") >= 3, what="forks are refused")
+    ledger.enqueue(10, seconds=0.02)
+    ledger.settled(20)
+    assert [worker["phase"] for worker in house.status()["pools"][0]["workers"]].count("parked") == 0
+    for pid, limits in before.items():
+        resource.prlimit(pid, resource.RLIMIT_NPROC, limits)
+    until(lambda: len(house.ready()) == 2, what="the second worker is back")
+    assert "Resource temporarily unavailable" in house.log() or "could not fork" in house.log()
+    ok("stop")
+
+
+def test_a_worker_that_crashes_at_one_second_of_uptime_for_ever_is_parked_and_probed(
+    build: Callable[..., House],
+) -> None:
+    """PM2's guard counts only what dies within its first second."""
+    house = build()
+    house.start(2)
+    begun: dict[int, float] = {}
+    deadline = time.monotonic() + 60
+    while [slot["phase"] for slot in house.status()["pools"][0]["workers"]][0] != "parked":
+        assert time.monotonic() < deadline
+        worker = house.status()["pools"][0]["workers"][0]
+        if worker["phase"] == "ready":
+            begun.setdefault(worker["pid"], time.monotonic())
+            if time.monotonic() - begun[worker["pid"]] > 1.1:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker["pid"], signal.SIGKILL)
+        time.sleep(0.02)
+    assert len(begun) == 5
+    assert house.status()["supervisor"]["state"] == "degraded"
+    ledger = Ledger(house)
+    ledger.enqueue(5)
+    ledger.settled(10)  # the other worker serves
+    house.ok("reset", "default")
+    stands(house, 2)
