@@ -75,13 +75,14 @@ specs = st.lists(
     ),
     min_size=1, max_size=4,
 ).map(with_distinct_keys)  # fmt: skip
+wants = st.sampled_from([4, 4, 2, 1, 0])
 outcomes = st.lists(
     st.tuples(
         ids,
         st.sampled_from(["succeeded", "succeeded", "dead", "cancelled", "failed", "back", "snooze", "children"]),
         specs, st.booleans(), st.booleans(),
     ),
-    max_size=3,
+    min_size=1, max_size=4,
 )  # fmt: skip
 
 
@@ -133,10 +134,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     # --- workers
 
-    @initialize()
-    def two_workers(self) -> None:
+    @initialize(first=specs, second=specs)
+    def two_workers_and_some_jobs(self, first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
         self.a_worker_comes(True, False)
         self.a_worker_comes(True, False)
+        self.somebody_enqueues(first)
+        self.somebody_enqueues(second)
 
     @precondition(lambda self: len(self.model.workers) < 4)
     @rule(all_kinds=st.booleans(), second_only=st.booleans())
@@ -175,7 +178,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert exchange(self.connection, worker, Request(want=9, session=resumed.session - 1, ended=late)).gone
 
     @precondition(lambda self: self.model.workers)
-    @rule(which=ids, want=st.integers(0, 4), results=outcomes)
+    @rule(which=ids, want=wants, results=outcomes)
     def a_worker_speaks(self, which: int, want: int, results: list[Any]) -> None:
         worker = self._worker(which)
         said = self._request(worker, want, results)
@@ -183,6 +186,20 @@ class QueueMachine(RuleBasedStateMachine):
         self._heard(said, reply)
         self._look()
         self._claimed(worker, said.request, reply)
+
+    @precondition(lambda self: self.model.workers)
+    @rule(wanted=specs, which=ids, want=wants, results=outcomes)
+    def somebody_enqueues_and_a_worker_speaks(
+        self, wanted: list[dict[str, Any]], which: int, want: int, results: list[Any]
+    ) -> None:
+        self.somebody_enqueues(wanted)
+        self.a_worker_speaks(which, want, results)
+
+    @precondition(lambda self: self.model.workers)
+    @rule(turns=st.lists(st.tuples(ids, wants, outcomes), min_size=2, max_size=4))
+    def workers_go_on(self, turns: list[Any]) -> None:
+        for which, want, results in turns:
+            self.a_worker_speaks(which, want, results)
 
     @precondition(lambda self: len(self.model.workers) > 1)
     @rule(which=ids, want=st.integers(1, 4), results=outcomes, others_results=outcomes)
@@ -268,7 +285,7 @@ class QueueMachine(RuleBasedStateMachine):
         job = self._job(which)
         assert retry_jobs(self.connection, [job.id]) == self.model.retry(job.id)
 
-    @rule(name=st.sampled_from(list(LIMITS)), most=st.sampled_from([None, 0, 1, 2, 3]))
+    @rule(name=st.sampled_from(list(LIMITS)), most=st.sampled_from([None, 0, 1, 2, 3, 3]))
     def somebody_changes_a_limit(self, name: str, most: int | None) -> None:
         if most is None and "{" in name:
             return  # the keys' templates stay: what was enqueued without one would be under no limit
