@@ -127,6 +127,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.model = Model(LIMITS, RATES, ADMISSION)
         self.tags = itertools.count(1)
         self.numbers = itertools.count(1)
+        self.trials = itertools.count()
         self.incarnations: dict[int, str] = {}
         self.sessions: dict[int, int] = {}
         self.handed: list[tuple[int, int]] = []  # (job, attempt) of every claim ever
@@ -236,23 +237,6 @@ class QueueMachine(RuleBasedStateMachine):
         reply = exchange(self.connection, worker, Request(follow_ups=[follow], **late))
         assert reply.lost == [job]
 
-    @precondition(lambda self: self._running())
-    @rule(which=ids, voice=ids, offset=st.sampled_from([-1, 0, 1]), again=st.booleans())
-    def somebody_settles_a_running_job_that_is_not_his(self, which: int, voice: int, offset: int, again: bool) -> None:
-        """Neither its holder under another attempt, nor another under its attempt."""
-        running = self._running()
-        job = running[which % len(running)]
-        others = [worker for worker in sorted(self.model.workers) if worker != job.holder]
-        worker = job.holder if offset or not others else others[voice % len(others)]
-        assert worker is not None
-        attempt = job.attempt + (offset if worker == job.holder else 0)
-        if self.model.owns(worker, job.id, attempt):
-            return
-        parent = Parent(job.id, attempt, [{"kind": "plain", "payload": {"tag": -1}}])
-        late = {"again": [Again(job.id, attempt)]} if again else {"ended": [Ended(job.id, attempt, "dead")]}
-        for said in (late, {"parents": [parent]}):
-            assert exchange(self.connection, worker, Request(**said)).lost == [job.id]
-
     # --- producers and users
 
     @rule(wanted=specs)
@@ -318,6 +302,25 @@ class QueueMachine(RuleBasedStateMachine):
             assert job.status != "pending" or self.seen[job.id].due == job.due, job
 
     @invariant()
+    def what_is_not_ones_own_cannot_be_settled(self) -> None:
+        """Neither by its holder under another attempt, nor by another under its attempt."""
+        running = [job for job in self.model.jobs.values() if job.status == "running"]
+        if not running:
+            return
+        trial = next(self.trials)
+        job = running[trial % len(running)]
+        others = [worker for worker in self.model.workers if worker != job.holder]
+        for worker, attempt in ((job.holder, job.attempt - 1), *((other, job.attempt) for other in others[:1])):
+            assert worker is not None
+            late: list[dict[str, Any]] = [
+                {"ended": [Ended(job.id, attempt, "dead")]},
+                {"again": [Again(job.id, attempt, failed=True)]},
+                {"parents": [Parent(job.id, attempt, [{"kind": "plain", "payload": {"tag": -1}}])]},
+            ]
+            reply = exchange(self.connection, worker, Request(**late[trial % 3]))
+            assert reply.lost == [job.id], f"{worker} settled {job} as attempt {attempt}: {late[trial % 3]}"
+
+    @invariant()
     def seats_are_taken_by_running_jobs_alone(self) -> None:
         seats = dict(self.connection.execute(SEATS).fetchall())
         names = {name for name, most in self.model.limits.items() if most is not None and "{" not in name}
@@ -346,9 +349,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Nothing is lost: with time, free limits and a worker that knows every kind, all that is left ends."""
-        if {job_id: seen.row for job_id, seen in self.seen.items()} != {
-            job.id: job.row for job in self.model.jobs.values()
-        }:
+        if self._rows() != {job.id: job.row for job in self.model.jobs.values()}:
             return  # a step has failed already: what came of it says nothing
         for queue in list(self.model.paused):
             self.somebody_pauses_a_queue(queue, False)
@@ -381,9 +382,6 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _worker(self, which: int) -> int:
         return sorted(self.model.workers)[which % len(self.model.workers)]
-
-    def _running(self) -> list[Job]:
-        return [job for job in self.model.jobs.values() if job.status == "running"]
 
     def _job(self, which: int) -> Job:
         return self.model.jobs[sorted(self.model.jobs)[-1 - which % len(self.model.jobs)]]
@@ -451,14 +449,20 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _look(self) -> None:
         """What the database has now; new rows get to know the model."""
-        found = {}
+        self.seen = self._seen()
+        new = {job_id: seen.tag for job_id, seen in self.seen.items() if job_id not in self.model.jobs}
+        if new or self.model.expected:
+            self.model.born(new)
+
+    def _rows(self) -> dict[int, tuple[Any, ...]]:
+        return {job_id: seen.row for job_id, seen in self._seen().items()}
+
+    def _seen(self) -> dict[int, Seen]:
+        found: dict[int, Seen] = {}
         for job_id, *row, tag, due, held, rank, reserved_by in self.connection.execute(ROWS).fetchall():
             assert job_id not in found, f"{job_id} is in two places"
             found[job_id] = Seen(tuple(row), tag, due, held, rank, reserved_by)
-        self.seen = found
-        new = {job_id: seen.tag for job_id, seen in found.items() if job_id not in self.model.jobs}
-        if new or self.model.expected:
-            self.model.born(new)
+        return found
 
     def _claimed(self, worker: int, request: Request, reply: Reply) -> None:
         """What was handed out was free to be, in order; and where something was, nobody went away empty."""
