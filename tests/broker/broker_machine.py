@@ -68,7 +68,7 @@ specs = st.lists(
     st.fixed_dictionaries(
         {"kind": st.sampled_from(list(KINDS))},
         optional={
-            "queue": st.just("second"), "user_id": st.sampled_from("uv"), "model": st.sampled_from("mn"),
+            "queue": st.just("second"), "user_id": st.sampled_from("uuuv"), "model": st.sampled_from("mn"),
             "plan": st.just("free"), "unique_key": st.sampled_from(["k1", "k2"]), "priority": st.sampled_from([-5, 5]),
             "later": st.just(True),
         },
