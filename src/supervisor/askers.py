@@ -9,7 +9,8 @@ from typing import Any
 
 from . import events as ev
 from .control import Request
-from .roster import Cause, Member
+from .members import Member
+from .states import Cause
 
 TEXT_LIMIT = 200  # characters of a command line or a reason that are kept
 

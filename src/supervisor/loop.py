@@ -27,6 +27,7 @@ from .leftovers import Leftovers
 from .lock import open_alive, try_lock
 from .machine import KernelKills, machine_memory
 from .measure import Gauge
+from .members import Words
 from .notices import Notice, notices
 from .notify import Notifier
 from .perform import Performer
@@ -35,7 +36,7 @@ from .probes import Probes
 from .processes import Processes, become_subreaper
 from .readiness import Readiness
 from .report import report
-from .roster import Roster, Words, new_roster
+from .roster import Roster, new_roster
 from .spawn import Spawner
 from .state import append_exit, load_desired, save_desired, write_atomically
 from .streams import Streams

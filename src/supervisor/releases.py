@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import events as ev
-from .roster import End, Exit, Reload, Reloaded, Roster, Slot, Team, Words, shown_name
+from .members import Exit, Slot, Words
+from .roster import End, Reload, Reloaded, Roster, Team, shown_name
 from .teams import every_slot, forgiven, scaled
 
 ENDS_KEPT = 64

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .composition import Policy
 from .health import progress
-from .roster import Member, Roster
+from .members import Member
+from .roster import Roster
 
 
 def status_line(roster: Roster, policy: Policy) -> str:

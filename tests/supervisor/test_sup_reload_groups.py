@@ -11,7 +11,7 @@ from workerctl.supervisor.actions import Go, Spawn
 from workerctl.supervisor.composition import Group
 from workerctl.supervisor.health import progress
 from workerctl.supervisor.reload_asked import NotReloadable
-from workerctl.supervisor.roster import Cause, Progress
+from workerctl.supervisor.states import Cause, Progress
 
 LOGS = Group("logs", "pool", template="template", after=("template", "agent"), instances=2)
 SIDE = Group("side", "command", command=("side",), after=("logs",))

@@ -11,7 +11,9 @@ from toy_world import HOUSE, POLICY, World, busy
 
 from workerctl.supervisor import actions as act
 from workerctl.supervisor import events as ev
-from workerctl.supervisor.roster import Memory, Phase, Roster, Team
+from workerctl.supervisor.members import Memory
+from workerctl.supervisor.roster import Roster, Team
+from workerctl.supervisor.states import Phase
 
 WITH_SPARE = tuple(
     msgspec.structs.replace(group, instances=2) if group.kind == "template" else group for group in HOUSE
