@@ -129,7 +129,8 @@ def _with_canary(team: Team, roster: Roster, reload: Reload, template: str) -> T
         return team
     taken = {slot.number for slot in team.slots}
     number = next(number for number in range(1, len(taken) + 2) if number not in taken)
-    return replace(team, slots=(*team.slots, Slot(number, canary=True, awaits_release=True)))
+    slots = (*team.slots, Slot(number, canary=True, awaits_release=True))
+    return replace(team, slots=tuple(sorted(slots, key=lambda slot: slot.number)))
 
 
 def _without_canary(team: Team) -> Team:
