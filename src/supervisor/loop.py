@@ -39,6 +39,7 @@ from .report import report
 from .roster import Roster, new_roster
 from .spawn import Spawner
 from .state import append_exit, load_desired, save_desired, write_atomically
+from .states import Cause
 from .streams import Streams
 from .vitals import metrics, status_line
 
@@ -140,6 +141,8 @@ class Supervisor:
             done = False
             for action in judgement.actions:
                 for event in self._performer.perform(action, self._roster):
+                    if isinstance(event, ev.StopAsked):
+                        self._askers.forget(Cause.ASKED)  # the end is our own judgement
                     self._record(event)
                     done = True
             if not done:
@@ -151,8 +154,10 @@ class Supervisor:
         self._journal.record(event)
         if isinstance(event, ev.Exited):
             self._remember_exit(event)
-        was_stopping = self._roster.stop_at is not None
+        was_stopping, releases = self._roster.stop_at is not None, self._roster.last_number
         self._roster = apply(self._roster, event)
+        if isinstance(event, ev.BecameReady) and self._roster.last_number != releases:
+            self._askers.forget(Cause.RELOAD)  # other code than its predecessor's began it
         if isinstance(event, ev.GotAlone):
             self._write_history(*self._census.lost())
         if isinstance(event, ev.Booted):
