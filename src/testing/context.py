@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ..handler import Context, Job, to_json
 from .clock import Clock
@@ -47,12 +48,11 @@ class LocalServices:
             await self._http.aclose()
 
 
-@dataclass(slots=True)
-class LocalContext(Context):
+class LocalContext(Context, eq=False):
     """A Context whose `progress_now`, `logged`, `enqueued` and `memory` a test reads; its clock is the test's."""
 
-    clock: Clock = field(default_factory=Clock)
-    memory: dict[str, Any] = field(default_factory=dict)
+    clock: Clock = msgspec.field(default_factory=Clock)
+    memory: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def seconds_left(self) -> float:
         """Seconds until the attempt times out, by the test's clock; never negative."""
@@ -71,7 +71,7 @@ class LocalContext(Context):
 
     def next_attempt(self) -> LocalContext:
         """The context of the job's next attempt: same storage, provider, clock and memory, all else new."""
-        job = replace(self.job, attempt=self.job.attempt + 1, failures=self.job.failures + 1)
+        job = msgspec.structs.replace(self.job, attempt=self.job.attempt + 1, failures=self.job.failures + 1)
         return LocalContext(job, self.services, self.clock() + TIMEOUT_SECONDS, clock=self.clock, memory=self.memory)
 
 

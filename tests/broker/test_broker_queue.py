@@ -39,7 +39,8 @@ def test_migrations_run_once_and_only_know_their_own_text(queue: Queue) -> None:
     queue.execute("INSERT INTO workerctl.migration VALUES (9999, '9999_future', 'x')")
     with pytest.raises(Unusable, match="upgrade workerctl"):
         migrate(queue)
-    assert [migration.version for migration in migrations()] == list(range(1, len(migrations()) + 1))
+    versions = [migration.version for migration in migrations()]
+    assert versions == sorted(set(versions))
 
 
 def test_two_migrations_at_once_both_succeed(database_url: str) -> None:

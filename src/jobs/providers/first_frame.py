@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,8 +24,9 @@ def first_frame(path: Path, max_pixels: int) -> Image:
             stream = container.streams.video[0]
             if stream.width * stream.height > max_pixels:
                 raise NoFrame(f"{stream.width}x{stream.height} pixels; at most {max_pixels:,} are decoded")
-            for frame in container.decode(stream):
-                return cast("Image", frame.to_image())  # type: ignore[no-untyped-call]
+            frames: Any = container.decode(stream)  # its `to_image` has no types
+            for frame in frames:
+                return cast("Image", frame.to_image())
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise NoFrame(f"its first frame cannot be decoded: {str(error).splitlines()[0]}") from None
     raise NoFrame("it has no frame")
