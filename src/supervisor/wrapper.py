@@ -1,11 +1,48 @@
-"""What a wrapper shows of us: one line for systemd, a few numbers for PM2. Pure."""
+"""What whoever wraps us gets to know: every turn of our life for systemd and PM2, and a few numbers."""
 
 from __future__ import annotations
 
+import selectors
+from collections.abc import Callable
+
+from . import events as ev
 from .composition import Policy
 from .health import progress
 from .members import Member
+from .notify import Notifier
 from .roster import Roster
+
+
+class Wrapper:
+    """systemd or PM2, where there is one; made before any child could inherit what it takes out of the environment."""
+
+    def __init__(self) -> None:
+        self._notifier = Notifier()
+
+    def listen(self, selector: selectors.BaseSelector, on_shutdown: Callable[[], None]) -> None:
+        self._notifier.listen(selector, on_shutdown)
+
+    def next_at(self) -> float:
+        return self._notifier.next_at()
+
+    def note(self, event: ev.Event, *, stops: bool) -> None:
+        """Tell what this fact means; `stops`: with it the end has begun."""
+        match event:
+            case ev.Booted():
+                self._notifier.booted()
+            case ev.ReloadBegan(at=at):
+                self._notifier.reloading(at)
+            case ev.ReloadFailed() | ev.Committed():
+                self._notifier.ready()
+        if stops:
+            self._notifier.stopping()
+
+    def turn(self, now: float, roster: Roster, policy: Policy) -> None:
+        """Once in each round of the loop."""
+        if self._notifier.listens:
+            extends = roster.stop_at is not None or roster.booted_at is None
+            text = status_line(roster, policy)
+            self._notifier.turn(now, text, lambda: metrics(roster, policy), extends=extends)
 
 
 def status_line(roster: Roster, policy: Policy) -> str:
