@@ -115,7 +115,9 @@ class Performer:
             self._probes.begin(child, now)  # "notify" is heard of by itself
 
     def _begin(self, group: Group, slot: int, serial: int, roster: Roster) -> Child:
-        """A worker is forked from its template, a template from its spare where there is one; others are executed."""
+        """What has a template is forked from it, a template from its spare. Where there is none they are executed,
+        but for workers.
+        """
         member = roster.ready_template(group.template or group.name)
         template = self._children.by_serial(member.serial) if member is not None else None
         if template is not None and template.channel is not None:

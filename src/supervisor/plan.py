@@ -148,8 +148,8 @@ def _room_to_replace(roster: Roster, policy: Policy) -> int:
 
 
 def _may_spawn(roster: Roster, team: Team, up: frozenset[str]) -> bool:
-    """A group starts after the others; later replacements need only their template."""
-    if team.retired or (team.group.template is not None and roster.ready_template(team.group.template) is None):
+    """A group starts after the others; later replacements need nothing, but workers their template."""
+    if team.retired or (team.group.kind == "pool" and roster.ready_template(team.group.template) is None):
         return False
     return team.opened_at is not None or all(name in up for name in team.group.after)
 
