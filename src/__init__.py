@@ -6,11 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .handler import Cancel, Context, Fail, InvalidPayload, QueueFull, Refused, Retry, Snooze, job
+    from .handler import Cancel, Context, Fail, InvalidPayload, QueueFull, Refused, Retry, Snooze, WrongField, job
     from .producer import enqueue, enqueue_async, enqueue_many
 
 _HOMES = dict.fromkeys(
-    ("Cancel", "Context", "Fail", "InvalidPayload", "QueueFull", "Refused", "Retry", "Snooze", "job"), ".handler"
+    ("Cancel", "Context", "Fail", "InvalidPayload", "QueueFull", "Refused", "Retry", "Snooze", "WrongField", "job"),
+    ".handler",
 )
 _HOMES |= dict.fromkeys(("enqueue", "enqueue_async", "enqueue_many"), ".producer")
 
@@ -23,6 +24,7 @@ __all__ = [
     "Refused",
     "Retry",
     "Snooze",
+    "WrongField",
     "enqueue",
     "enqueue_async",
     "enqueue_many",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import os
 import re
 import time
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -20,15 +22,29 @@ if TYPE_CHECKING:
     import httpx
     import psycopg
 
+    from .settings import Settings
+
+_REMEMBER = "SELECT workerctl.remember(%s::bigint, %s::integer, %s::text, %s::jsonb)"
+_REMEMBERED = "SELECT value FROM workerctl.memory WHERE job_id = %s::bigint AND key = %s::text"
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 PROGRESS_LIMIT = 2**53
+MEMORY_LIMIT_BYTES = 64 * 1024
+MEMORY_KEY_LIMIT = 200  # characters
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
 
 
 class InvalidPayload(WorkerctlError):
     """The payload does not fit its handler's type; the message has the path of the wrong field."""
+
+
+class WrongField(ValueError):
+    """Raised by a kind's check of its payload: one field cannot be, for a reason that its type does not say."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{reason} - at `$.{path}`")
 
 
 class Refused(WorkerctlError):
@@ -63,6 +79,10 @@ class Cancel(Exception):
     """Raised by a handler: this job is not wanted any more; it ends `cancelled`."""
 
 
+class ClaimLost(Cancel):
+    """This attempt is not the job's any more: the worker had been given up. Nothing that it says is written."""
+
+
 class Fail(Exception):
     """Raised by a handler: no later attempt can succeed; the job ends `dead` at once with this reason."""
 
@@ -80,9 +100,15 @@ class Handler:
     payload_type: Any
     is_async: bool
     takes_context: bool
+    check: Callable[[Any, Settings], None] | None = None
+    payload_decoder: msgspec.json.Decoder[Any] = field(init=False)  # to convert costs ten times what this does
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "payload_decoder", msgspec.json.Decoder(self.payload_type, strict=False))
 
 
 _registry: dict[str, Handler] = {}
+_settings: Settings | None = None  # that checks of payloads go by
 
 
 def job(
@@ -92,13 +118,15 @@ def job(
     timeout_seconds: float | None = None,
     max_attempts: int | None = None,
     batch: int = 1,
+    check: Callable[[Any, Settings], None] | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as the handler of `kind`.
 
     The function is `async def` (one task in the worker's loop) or `def` (one thread a job) and takes
     `(payload)` or `(payload, ctx)`. The payload's annotation, a msgspec Struct, a dataclass or any type that
     msgspec converts to, is checked at enqueue and again before the call. With `batch > 1` the first argument is
-    a list. What the function returns must be JSON; it becomes the job's result.
+    a list. What the function returns must be JSON; it becomes the job's result. `check(payload, settings)` raises
+    WrongField for what the type alone cannot say, in the same places.
     """
     if not kind or not queue or batch < 1:
         raise ValueError(f"@job({kind!r}): kind and queue must not be empty and batch must be at least 1")
@@ -117,6 +145,7 @@ def job(
             payload_type=_payload_type(function, batched=batch > 1),
             is_async=inspect.iscoroutinefunction(function),
             takes_context=len(inspect.signature(function).parameters) > 1,
+            check=check,
         )
         return function
 
@@ -134,9 +163,43 @@ def validate(handler: Handler, payload: Any) -> Any:
     Non-strict: what a query string or JSON can mean is accepted ("3" for an int).
     """
     try:
-        return msgspec.convert(payload, handler.payload_type, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidPayload(f"{handler.kind}: payload does not fit: {error}") from None
+        return _checked(handler, msgspec.convert(payload, handler.payload_type, strict=False))
+    except (msgspec.ValidationError, WrongField) as error:
+        raise _does_not_fit(handler, error) from None
+
+
+def decode(handler: Handler, payload: msgspec.Raw) -> Any:
+    """The JSON text of a payload as the handler's type; raises InvalidPayload as `validate` does."""
+    try:
+        return _checked(handler, handler.payload_decoder.decode(payload))
+    except (msgspec.ValidationError, WrongField) as error:
+        raise _does_not_fit(handler, error) from None
+
+
+def know_settings(settings: Settings) -> None:
+    """Checks of payloads go by these settings from now on, in this process and in those forked from it."""
+    global _settings
+    _settings = settings
+
+
+def _checked(handler: Handler, fitting: Any) -> Any:
+    if handler.check is not None:
+        handler.check(fitting, _known_settings())
+    return fitting
+
+
+def _known_settings() -> Settings:
+    """Of a producer: those found from the current folder, as for its database; once. Raises Unusable."""
+    if _settings is None:
+        from .settings import load
+
+        know_settings(load(None, None, dict(os.environ), Path.cwd()).settings)
+    assert _settings is not None
+    return _settings
+
+
+def _does_not_fit(handler: Handler, error: Exception) -> InvalidPayload:
+    return InvalidPayload(f"{handler.kind}: payload does not fit: {error}")
 
 
 class Services(Protocol):
@@ -151,8 +214,7 @@ class Services(Protocol):
     def database(self) -> AbstractContextManager[psycopg.Connection[Any]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """What a handler may know about the job it runs."""
 
     id: int
@@ -168,8 +230,7 @@ class Job:
     created_at: dt.datetime | None = None
 
 
-@dataclass(slots=True)
-class Context:
+class Context(msgspec.Struct, eq=False):
     """One attempt's view of the world, handed to the handler. Its methods may be called from any thread.
 
     `progress` is the latest wins and reaches the database within about a second. What `enqueue` collects is
@@ -180,10 +241,16 @@ class Context:
     services: Services
     deadline: float = float("inf")  # monotonic instant at which the attempt times out
     progress_now: tuple[int, int] | None = None
-    enqueued: list[dict[str, Any]] = field(default_factory=list)
-    logged: list[dict[str, Any]] = field(default_factory=list)
+    enqueued: list[dict[str, Any]] = []
+    logged: list[dict[str, Any]] = []
     done_next: dict[str, Any] | None = None
     cancel_requested: bool = False
+    stop_reason: BaseException | None = None  # why the worker asked this attempt to stop, if it did
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether somebody cancelled the job; not so where its worker leaves and the job goes on elsewhere."""
+        return isinstance(self.stop_reason, Cancel) and not isinstance(self.stop_reason, ClaimLost)
 
     @property
     def storage(self) -> Any:
@@ -233,6 +300,33 @@ class Context:
             "payload": {**(to_json(payload) or {}), "parent": self.job.id},
             **options,
         }
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a value with the job for its next attempts; None forgets it. It is durable when this returns.
+
+        For what must never be done twice, such as a provider's request id before waiting for the request. A value is
+        JSON of at most 64 KiB, a job has 100 keys at most; it all goes when retention removes the job. Waits for the
+        database: `async def` handlers call it by asyncio.to_thread. Raises ValueError for what does not fit,
+        ClaimLost where the job is not this attempt's any more.
+        """
+        content = None if value is None else msgspec.json.encode(to_json(value))
+        if not key or len(key) > MEMORY_KEY_LIMIT:
+            raise ValueError(f"remember({key[:40]!r}): a key has 1 to {MEMORY_KEY_LIMIT} characters")
+        if content is not None and (len(content) > MEMORY_LIMIT_BYTES or holds_nul(content)):
+            raise ValueError(
+                f"remember({key!r}): at most {MEMORY_LIMIT_BYTES} bytes of JSON, without the character NUL"
+            )
+        text = None if content is None else content.decode()
+        with self.database() as connection:
+            row = connection.execute(_REMEMBER, [self.job.id, self.job.attempt, key, text]).fetchone()
+        if row is None or not row[0]:
+            raise ClaimLost(f"job {self.job.id} is not attempt {self.job.attempt}'s any more")
+
+    def remembered(self, key: str, default: Any = None) -> Any:
+        """What an attempt of this job remembered under `key`, else `default`. Waits for the database."""
+        with self.database() as connection:
+            row = connection.execute(_REMEMBERED, [self.job.id, key]).fetchone()
+        return default if row is None else row[0]
 
     def seconds_left(self) -> float:
         """Seconds until this attempt times out; never negative."""

@@ -85,10 +85,10 @@ class Scene:
     runs: int
 
     @contextlib.contextmanager
-    def house(self, database_url: str | None, **jobs: int) -> Iterator[House]:
+    def house(self, database_url: str | None, limits: dict[str, int] | None = None, **jobs: int) -> Iterator[House]:
         """A home of its own, not started; `jobs` are keys of [jobs]. Whatever runs in it afterwards is stopped."""
         house = House(self.folder / f"house-{next(_numbers)}", database_url)
-        house.write_config(jobs)
+        house.write_config(jobs, limits or {})
         try:
             yield house
         finally:
@@ -105,10 +105,11 @@ class House:
         if database_url is not None:
             self._environment["DATABASE_URL"] = database_url
 
-    def write_config(self, jobs: dict[str, int]) -> None:
+    def write_config(self, jobs: dict[str, int], limits: dict[str, int]) -> None:
         self.folder.mkdir()
         keys = {"modules": ["bench_jobs"], "path": [str(HANDLERS)], **jobs}
         lines = [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
+        lines += ["[limits]", *(f"{json.dumps(name)} = {most}" for name, most in limits.items())]
         content = [f"connection_limit = {CONNECTION_LIMIT}", "[jobs]", *lines, ""]
         (self.folder / "workerctl.toml").write_text("\n".join(content))
 
@@ -161,11 +162,12 @@ class House:
 
 
 @contextlib.contextmanager
-def database_server(folder: Path) -> Iterator[RunningServer]:
+def database_server(folder: Path, **environment: str) -> Iterator[RunningServer]:
     """An embedded PostgreSQL with the product's own settings, below this folder."""
     server = plan_server(folder / "server")
     with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(server.command, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(server.command, stdout=log, stderr=log, start_new_session=True,
+                                   env=os.environ | environment)  # fmt: skip
     try:
         wait_until(lambda: subprocess.run(server.probe_command, check=False).returncode == 0, 60, "PostgreSQL")
         yield RunningServer(server, process.pid)

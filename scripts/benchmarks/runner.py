@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from benchmarks.measure import Figure, shown
 
 from workerctl.contract import WorkerctlError
 
+Step = Callable[[Scene], Iterator[Figure]]
 EXPECTED = (CommandFailed, TooLate, AssertionError, WorkerctlError, psycopg.Error, subprocess.SubprocessError, OSError)
 
 
-def run(groups: list[str], runs: int, root: Path) -> dict[str, Any]:
-    """Everything that was measured, as the JSON file has it.
+def run(groups: list[str], runs: int, root: Path, chosen: tuple[list[str], str]) -> dict[str, Any]:
+    """Everything that was measured, as the JSON file has it; `chosen` are names of lists of steps, and a word.
 
     A measurement that cannot be taken costs its own figures only, and is named with its reason.
     """
@@ -41,23 +43,30 @@ def run(groups: list[str], runs: int, root: Path) -> dict[str, Any]:
         with database_server(folder) as server:
             document["machine"] = machine.describe(root, server.version())
             for group in groups:
-                _run_group(group, Scene(folder, server, runs), figures, missing)
+                for step in _steps(group, *chosen):
+                    _run_step(group, step, Scene(folder, server, runs), figures, missing)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return document | {"figures": figures, "missing": missing, "seconds": round(time.monotonic() - since, 1)}
 
 
-def _run_group(group: str, scene: Scene, figures: list[dict[str, Any]], missing: list[dict[str, str]]) -> None:
-    for step in importlib.import_module(f"benchmarks.{group}").STEPS:
-        _say(f"{group}: {step.__name__.replace('_', ' ')} ...")
-        try:
-            for found in step(scene):
-                figures.append({"group": group} | _with_surroundings(found, scene.folder))
-                _say(f"    {found.name}: {shown(found.value)} {found.unit}")
-        except EXPECTED as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            missing.append({"group": group, "what": step.__name__.replace("_", " "), "reason": reason})
-            _say(f"    not measured: {reason}")
+def _steps(group: str, lists: list[str], word: str) -> list[Step]:
+    module = importlib.import_module(f"benchmarks.{group}")
+    return [step for name in lists for step in getattr(module, name, ()) if word in step.__name__]
+
+
+def _run_step(
+    group: str, step: Step, scene: Scene, figures: list[dict[str, Any]], missing: list[dict[str, str]]
+) -> None:
+    _say(f"{group}: {step.__name__.replace('_', ' ')} ...")
+    try:
+        for found in step(scene):
+            figures.append({"group": group} | _with_surroundings(found, scene.folder))
+            _say(f"    {found.name}: {shown(found.value)} {found.unit}")
+    except EXPECTED as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        missing.append({"group": group, "what": step.__name__.replace("_", " "), "reason": reason})
+        _say(f"    not measured: {reason}")
 
 
 def _with_surroundings(found: Figure, folder: Path) -> dict[str, Any]:

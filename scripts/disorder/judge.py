@@ -11,6 +11,7 @@ from disorder.records import Record, began, ended
 
 POISON = "times with nothing but this job in hand"
 SHOWN = 10
+WITNESSED = "job_id || ' attempt ' || attempt"  # in the tables of evidence.sql
 
 # name of the invariant -> a query that gives what breaks it, as text
 QUERIES = {
@@ -45,7 +46,17 @@ QUERIES = {
         HAVING count(a.id) <> (p.status = 'succeeded')::integer""",
     "no seat is left": "SELECT key || ' ' || job_id FROM workerctl.seat",
     "no hold is left": "SELECT key || ' ' || job_id FROM workerctl.hold",
-    "no worker is left": "SELECT incarnation || ' ' || pid FROM workerctl.worker",
+    "no worker is left": "SELECT incarnation || ' ' || pid FROM workerctl.worker WHERE node_id <> 'ghost'",
+    "only its holder lets a job go":
+        f"SELECT {WITNESSED} || ' of ' || worker_id || ' into ' || into_what FROM chaos.let_go WHERE NOT by_holder",
+    "an attempt is handed out once":
+        f"SELECT {WITNESSED} || ' ' || count(*) FROM chaos.handed GROUP BY job_id, attempt HAVING count(*) > 1",
+    "a hand-out ends once, where it began": f"""
+        SELECT {WITNESSED} || ': handed out ' || sum(handed) || ' times, ended ' || sum(ended)
+          FROM (SELECT job_id, attempt, worker_id, 1 AS handed, 0 AS ended FROM chaos.handed UNION ALL
+                SELECT job_id, attempt, worker_id, 0, 1 FROM chaos.let_go) e
+          JOIN (SELECT id FROM workerctl.history) h ON h.id = job_id
+         GROUP BY job_id, attempt, worker_id HAVING sum(handed) <> 1 OR sum(ended) <> 1""",
     "one job for a tick": """
         SELECT coalesce(t.due_at::text, 'no tick') || ' ' || count(*) FROM workerctl.tick t
           FULL JOIN (SELECT id FROM workerctl.job WHERE kind = 'tick') h ON h.id = t.job_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,20 +45,37 @@ def histogram(records: Iterable[Record]) -> Counter[int]:
     return Counter(len(attempts) for attempts in began(records).values())
 
 
-def overlaps(records: Iterable[Record]) -> int:
-    """Executions that began while an earlier one of the same job had not come to its end but did so later."""
-    open_since: dict[int, set[int]] = defaultdict(set)
-    lasting: set[tuple[int, int]] = set()
+class Execution(NamedTuple):
+    """One run of a handler to its end; `outlived` where a later attempt of its job began meanwhile."""
+
+    job_id: int
+    attempt: int
+    pid: int
+    began: float
+    ended: float
+    outlived: bool
+
+
+def executions(records: Iterable[Record]) -> list[Execution]:
+    """All that got to their end."""
     records = list(records)
-    ends = ended(records)
-    for record in records:
-        running = open_since[record.job_id]
-        if record.word == "began":
-            lasting |= {(record.job_id, attempt) for attempt in running if (record.job_id, attempt) in ends}
-            running.add(record.attempt)
-        else:
-            running.discard(record.attempt)
-    return len(lasting)
+    beginnings = {(record.job_id, record.attempt): record for record in records if record.word == "began"}
+    begins = defaultdict(list)
+    for record in beginnings.values():
+        begins[record.job_id].append(record)
+    found = []
+    for end in records:
+        if end.word == "ended" and (begin := beginnings.get((end.job_id, end.attempt))):
+            outlived = any(other.attempt > end.attempt and other.at < end.at for other in begins[end.job_id])
+            found.append(Execution(end.job_id, end.attempt, end.pid, begin.at, end.at, outlived))
+    return found
+
+
+def most_at_once(runs: Iterable[Execution]) -> int:
+    """How many of these truly ran at the same instant, frozen ones included."""
+    runs = list(runs)
+    edges = sorted([(run.began, 1) for run in runs] + [(run.ended, -1) for run in runs])
+    return max(itertools.accumulate((step for _, step in edges), initial=0))
 
 
 def longest_pause(records: Iterable[Record], since: Iterable[float]) -> tuple[float, float | None]:

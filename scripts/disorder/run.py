@@ -19,6 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 from disorder import records
+from disorder.blame import blame
+from disorder.ghost import Ghost
 from disorder.homes import Home
 from disorder.judge import judge
 from disorder.network import Relay
@@ -32,6 +34,7 @@ from workerctl.broker.embedded import STOP_SIGNAL, plan_server
 PRODUCING_SHARE = 0.8  # of the time in which faults strike: there is work until near the end
 SETTLE_SECONDS = 90.0  # for everything to end once nothing is broken any more
 BEAT_SECONDS = 0.02
+EVIDENCE = Path(__file__).parent / "evidence.sql"
 
 
 def run(seconds: float, jobs: int, seed: int, keep: bool) -> bool:
@@ -69,14 +72,19 @@ def _run(folder: Path, homes: dict[int, Home], plan: list[Fault], seconds: float
     relay = Relay(f"{parse_qs(urlsplit(url).query)['host'][0]}/.s.PGSQL.{parse_qs(urlsplit(url).query)['port'][0]}")
     homes[2] = Home(folder / "two", written, through(url, relay.port))
     _start(homes[2])
-    striker, watch = Striker(homes, relay), Watch(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(EVIDENCE.read_bytes())
+    striker, watch, ghost = Striker(homes, relay), Watch(url), Ghost(url, seed)
     producer = Producer(url, jobs, seconds * PRODUCING_SHARE, seed)
     began = time.monotonic()
     _strike(striker, plan, began)
+    striker.heal()
+    ghost.end()
     broken = _settle(homes, striker, producer, url)
     took = time.monotonic() - began
     watch.end()
     broken += watch.broken
+    broken += [f"a late settlement counted: {', '.join(ghost.heard[:10])}"] if ghost.heard else []
     broken += [] if producer.has_all else ["not everything could be enqueued"]
     for number in (2, 1):
         broken += _stop(homes[number])
@@ -85,6 +93,10 @@ def _run(folder: Path, homes: dict[int, Home], plan: list[Fault], seconds: float
     with _server(homes[1].home) as connection:
         broken += judge(connection, lines, producer.acknowledged)
         counts = connection.execute("SELECT status::text, count(*) FROM workerctl.history GROUP BY 1").fetchall()
+        limited = {job for (job,) in connection.execute("SELECT id FROM workerctl.history WHERE kind = 'limited'")}
+    _say(f"\nlate settlements of a worker that lies: {ghost.said}, counted: {len(ghost.heard)}")
+    runs = records.executions(lines)
+    broken += blame(runs, limited, striker.struck, _say)
     _tell(striker.struck, lines, watch, dict(counts), took, broken)
     return broken
 
@@ -184,7 +196,6 @@ def _tell(
          + f"; nobody there {len(struck) - len(hits)}")  # fmt: skip
     _say(f"longest from a fault to the next job that began: {pause:.2f} s"
          + (f", after {after.name} at {after.at_seconds:g} s on node {after.node}" if after else ""))  # fmt: skip
-    _say(f"executions that outlived a later one's beginning (frozen or cut off, unfenced): {records.overlaps(lines)}")
     highest = ", ".join(f"{name} {count}" for name, count in sorted(watch.highest.items()))
     _say(f"rows sampled {watch.samples} times, highest under a limit: {highest}")
     for line in broken:

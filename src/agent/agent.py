@@ -50,7 +50,7 @@ class Agent:
         self._queries: psycopg.Connection[Any] | None = None
         self._listener: Listener | None = None
         self._primary = Primary(around.settings, f"{around.node_id}/{uuid.uuid4().hex[:8]}", around.node_id)
-        self._lost: dict[str, str] = {}  # incarnation -> cause, until the database knows
+        self._lost: dict[str, tuple[str, str | None]] = {}  # incarnation -> cause, words, until the database knows
         self._alive: list[str] | None = None  # what the supervisor lists, until the others are released
         self._since: dt.datetime | None = None
         self._ready = False
@@ -112,7 +112,7 @@ class Agent:
                 case "alive":
                     self._alive = list(message["incarnations"])
                 case "lost":
-                    self._lost[message["incarnation"]] = message["cause"]
+                    self._lost[message["incarnation"]] = message["cause"], message.get("words")
 
     def _connect(self, now: float) -> bool:
         if now < self._reconnect_at:
@@ -164,8 +164,8 @@ class Agent:
             self._alive = None
             if jobs:
                 sys.stdout.write(f"gave back {jobs} jobs of workers that were gone before this agent began\n")
-        for incarnation, cause in list(self._lost.items()):
-            jobs = release_worker(self._queries, incarnation, died=cause in DEATHS)
+        for incarnation, (cause, words) in list(self._lost.items()):
+            jobs = release_worker(self._queries, incarnation, died=cause in DEATHS, words=words)
             del self._lost[incarnation]
             self._channel.send({"type": "released", "incarnation": incarnation, "jobs": jobs})
 

@@ -28,7 +28,7 @@ from ._embedded_folder import (
     write_settings,
 )
 from ._embedded_leftovers import clear_leftovers, servers_in
-from ._embedded_way import How, Way, how_to_start, open_for_nobody
+from ._embedded_way import How, Way, how_to_start, open_for_nobody, read_how, write_how
 
 # A server that an earlier supervisor left answers too, until this start has stopped it: ask only after that.
 PROBE = '{ read -r start < "$0"; } 2>/dev/null && [ "$start" = "$1" ] && shift && exec "$@"'
@@ -47,6 +47,13 @@ class Server:
     probe_command: list[str]  # exits 0 once what this `command` started accepts connections
     command: list[str]  # prepares, then becomes the server under the same pid; stop it with STOP_SIGNAL
     notice: str  # what the first start as root tells the user; else empty
+
+
+def change_owner(home: Path, uid: int) -> None:
+    """The files of `home` have become this ordinary user's: its server no longer has to avoid being root."""
+    folder = home / "postgres"
+    if read_how(folder) is not None:
+        write_how(folder, How(Way.USER, uid))
 
 
 def find_bin(configured: Path | None) -> Path:

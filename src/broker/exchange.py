@@ -70,8 +70,8 @@ class Request(msgspec.Struct, omit_defaults=True):
     logs: list[dict[str, Any]] = []
 
 
-class Claimed(msgspec.Struct, frozen=True):
-    """A job as it is handed out."""
+class Claimed(msgspec.Struct, frozen=True, array_like=True):
+    """A job as it is handed out; the order of its fields is that of `workerctl.claim`."""
 
     id: int
     kind: str
@@ -85,7 +85,7 @@ class Claimed(msgspec.Struct, frozen=True):
     plan: str | None
     parent_id: int | None
     created_at: dt.datetime
-    payload: Any
+    payload: msgspec.Raw
 
 
 class Reply(msgspec.Struct):

@@ -45,9 +45,13 @@ def register_worker(connection: Connection, worker: Registration, kinds: list[Kn
     return int(_one(connection, "register_worker", values))
 
 
-def release_worker(connection: Connection, incarnation: str, *, died: bool) -> int:
-    """Give back what a worker holds and forget it; returns how many jobs went back. Again: 0."""
-    return int(_one(connection, "release_worker", {"incarnation": incarnation, "died": died}))
+def release_worker(connection: Connection, incarnation: str, *, died: bool, words: str | None = None) -> int:
+    """Give back what a worker holds and forget it; returns how many jobs went back. Again: 0.
+
+    `words` tells of its death in the error of the jobs that it had in hand.
+    """
+    told = None if words is None else words.replace("\x00", "\ufffd")
+    return int(_one(connection, "release_worker", {"incarnation": incarnation, "died": died, "words": told}))
 
 
 def release_others(connection: Connection, node_id: str, alive: list[str], since: dt.datetime) -> int:

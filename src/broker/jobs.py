@@ -83,6 +83,11 @@ def job_log(connection: psycopg.Connection[Any], job_id: int, limit: int = 200) 
     return _rows(connection, "job_log", {"id": job_id, "limit": limit})
 
 
+def job_memory(connection: psycopg.Connection[Any], job_id: int) -> Row:
+    """What a job remembers for its next attempts."""
+    return {row["key"]: row["value"] for row in _rows(connection, "job_memory", {"id": job_id})}
+
+
 def _rows(connection: psycopg.Connection[Any], name: str, values: Row) -> list[Row]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(statement(name), values).fetchall()

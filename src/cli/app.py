@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import configure, database, demonstrate, dev, doctor, init, jobs, journal, limits, processes, startup, top
+from . import configure, database, demonstrate, dev, doctor, init, jobs, journal, limits, processes, spend, startup, top
 from .common import options
 
 app = typer.Typer(
@@ -45,5 +45,19 @@ def global_options(
     options.config, options.home = config, home
 
 
-for group in (processes, journal, jobs, limits, database, configure, demonstrate, doctor, init, startup, top, dev):
+for group in (
+    processes,
+    journal,
+    jobs,
+    limits,
+    database,
+    configure,
+    demonstrate,
+    doctor,
+    init,
+    startup,
+    top,
+    dev,
+    spend,
+):
     group.add_to(app)

@@ -32,11 +32,18 @@ class Options:
 options = Options()
 
 
-def loaded() -> Loaded:
-    """The settings of this invocation; what is odd about them goes to stderr once. Raises Unusable."""
+def loaded(*, stay_root: bool = False) -> Loaded:
+    """The settings of this invocation; what is odd about them goes to stderr once. Raises Unusable.
+
+    Root becomes the configured user where the home is theirs, unless what follows is root's own to write.
+    """
     from ..settings import load
 
     found = load(options.config, options.home, os.environ, Path.cwd())
+    if found.settings.supervisor.user is not None and not stay_root:
+        from .identity import act_as_owner
+
+        act_as_owner(found)
     _refuse_closed(found.home)
     for warning in found.warnings:
         say(f"note: {warning}")

@@ -96,6 +96,7 @@ def compose(plan: Plan) -> Composition:
         memory_cgroups=plan.memory_cgroups,
         foreground=plan.foreground,
         exit_when_all_parked=plan.settings.supervisor.exit_when_all_parked,
+        only=plan.only,
     )
 
 
@@ -143,7 +144,7 @@ def _environment(plan: Plan) -> dict[str, str]:
 def _reload_command(plan: Plan) -> tuple[str, ...]:
     """What a hangup runs: the same composition from the config as it is then."""
     config = ("--config", str(plan.config)) if plan.config else ()
-    return (*_python("workerctl.cli"), *config, "--home", str(plan.home), "reload", "--no-wait")
+    return (*_python("workerctl.cli"), *config, "--home", str(plan.home), "reload", "--no-wait", "--reason", "SIGHUP")
 
 
 def _collector(plan: Plan) -> Group:

@@ -74,6 +74,7 @@ def _examine_services(found: Loaded, wanted: Wanted) -> Iterator[Finding]:
     from ..supervisor.composition import Policy
     from . import doctor_probes as probes
     from . import doctor_services as judge
+    from .doctor_look import look_at_providers
 
     database = probes.ask_database(found)
     yield from judge.judge_database(database)
@@ -81,6 +82,7 @@ def _examine_services(found: Loaded, wanted: Wanted) -> Iterator[Finding]:
     yield from judge.judge_clock(database)
     if found.home.is_dir() or found.settings.storage.url != "file:":  # else the probe would make the home
         yield from judge.judge_storage(probes.ask_storage(found))
+    yield from judge.judge_providers(look_at_providers(found))
 
 
 def _examine_wrappers(found: Loaded, wanted: Wanted) -> Iterator[Finding]:

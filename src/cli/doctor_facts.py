@@ -133,3 +133,12 @@ class Packages:
     jieba: bool
     shipped: bool  # the content jobs are switched on
     embedded_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderKey:
+    """A provider that jobs call, and the environment variable with its key; whether this shell has it."""
+
+    provider: str
+    variable: str
+    is_set: bool

@@ -16,7 +16,7 @@ from ..contract import Unusable
 from ..settings import Loaded
 from ..settings.cores import machine_cores, resolve_instances, resolve_reserved_cores
 from ..settings.memory import machine_memory_bytes
-from .doctor_facts import HomeState, Machine, Packages, PoolPlan, Wanted
+from .doctor_facts import HomeState, Machine, Packages, PoolPlan, ProviderKey, Wanted
 
 FSYNC_ROUNDS = 5
 SECRET_FILES = ("run/settings.json", "run/database.json", "run/composition.json", "run/control.sock")
@@ -97,6 +97,17 @@ def look_at_packages(found: Loaded) -> Packages:
         except Unusable as error:
             problem = str(error)
     return Packages(importlib.util.find_spec("jieba") is not None, found.settings.jobs.shipped, problem)
+
+
+def look_at_providers(found: Loaded) -> list[ProviderKey]:
+    """Those that need a key, by name."""
+    from ..jobs.providers.account import key_variable
+
+    return [
+        ProviderKey(name, variable := key_variable(provider), bool(os.environ.get(variable, "").strip()))
+        for name, provider in sorted(found.settings.providers.items())
+        if provider.type != "local"
+    ]
 
 
 def _is_open(path: Path) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from .compose import AGENT_CONNECTIONS, COMMAND_CONNECTIONS, EMBEDDED_CONNECTIONS, WORKER_CONNECTIONS
-from .doctor_facts import DatabaseState, Finding, StorageState, Wanted, Wrapper
+from .doctor_facts import DatabaseState, Finding, ProviderKey, StorageState, Wanted, Wrapper
 from .plain import seconds
 
 OLDEST_VERSION = 150000  # the oldest that the schema was run with
@@ -117,6 +117,17 @@ def judge_storage(storage: StorageState) -> Iterator[Finding]:
     else:
         text = f"put, get and delete at {storage.place} take {storage.seconds * 1000:.0f} ms"
         yield Finding("ok", "storage", text)
+
+
+def judge_providers(keys: Sequence[ProviderKey]) -> Iterator[Finding]:
+    for key in keys:
+        if key.is_set:
+            yield Finding("ok", "providers", f"{key.provider}: {key.variable} is set")
+        else:
+            text = f"{key.provider}: {key.variable} is not set in this environment"
+            yield Finding(
+                "error", "providers", text, "its jobs end dead: set it where workerctl is started, and restart"
+            )
 
 
 def stop_needs_seconds(stop_timeouts: Sequence[float]) -> float:

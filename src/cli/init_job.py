@@ -34,29 +34,26 @@ def handle(payload: Payload, ctx: Context) -> dict:
 TEST = '''\
 """Runs the handler of {kind} on local files, without a database: python -m pytest {test}.py"""
 
+import pytest
 from {module} import Payload, handle
 
-from workerctl.handler import Context, Job
-from workerctl.settings import StorageSettings
-from workerctl.storage import open_storage
-
-
-class LocalServices:
-    """What a worker lends to a handler; here just storage, in a folder of the test's."""
-
-    def __init__(self, folder):
-        self.storage = open_storage(StorageSettings(), folder)
+from workerctl import InvalidPayload
+from workerctl.testing import context, run
 
 
 def test_the_greeting_is_stored_and_said(tmp_path):
-    services = LocalServices(tmp_path)
-    ctx = Context(Job(id=1, kind="{kind}"), services)
+    ctx = context(tmp_path, kind="{kind}", user_id="u1")
 
-    result = handle(Payload(name="世界"), ctx)
+    result = run(handle, Payload(name="世界"), ctx)
 
-    assert services.storage.get(result["key"]).decode() == "Hello, 世界!"
+    assert ctx.storage.get(result["key"]).decode() == "Hello, 世界!"
     assert ctx.progress_now == (1, 1)
     assert [line["message"] for line in ctx.logged] == ["writing a greeting"]
+
+
+def test_a_payload_without_a_name_is_refused(tmp_path):
+    with pytest.raises(InvalidPayload, match="name"):
+        run(handle, {{}}, context(tmp_path, kind="{kind}"))
 '''
 
 

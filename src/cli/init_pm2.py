@@ -36,7 +36,7 @@ NOT_CARRIED = (
                      "stop_exit_codes"), _POLICY)
     | dict.fromkeys(("watch", "ignore_watch", "watch_delay", "watch_options"), _WATCH)
     | dict.fromkeys(("treekill", "shutdown_with_message", "kill_retry_time"), _STOP)
-    | dict.fromkeys(("uid", "gid", "username"), "everything runs as the user who starts the supervisor")
+    | dict.fromkeys(("uid", "gid", "username"), "everything runs as one user: [supervisor] user")
     | dict.fromkeys(("instance_var", "increment_var"), "instances get no number: give each app of its own its PORT")
     | {
         "cron_restart": "nothing is restarted by the clock: max_memory replaces what grows, [schedule.NAME] runs jobs",

@@ -39,20 +39,25 @@ def job_text(job: Row, failed: list[Row], log: list[Row]) -> str:
              "user_id", "plan", "parent_id", "unique_key", "node", "worker", "created_at", "run_at", "started_at",
              "finished_at", "error")  # fmt: skip
     lines = [f"job {job['id']}"]
-    lines += [f"  {name:<14} {job[name]}" for name in shown if job[name] not in (None, "")]
+    lines += [f"  {name:<14} {_hanging(job[name])}" for name in shown if job[name] not in (None, "")]
     if job["progress"]:
         lines.append(f"  {'progress':<14} {_progress(job)}")
     if job["children_total"]:
         counts = ", ".join(f"{job[f'children_{name}']} {name}" for name in ("succeeded", "dead", "cancelled"))
         lines.append(f"  {'children':<14} {job['children_total']}: {counts}")
     lines += [f"    failed child {child['id']} {child['kind']}: {child['error']}" for child in failed]
-    for name in ("payload", "result"):
+    for name in ("payload", "result", "remembered"):
         if job[name] is not None:
             lines.append(f"  {name}\n" + _indented(json.dumps(job[name], ensure_ascii=False, indent=2)))
     if log:
         lines.append("  log")
         lines += [f"    {entry['logged_at']:%H:%M:%S} {entry['level']:<7} {entry['message']}" for entry in log]
     return "\n".join(lines)
+
+
+def _hanging(value: object) -> str:
+    """An error may have lines: the stacks of a worker that hung."""
+    return str(value).replace("\n", f"\n{'':<17}")
 
 
 def _job_row(row: Row) -> list[Cell]:

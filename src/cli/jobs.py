@@ -102,16 +102,17 @@ def list_(
 
 
 def show(job_id: Annotated[int, typer.Argument(help="The job's id", metavar="ID")], as_json: JsonFlag = False) -> None:
-    """Everything about one job: its counts where it is a batch, why it waits, its log.
+    """Everything about one job: its counts where it is a batch, why it waits, what it remembers, its log.
 
     Example: workerctl jobs show 42
     """
-    from ..broker.jobs import job_log, list_jobs, show_job
+    from ..broker.jobs import job_log, job_memory, list_jobs, show_job
     from .job_text import job_text
 
     with database() as connection:
         job = show_job(connection, job_id)
         log = job_log(connection, job_id)
+        job["remembered"] = job_memory(connection, job_id) or None
         failed = list_jobs(connection, parent_id=job_id, status="dead") if job["children_dead"] else []
     if as_json:
         print_json(job | {"log": log, "failed_children": failed})
@@ -221,9 +222,10 @@ def _run_at(delay: str | None, at: str | None) -> dt.datetime | None:
 def _know_kinds(settings: Settings, kind: str) -> None:
     """Register handlers, so that a payload is checked here; the user's modules only where the kind may be theirs."""
     from ..contract import WorkerctlError
-    from ..handler import handlers
+    from ..handler import handlers, know_settings
     from ..worker.load import load_modules
 
+    know_settings(settings)
     if settings.jobs.shipped:
         from ..jobs import shipped  # noqa: F401  registers the shipped kinds
     if kind in handlers() or not settings.jobs.modules:

@@ -14,6 +14,7 @@ from ..contract import Exit, NotRunning, Unusable
 from .common import fail, home, print_json, say
 from .plain import coloured
 
+LINES_SHOWN = 50
 COLOURS = ("cyan", "green", "yellow", "blue")
 
 
@@ -30,7 +31,10 @@ def logs(
     ] = None,
     err: Annotated[bool, typer.Option("--err", help="Only what was written to stderr.")] = False,
     out: Annotated[bool, typer.Option("--out", help="Only what was written to stdout.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="So many of the last lines.")] = 50,
+    lines: Annotated[
+        int | None,
+        typer.Option("--lines", "-n", min=0, help="So many of the last lines; else 50, with --since or --job all."),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
     since: Annotated[str | None, typer.Option("--since", help="Only lines younger than 10m, 2h, 1d.")] = None,
     grep: Annotated[str | None, typer.Option("--grep", help="Only lines that match this regular expression.")] = None,
@@ -50,6 +54,8 @@ def logs(
     selection = None if name is None else [reader.parse_place(name)]
     pattern = _pattern(grep)
     after = None if since is None else dt.datetime.now(dt.UTC) - dt.timedelta(seconds=_duration(since))
+    if lines is None and since is None and job is None:
+        lines = LINES_SHOWN
     read = reader.follow if follow else reader.read
     try:
         for line in read(directory, selection, lines, after, pattern, streams, job=job):
@@ -64,27 +70,43 @@ def why(
     name: Annotated[str, typer.Argument(help="POOL/SLOT, or POOL for all its slots", metavar="NAME[/SLOT]")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Why processes ended: cause, signal, memory, jobs in hand, and the last log lines of the latest.
+    """Why processes ended; of the latest who asked, its memory, its jobs in hand and its last log lines.
 
     Example: workerctl why default/2
     """
     from ..logs import reader
-    from .slots import EXITS_SHOWN, WORDS_SHOWN, exits, exits_table, parse
+    from ..supervisor.last_words import first_stack
+    from .endings import ending, exits_table
+    from .slots import EXITS_SHOWN, STACKS_SHOWN, WORDS_SHOWN, exits, parse
 
     group, slot = parse(name)
     records = exits(home(), group, slot)[-EXITS_SHOWN:]
     if not records:
         fail(f"no exit of {name} is recorded in {home() / 'state'}")
+    for record in records:
+        if (asker := record.get("asked_by")) and "uid" in asker:
+            asker["user"] = _user_name(asker["uid"])
     latest = records[-1]
     place = reader.parse_place(f"{group}/{latest['slot']}")
-    last_lines = list(reader.read(home() / "logs", [place], WORDS_SHOWN, serial=latest["serial"]))
+    last_lines = list(reader.read(home() / "logs", [place], STACKS_SHOWN, serial=latest["serial"]))
+    stacks = first_stack([line.text for line in last_lines])
+    last_lines = last_lines[min(stacks, max(0, len(last_lines) - WORDS_SHOWN)) :]
     if as_json:
         print_json({"exits": records, "last_lines": [line.text for line in last_lines]})
         return
-    sys.stdout.write(exits_table(records) + "\n")
+    sys.stdout.write(f"{exits_table(records)}\n\nthe latest, pid {latest['pid']}:\n{ending(latest, _user_name)}\n")
     if last_lines:
-        sys.stdout.write(f"\nlast lines of pid {latest['pid']}:\n")
+        sys.stdout.write("\nits last lines:\n")
         sys.stdout.writelines(_text_line(line) for line in last_lines)
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "a user without a name"
 
 
 def flush() -> None:
@@ -100,7 +122,7 @@ def flush() -> None:
         path.unlink()
         count += 1
     with contextlib.suppress(NotRunning):
-        request(home(), "reopen")
+        request(home(), "reopen", reason="flush")
     say(f"removed {count} log files in {directory}")
 
 

@@ -48,8 +48,15 @@ def refuse_second(home: Path) -> None:
 
 
 def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...], foreground: bool) -> Composition:
-    """Write run/settings.json, run/database.json and run/composition.json. Raises Unusable."""
+    """Write run/settings.json, run/database.json and run/composition.json. Raises Unusable.
+
+    As root with a configured `user` this process is that user from here on, and so is all that it starts.
+    """
     home = loaded.home
+    if loaded.settings.supervisor.user is not None:
+        from .identity import settle
+
+        settle(loaded)
     _refuse_foreign_files(home)
     _make_folders(home)
     settings, server = _with_database(loaded.settings, home)

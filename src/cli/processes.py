@@ -14,6 +14,7 @@ from ..contract import Exit, NotRunning
 from .common import fail, home, loaded, print_json, say
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the audit line and `why`.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,6 +71,7 @@ def start(
 
 def stop(
     now: Annotated[bool, typer.Option("--now", help="Kill what runs; its jobs go back to the queue.")] = False,
+    reason: Reason = None,
 ) -> None:
     """Drain and leave: no new jobs, running ones finish, at most stop_timeout.
 
@@ -78,12 +80,15 @@ def stop(
     from ..supervisor.client import request
 
     place = home()
-    request(place, "stop", now=now)
+    request(place, "stop", now=now, reason=reason)
     _wait_for_end(place)
     say("stopped")
 
 
-def restart(name: Annotated[str | None, typer.Argument(help="One pool or app; else everything.")] = None) -> None:
+def restart(
+    name: Annotated[str | None, typer.Argument(help="One pool or app; else everything.")] = None,
+    reason: Reason = None,
+) -> None:
     """Stop and start; with a name, replace that pool's processes one by one without losing capacity.
 
     Example: workerctl restart
@@ -91,12 +96,12 @@ def restart(name: Annotated[str | None, typer.Argument(help="One pool or app; el
     from ..supervisor.client import request
 
     if name is not None:
-        request(home(), "restart", name=name)
+        request(home(), "restart", name=name, reason=reason)
         say(f"restarting {name}; watch it with `workerctl status`")
         return
     place = home()
     try:
-        request(place, "stop", now=False)
+        request(place, "stop", now=False, reason=reason or "restart")
         _wait_for_end(place)
     except NotRunning:
         say("nothing was running")
@@ -106,6 +111,7 @@ def restart(name: Annotated[str | None, typer.Argument(help="One pool or app; el
 def reload(
     name: Annotated[str | None, typer.Argument(help="One pool or app; else all of them.")] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once the supervisor has begun.")] = False,
+    reason: Reason = None,
 ) -> None:
     """Take new code and settings without a gap: one worker first, then the others; code that fails changes nothing.
 
@@ -115,10 +121,11 @@ def reload(
     from .waiting import Waiting
 
     found = loaded()
-    asked = ask_for_reload(found, name)
+    asked = ask_for_reload(found, name, reason)
     for key in asked.needs_restart:
         say(f"note: {key} stays as it was: it needs `workerctl restart`")
-    what = ", ".join((*asked.pools, *asked.others)) or "nothing"
+    news = (*(f"{name} (new)" for name in asked.added), *(f"{name} (removed)" for name in asked.removed))
+    what = ", ".join((*asked.pools, *asked.others, *news)) or "nothing"
     if no_wait:
         say(f"reload {asked.number} of {what} has begun; see `workerctl status`")
         return
@@ -131,6 +138,7 @@ def reload(
 def scale(
     wanted: Annotated[str, typer.Argument(help="N, +N, -N or POOL=N", metavar="N|+N|-N|POOL=N")],
     wait: Annotated[bool, typer.Option("--wait", help="Return when the workers are there, or gone.")] = False,
+    reason: Reason = None,
 ) -> None:
     """Change the number of workers; it is kept over restarts.
 
@@ -145,7 +153,7 @@ def scale(
     except ValueError:
         fail(f"scale {wanted!r}: expected N, +N, -N or POOL=N", Exit.USAGE)
     change = {"by": number} if count[0] in "+-" else {"to": number}
-    desired = request(place, "scale", pool=pool or "default", **change)["desired"]
+    desired = request(place, "scale", pool=pool or "default", reason=reason, **change)["desired"]
     while wait:
         document = request(place, "status")["status"]
         team = next(team for team in document["pools"] if team["name"] == (pool or "default"))
@@ -203,14 +211,14 @@ def show(
         sys.stdout.write(describe(found) + "\n")
 
 
-def reset(name: Annotated[str, typer.Argument(help="A pool or app")]) -> None:
+def reset(name: Annotated[str, typer.Argument(help="A pool or app")], reason: Reason = None) -> None:
     """Clear restart counts, and let a slot that was given up try again.
 
     Example: workerctl reset default
     """
     from ..supervisor.client import request
 
-    request(home(), "reset", name=name)
+    request(home(), "reset", name=name, reason=reason)
     say(f"{name}: counts cleared")
 
 

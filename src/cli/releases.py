@@ -20,6 +20,7 @@ from ..supervisor.state import load_desired
 from .compose import Plan, check_connections, compose
 
 RESTART_KEYS = ("database_url", "database_url_direct", "database_pooled", "postgres_bin", "connection_limit")
+SUPERVISOR_RESTART_KEYS = ("user", "group", "exit_when_all_parked")
 AGENT_IGNORES = ("supervisor", "apps", "storage", "logs")  # what may change without a new agent
 
 
@@ -30,6 +31,8 @@ class Asked:
     number: int
     pools: list[str]
     others: list[str]
+    added: list[str]
+    removed: list[str]
     needs_restart: list[str]  # keys that stay as they were
 
 
@@ -37,7 +40,7 @@ class ReloadFailed(WorkerctlError):
     """The new release does not serve; the old one goes on."""
 
 
-def ask_for_reload(loaded: Loaded, name: str | None) -> Asked:
+def ask_for_reload(loaded: Loaded, name: str | None, reason: str | None = None) -> Asked:
     """Write the new release and ask for it. Raises NotRunning, Unusable, Refused; then nothing has changed."""
     home = loaded.home
     request(home, "status")  # NotRunning before anything is written
@@ -51,8 +54,9 @@ def ask_for_reload(loaded: Loaded, name: str | None) -> Asked:
     check_connections(composition, load_desired(home))
     path = folder / "composition.json"
     save_composition(composition, path)
-    answer = request(home, "reload", composition=str(path), name=name)
-    return Asked(answer["number"], answer["pools"], answer["others"], needs_restart)
+    answer = request(home, "reload", composition=str(path), name=name, reason=reason)
+    named = {key: answer[key] for key in ("number", "pools", "others", "added", "removed")}
+    return Asked(**named, needs_restart=needs_restart)
 
 
 def as_far_as_possible(old: Settings, new: Settings, *, embedded: bool) -> tuple[Settings, list[str]]:
@@ -65,9 +69,10 @@ def as_far_as_possible(old: Settings, new: Settings, *, embedded: bool) -> tuple
     changed = [
         key for key in RESTART_KEYS if getattr(new, key) != kept[key] and not (unnamed and key == "database_url")
     ]
-    changed += [f"pools.{name}" for name in sorted(old.pools.keys() ^ new.pools.keys())]
-    pools = {name: new.pools.get(name, pool) for name, pool in old.pools.items()}
-    return msgspec.structs.replace(new, **kept, pools=pools), changed
+    fixed = {key: getattr(old.supervisor, key) for key in SUPERVISOR_RESTART_KEYS}
+    changed += [f"supervisor.{key}" for key, value in fixed.items() if getattr(new.supervisor, key) != value]
+    supervisor = msgspec.structs.replace(new.supervisor, **fixed)
+    return msgspec.structs.replace(new, **kept, supervisor=supervisor), changed
 
 
 def follow(home: Path, number: int, patience_seconds: float = 0.05) -> Iterator[dict[str, Any]]:
@@ -110,7 +115,7 @@ def _composition(loaded: Loaded, running: Composition, settings: Settings, folde
         cores=machine_cores(),
         embedded=None,
         foreground=running.foreground,
-        only=tuple(group.name for group in running.groups if group.kind == "pool"),
+        only=running.only,
         settings_file=folder / "settings.json",
         postgres=old.get("postgres"),
     )

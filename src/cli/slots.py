@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from .common import fail
-from .plain import seconds, size, table
+from .endings import exits_table, growth
+from .plain import seconds, size
 from .status_table import last_exit
 
 EXITS_SHOWN = 10
 WORDS_SHOWN = 20  # last log lines of a process that ended
+STACKS_SHOWN = 100  # where it dumped the stacks of its threads: all of them
 
 
 def parse(name: str) -> tuple[str, int | None]:
@@ -50,13 +52,25 @@ def facts(home: Path, document: dict[str, Any] | None, name: str) -> dict[str, A
         fail(f"nothing is named {group!r}; there are: {known}")
     processes = [] if team is None else team.get("workers") or team.get("processes") or []
     wanted = [process for process in processes if slot in (None, process["slot"])]
-    return {"name": name, "running": document is not None, "processes": wanted, "exits": history[-EXITS_SHOWN:]}
+    told = [each["text"] for each in (document or {}).get("warnings", ())
+            if each["name"] == group and slot in (None, each["slot"])]  # fmt: skip
+    return {
+        "name": name,
+        "group": group,
+        "running": document is not None,
+        "processes": wanted,
+        "exits": history[-EXITS_SHOWN:],
+        "warnings": told,
+    }
 
 
 def describe(found: dict[str, Any]) -> str:
     """The facts for people."""
     parts = [] if found["running"] else ["nothing is running; from the files:"]
-    parts += [_process(process) for process in found["processes"]]
+    parts += [_process(found["group"], process) for process in found["processes"]]
+    grown = growth(process.get("growth", ()) for process in found["processes"])
+    parts += ["grown by\n" + "\n".join(f"  {line}" for line in grown)] if grown else []
+    parts += [f"warning: {text}" for text in found["warnings"]]
     if found["exits"]:
         parts.append(exits_table(found["exits"]))
     elif found["running"]:
@@ -64,40 +78,22 @@ def describe(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def exits_table(records: list[dict[str, Any]]) -> str:
-    """Recorded exits, newest last."""
-    rows = [
-        [
-            str(record["at"])[:19].replace("T", " "),
-            f"{record['group']}/{record['slot']}",
-            str(record.get("pid") or "-"),
-            str(record["cause"]),
-            f"signal {record['signal']}" if record.get("signal") else f"exit {record.get('exit_code')}",
-            seconds(record.get("uptime_seconds")),
-            size(record.get("rss_bytes")),
-            str(record.get("jobs_in_hand", "")),
-            str(record.get("message") or ""),
-        ]
-        for record in records
-    ]
-    header = ("when", "slot", "pid", "cause", "how", "uptime", "memory", "jobs in hand", "last words")
-    return table(header, rows, right=frozenset({2, 6, 7}))
-
-
-def _process(process: dict[str, Any]) -> str:
+def _process(group: str, process: dict[str, Any]) -> str:
     pairs = {
-        "slot": process["slot"],
+        "name": f"{group}/{process['slot']}",
         "phase": process["phase"],
         "pid": process["pid"] or "-",
         "uptime": seconds(process["uptime_seconds"]),
         "restarts": process["restarts"],
-        "memory": f"{size(process['rss_bytes'])} resident, {size(process['private_bytes'])} private",
+        "memory": f"{size(process['rss_bytes'] or None)} resident, {size(process['private_bytes'])} private",
         "cpu": "-" if process["cpu_percent"] is None else f"{process['cpu_percent']:.1f}%",
         "last exit": last_exit(process["last_exit"]) or "none",
     }
     if "jobs_running" in process:
         counts = f"{process['jobs_running']} running, {process['jobs_done']} done, {process['jobs_failed']} failed"
         pairs["jobs"] = counts
+    if process.get("release"):
+        pairs["release"] = process["release"]
     lines = [f"{name:<10} {value}" for name, value in pairs.items()]
     lines += [f"  job {job['id']} {job['kind']} for {seconds(job['seconds'])}" for job in process.get("jobs", [])]
     return "\n".join(lines)

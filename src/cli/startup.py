@@ -58,7 +58,9 @@ def _file(kind: Kind, user: str | None) -> tuple[Path, str]:
     from .. import __version__
     from . import startup_place as places
 
-    place = places.this_place(loaded())
+    found = loaded(stay_root=True)
+    place = places.this_place(found)
+    user = user or found.settings.supervisor.user
     if user is not None:
         place = replace(place, user=user, group=_main_group(user))
     match kind:

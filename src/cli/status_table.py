@@ -27,13 +27,14 @@ NUMBERS = frozenset({1, 2, 5, 6, 7, 8, 9, 10})
 
 
 def status_text(document: dict[str, Any]) -> str:
-    """The whole document: a headline, then a row per slot, workers first."""
+    """The whole document: a headline, a row per slot, workers first, then what somebody should look at."""
     rows: list[list[Cell]] = []
     for team in document["pools"]:
         rows += [_row(team["name"], worker) for worker in team["workers"]]
     for team in [*document["apps"], *document["roles"]]:
         rows += [_row(team["name"], process) for process in team["processes"] if not process["done"]]
-    return _headline(document) + "\n" + table(HEADER, rows, right=NUMBERS)
+    told = [coloured(f"warning: {notice['text']}", "yellow") for notice in document.get("warnings", [])]
+    return "\n".join((_headline(document), table(HEADER, rows, right=NUMBERS), *told))
 
 
 def _headline(document: dict[str, Any]) -> str:
@@ -60,7 +61,7 @@ def _row(name: str, process: dict[str, Any]) -> list[Cell]:
         (process["phase"], PHASE_COLOURS.get(process["phase"])),
         seconds(process["uptime_seconds"]),
         (str(process["restarts"]), "yellow" if process["restarts"] else None),
-        size(process["rss_bytes"]),
+        size(process["rss_bytes"] or None),
         "-" if cpu is None else f"{cpu:.0f}%",
         str(process.get("jobs_running", "")),
         str(process.get("jobs_done", "")),

@@ -1,4 +1,4 @@
-"""`image.batch` fans out, `image.generate` makes one picture with its thumbnail."""
+"""`image.batch`, `image.generate`: pictures from a prompt, a job each, so that each is made, paid and retried alone."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from .. import Context, Fail, job
+from .. import Context, Fail, WrongField, job
 from ..storage import InvalidKey, ObjectMissing, ObjectTooLarge
-from .documents import content_key
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..settings import Settings
     from ..storage import Storage
-    from .providers.image import ImageProvider
+    from .pictures.recipe import Recipe
 
 PLAN_COUNTS = {"free": 2, "start": 20, "pro": 50}
 SEEDS = 2**32
+SIDE = 512  # pixels, where neither the job nor its provider says a size
 
 Prompt = Annotated[str, Meta(min_length=1, max_length=4000, pattern=r"\S")]
 Pixels = Annotated[int, Meta(ge=64, le=2048)]
 Seed = Annotated[int, Meta(ge=0, lt=SEEDS)]
-Format = Literal["png", "webp"]
+Format = Literal["png", "webp", "jpeg", "avif"]
 
 
 class ImageBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,9 +33,9 @@ class ImageBatch(msgspec.Struct, frozen=True, kw_only=True):
     prompt: Prompt
     count: Annotated[int, Meta(ge=1, le=50)] | None = None
     seed: Seed | None = None
-    width: Pixels = 512
-    height: Pixels = 512
-    format: Format = "png"
+    width: Pixels | None = None  # None, as the height: the provider's first size, else 512
+    height: Pixels | None = None
+    format: Format | None = None  # None: as [images] says
     source: str | None = None
 
 
@@ -43,16 +44,43 @@ class ImageGenerate(msgspec.Struct, frozen=True, kw_only=True):
 
     prompt: Prompt
     seed: Seed = 0
-    width: Pixels = 512
-    height: Pixels = 512
-    format: Format = "png"
+    width: Pixels | None = None
+    height: Pixels | None = None
+    format: Format | None = None  # None: as [images] says
     source: str | None = None
     index: Annotated[int, Meta(ge=0)] = 0
     batch: int | None = None
 
 
-@job("image.batch", queue="image", timeout_seconds=60)
-def batch(payload: ImageBatch, ctx: Context) -> dict[str, Any]:
+def check_image(payload: ImageBatch | ImageGenerate, settings: Settings) -> None:
+    """What the provider that would make it cannot do. Raises WrongField."""
+    from ..storage.interface import checked_key
+    from .providers.account import account_for
+
+    account = account_for("image.generate", settings)
+    if payload.source is not None:
+        if account is not None:
+            raise WrongField("source", f"provider {account.name} makes pictures of words alone")
+        try:
+            checked_key(payload.source)
+        except InvalidKey as error:
+            raise WrongField("source", str(error)) from None
+    sizes = account.settings.sizes if account is not None else ()
+    width, height = size_of(payload, sizes)
+    if sizes and f"{width}x{height}" not in sizes:
+        assert account is not None
+        wrong = "width" if not any(size.startswith(f"{width}x") for size in sizes) else "height"
+        raise WrongField(wrong, f"provider {account.name} has no size {width}x{height}; it has {', '.join(sizes)}")
+
+
+def size_of(payload: ImageBatch | ImageGenerate, sizes: tuple[str, ...]) -> tuple[int, int]:
+    """Width and height as asked for; what is not said is as the provider's first size has it."""
+    width, height = (int(side) for side in sizes[0].split("x")) if sizes else (SIDE, SIDE)
+    return payload.width or width, payload.height or height
+
+
+@job("image.batch", queue="image", timeout_seconds=60, check=check_image)
+async def batch(payload: ImageBatch, ctx: Context) -> dict[str, Any]:
     """Enqueue a child for each picture. Every child has a seed of its own, the same at every attempt."""
     count = _count(payload.count, ctx.job.plan)
     first_seed = ctx.job.id if payload.seed is None else payload.seed
@@ -68,37 +96,50 @@ def batch(payload: ImageBatch, ctx: Context) -> dict[str, Any]:
             batch=ctx.job.id,
         )
         ctx.enqueue("image.generate", child, child=True, queue=ctx.job.queue)
+    ctx.on_done("image.sheet", {"title": payload.prompt}, queue=ctx.job.queue)
     return {"images": count, "seed": first_seed}
 
 
-@job("image.generate", queue="image", timeout_seconds=300)
-def generate(payload: ImageGenerate, ctx: Context) -> dict[str, Any]:
-    """Make, encode and store one picture; a second run of the same payload writes the same objects."""
-    from .pictures.coding import encode, thumbnail
-    from .providers.image import ImageRequest
+@job("image.generate", queue="image", timeout_seconds=300, check=check_image)
+async def generate(payload: ImageGenerate, ctx: Context) -> dict[str, Any]:
+    """Make, encode and store one picture. An attempt that follows another gets what that one had paid for."""
+    from .pictures.recipe import recipe_for
+    from .providers.account import account_for
+    from .providers.image import ImageRequest, Notes, image_provider
+    from .threads import stored
 
-    provider = _provider()
-    source = _source(ctx.storage, payload.source) if payload.source is not None else None
-    picture = provider.make(
-        ImageRequest(payload.prompt, payload.seed, payload.width, payload.height, source)
-    )  # fmt: skip
-    ctx.raise_if_cancelled()
-    content = encode(picture.image, payload.format)
-    small = encode(thumbnail(picture.image), payload.format)
-    keys = [content_key("images", one, payload.format) for one in (content, small)]
-    for key, one in zip(keys, (content, small), strict=True):
-        ctx.storage.put(key, one, content_type=f"image/{payload.format}")
+    recipe = recipe_for(ctx.settings.images, plan=ctx.job.plan, form=payload.format)
+    provider = image_provider("image.generate", ctx.settings)
+    account = account_for("image.generate", ctx.settings)
+    source = await stored(_source, ctx.storage, payload.source, recipe.max_pixels) if payload.source else None
+    size = size_of(payload, account.settings.sizes if account is not None else ())
+
+    async def keep(picture: bytes | Image, notes: Notes) -> dict[str, Any]:
+        made = await _kept(ctx, picture, recipe)
+        return {**made, "seed": payload.seed, "index": payload.index, "provider": provider.name, **notes}
+
+    return await provider.make(ImageRequest(payload.prompt, payload.seed, *size, source), ctx, keep)
+
+
+async def _kept(ctx: Context, picture: bytes | Image, recipe: Recipe) -> dict[str, Any]:
+    """Encode and store a picture and its variants, named by their content. Raises UnreadableImage."""
+    from .pictures.pipeline import finish
+    from .pictures.recipe import THUMBNAIL
+    from .threads import computed, stored
+
+    files = await computed(finish, picture, recipe)
+    for file in files:
+        await stored(ctx.storage.put, file.key, file.content, content_type=file.content_type)
+    whole, *variants = files
+    keys = {file.name: file.key for file in variants}
     return {
-        "key": keys[0],
-        "thumbnail": keys[1],
-        "width": picture.image.width,
-        "height": picture.image.height,
-        "format": payload.format,
-        "bytes": len(content),
-        "seed": payload.seed,
-        "index": payload.index,
-        "provider": provider.name,
-        **picture.notes,
+        "key": whole.key,
+        "thumbnail": keys.pop(THUMBNAIL),
+        "variants": keys,
+        "width": whole.width,
+        "height": whole.height,
+        "format": recipe.format,
+        "bytes": len(whole.content),
     }
 
 
@@ -111,17 +152,11 @@ def _count(asked: int | None, plan: str | None) -> int:
     return PLAN_COUNTS[plan or "free"]
 
 
-def _provider() -> ImageProvider:
-    from .providers.local_render import local_render
-
-    return local_render()
-
-
-def _source(storage: Storage, key: str) -> Image:
-    from .pictures.coding import SOURCE_LIMIT_BYTES, UnreadableImage, decode
+def _source(storage: Storage, key: str, max_pixels: int) -> Image:
+    from .pictures.opening import SOURCE_LIMIT_BYTES, UnreadableImage, decode
 
     try:
-        return decode(storage.get(key, limit_bytes=SOURCE_LIMIT_BYTES))
+        return decode(storage.get(key, limit_bytes=SOURCE_LIMIT_BYTES), max_pixels)
     except (ObjectMissing, ObjectTooLarge, InvalidKey) as error:
         raise Fail(f"source: {error}") from None
     except UnreadableImage as error:

@@ -11,14 +11,14 @@ import sys
 from typing import Any, cast
 
 import boto3
+import h2.connection
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFilter
 import PIL.ImageFont
-import PIL.PngImagePlugin
-import PIL.WebPImagePlugin
 
 from . import shipped
+from .pictures import pipeline
 from .providers import local_render
 from .text import chapters, cutting, decoding
 
@@ -40,4 +40,4 @@ def _import_httpx() -> None:
 
 _import_httpx()
 
-__all__ = ["PIL", "boto3", "chapters", "cutting", "decoding", "local_render", "shipped"]
+__all__ = ["PIL", "boto3", "chapters", "cutting", "decoding", "h2", "local_render", "pipeline", "shipped"]

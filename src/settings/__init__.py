@@ -7,6 +7,7 @@ from .redact import redact
 from .reference import Entry, reference
 from .stored import dump, restore
 from .types import (
+    ImagesSettings,
     JobsSettings,
     LogsSettings,
     PoolSettings,
@@ -18,6 +19,7 @@ from .types import (
 
 __all__ = [
     "Entry",
+    "ImagesSettings",
     "JobsSettings",
     "Loaded",
     "LogsSettings",

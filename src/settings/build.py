@@ -86,6 +86,11 @@ def build_schedule(raw: Raw) -> dict[str, ScheduleSettings]:
     return {name: build_table(raw, ScheduleSettings, ("schedule", name)) for name in names}
 
 
+def build_named(raw: Raw, table: type[Built], above: str) -> dict[str, Built]:
+    """Tables of one type by the names that the user chose."""
+    return {name: build_table(raw, table, (above, name)) for name in _table_at(raw, (above,))}
+
+
 def _table_at(raw: Raw, path: tuple[str, ...]) -> dict[str, Any]:
     table: Any = raw.values
     for part in path:

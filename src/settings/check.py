@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from ..contract import HUNG_SECONDS, Unusable
 from .build import Raw
 from .check_apps import check_apps
+from .check_providers import check_providers
 from .refusal import dotted, refused
 from .types import Settings
 from .units import every_seconds, rate, size_text
 
 RESERVED_NAMES = frozenset({"collector", "postgres", "migrate", "agent", "template", "web", "supervisor", "default"})
 _LEASE = ("jobs", "lease")
+_GROUP = ("supervisor", "group")
 _LONGEST_LIMIT_NAME = 200
 _LONGEST_NAME_BYTES = 100  # a name stands in file names, with slot, stream and a rotation's number
 
@@ -24,9 +26,13 @@ def check(settings: Settings, raw: Raw) -> None:
     if settings.jobs.lease_seconds <= HUNG_SECONDS:
         reason = f"must be longer than {HUNG_SECONDS:g}s, after which a worker is judged hung"
         raise refused(raw.source(_LEASE), _LEASE, raw.values["jobs"]["lease"], reason)
+    if settings.supervisor.group is not None and settings.supervisor.user is None:
+        reason = "has no meaning without `user`"
+        raise refused(raw.source(_GROUP), _GROUP, settings.supervisor.group, reason)
     _check_pools(settings, raw)
     _check_names_of_apps(settings, raw)
     check_apps(settings, raw)
+    check_providers(settings, raw)
     _check_names_of_limits(settings, raw)
     for name, task in settings.schedule.items():
         wrong = {"timezone": _wrong_timezone(task.timezone), "cron": _wrong_cron(task.cron)}

@@ -9,15 +9,27 @@ from typing import Any
 import msgspec
 
 from ..contract import Unusable
-from .build import Raw, build_apps, build_pools, build_schedule, build_table, check_keys
+from .build import Raw, build_apps, build_named, build_pools, build_schedule, build_table, check_keys
 from .check import check
 from .database_url import DatabaseUrl, read_database_url
 from .environment import read_environment
 from .location import find_config, find_home, project_folder, shown_path
 from .objects import resolve_storage
+from .providers import BudgetSettings, ProviderSettings
 from .refusal import dotted, refused
 from .schema import NAME, keys, leaves
-from .types import AppSettings, JobsSettings, LogsSettings, PoolSettings, Settings, StorageSettings, SupervisorSettings
+from .types import (
+    AppSettings,
+    ImagesSettings,
+    JobsSettings,
+    LogsSettings,
+    PoolSettings,
+    Settings,
+    StorageSettings,
+    SupervisorSettings,
+)
+
+NAMED = ("pools", "apps", "schedule", "providers", "budgets")  # tables whose names users choose
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,9 +69,7 @@ def _merge(config: Path | None, environ: Mapping[str, str], cwd: Path, warnings:
     raw = Raw(values, {}, file)
     for path in _paths(values):
         raw.origins[dotted(path)] = "file"
-    names = {
-        table: list(values[table]) for table in ("pools", "apps", "schedule") if isinstance(values.get(table), dict)
-    }
+    names = {table: list(values[table]) for table in NAMED if isinstance(values.get(table), dict)}
     for name, path, value in read_environment(environ, names, warnings):
         table: Any = values
         for part in path[:-1]:
@@ -85,7 +95,21 @@ def _read_file(path: Path, shown: str) -> dict[str, Any]:
         raise Unusable(f"{shown}: not UTF-8 at byte {error.start}") from None
     except tomllib.TOMLDecodeError as error:
         end = f"at line {text.count(chr(10)) + 1}, column {len(text) - text.rfind(chr(10))}"
-        raise Unusable(f"{shown}: not TOML: {error}".replace("at end of document", end)) from None
+        told = f"{shown}: not TOML: {error}".replace("at end of document", end)
+        raise Unusable(told + _hint_at_quotes(text, told)) from None
+
+
+def _hint_at_quotes(text: str, told: str) -> str:
+    """What TOML itself does not tell: keys are ASCII unless they are quoted."""
+    import re
+
+    line = re.search(r"at line (\d+)", told)
+    lines = text.splitlines()
+    if line is None or int(line[1]) > len(lines):
+        return ""
+    key = re.match(r"\s*\[*([^\]=]*)", lines[int(line[1]) - 1])
+    parts = [part for part in key[1].strip().split(".") if not part.isascii() and '"' not in part] if key else []
+    return f'; a name beyond plain letters needs quotes: "{parts[0]}"' if parts else ""
 
 
 def _paths(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -101,7 +125,8 @@ def _build(raw: Raw, environ: Mapping[str, str], project: Path, warnings: list[s
     top = build_table(raw, Settings, ())
     supervisor = build_table(raw, SupervisorSettings, ("supervisor",))
     jobs = build_table(raw, JobsSettings, ("jobs",))
-    jobs = msgspec.structs.replace(jobs, path=tuple(str(project / folder) for folder in jobs.path))
+    path = tuple(str(project / folder) for folder in jobs.path)
+    jobs = msgspec.structs.replace(jobs, path=path, prompts=str(project / jobs.prompts))
     url = _database_url(raw, ("database_url",), top.database_url, warnings)
     direct = _database_url(raw, ("database_url_direct",), top.database_url_direct, warnings)
     if direct and direct.pooled:
@@ -119,6 +144,9 @@ def _build(raw: Raw, environ: Mapping[str, str], project: Path, warnings: list[s
         apps={name: _in_project(app, project) for name, app in build_apps(raw).items()},
         schedule=build_schedule(raw),
         storage=_storage(raw, environ, warnings),
+        providers=build_named(raw, ProviderSettings, "providers"),
+        budgets=build_named(raw, BudgetSettings, "budgets"),
+        images=build_table(raw, ImagesSettings, ("images",)),
         logs=build_table(raw, LogsSettings, ("logs",)),
     )
 
@@ -165,7 +193,7 @@ def _storage(raw: Raw, environ: Mapping[str, str], warnings: list[str]) -> Stora
 
 def _all_origins(raw: Raw, settings: Settings) -> dict[str, str]:
     found: dict[str, str] = {}
-    names = {table: list(getattr(settings, table)) for table in ("pools", "apps", "schedule")}
+    names = {table: list(getattr(settings, table)) for table in NAMED}
     for path, _ in leaves():
         for name in names[path[0]] if NAME in path else [""]:
             actual = tuple(name if part == NAME else part for part in path)

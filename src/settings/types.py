@@ -4,35 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, field
 
 from ..contract import LEASE_SECONDS
-from .redact import redact
+from .fields import SECRETS as SECRETS  # what others look for here
+from .fields import Table as Table
+from .fields import derived as _derived
+from .fields import duration as _duration
+from .fields import key as _key
+from .providers import BudgetSettings, ProviderSettings
 
 MEBIBYTE = 1024 * 1024
 DEFAULT_POOL = "default"
-SECRETS = frozenset({"database_url", "database_url_direct", "access_key_id", "secret_access_key", "session_token"})
-
-
-def _key(text: str, expects: str, *, unit: str = "", **limits: Any) -> Meta:
-    """What a key means and accepts. Units: duration, size, or memory: a size or a share of what there is."""
-    return Meta(description=text, extra={"expects": expects, "unit": unit}, **limits)
-
-
-def _duration(text: str, **limits: float) -> Meta:
-    return _key(
-        text,
-        'a duration such as "500ms", "10s", "5m", "2h" or a number of seconds',
-        unit="duration",
-        **limits,
-    )
-
-
-def _derived(text: str) -> Meta:
-    """A field that `load` works out; no key of the file sets it."""
-    return Meta(description=text, extra={"derived": True})
-
 
 Instances = Annotated[
     Annotated[int, Meta(ge=0, le=512)] | Literal["auto", "max"],
@@ -69,14 +52,6 @@ MaxJobs = Annotated[int, _key("a worker that has done so many is replaced; 0: ne
 Env = Annotated[dict[str, str], _key("environment variables for it", 'a table such as {PORT = "8000"}')]
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """One table of the file. Its repr hides secrets."""
-
-    def __repr__(self) -> str:
-        shown = (f"{name}={_shown(name, getattr(self, name))}" for name in self.__struct_fields__)
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-
 class SupervisorSettings(Table, frozen=True, kw_only=True):
     """[supervisor]: the default pool, and what other pools inherit."""
 
@@ -98,10 +73,14 @@ class SupervisorSettings(Table, frozen=True, kw_only=True):
     exit_when_all_parked: Annotated[
         bool, _key("end with 1 once every worker was given up, for whoever restarts containers", "true or false")
     ] = False
+    user: Annotated[
+        str | None, _key("started as root, everything becomes this user; the home is made theirs", "the name of a user")
+    ] = None
+    group: Annotated[str | None, _key("with `user`: its group; absent: the user's own", "the name of a group")] = None
 
 
 class JobsSettings(Table, frozen=True, kw_only=True):
-    """[jobs]: what workers import and how they run it. `path` is absolute once loaded."""
+    """[jobs]: what workers import and how they run it. `path` and `prompts` are absolute once loaded."""
 
     modules: Annotated[
         tuple[str, ...], _key("imported by the template, found from `path`", "a list of module names")
@@ -126,6 +105,7 @@ class JobsSettings(Table, frozen=True, kw_only=True):
     retention_seconds: Annotated[float, _duration("how long ended jobs and execution logs are kept", gt=0)] = field(
         default=30 * 86400.0, name="retention"
     )
+    prompts: Annotated[str, _key("folder of prompt templates, seen from the project", "a folder")] = "prompts"
     shipped: Annotated[bool, _key("the content jobs that come with workerctl", "true or false")] = True
 
 
@@ -207,6 +187,29 @@ class StorageSettings(Table, frozen=True, kw_only=True):
     public_url: Annotated[str | None, _derived("R2_PUBLIC_URL: objects are public below it")] = None
 
 
+class ImagesSettings(Table, frozen=True, kw_only=True):
+    """[images]: what the shipped jobs make of a picture."""
+
+    format: Annotated[
+        Literal["png", "webp", "jpeg", "avif"],
+        _key("of pictures that ask for none", '"png", "webp", "jpeg" or "avif"'),
+    ] = "png"
+    quality: Annotated[int, _key("of webp, jpeg and avif", "a whole number from 1 to 100", ge=1, le=100)] = 90
+    variants: Annotated[
+        dict[Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,30}$")], Annotated[int, Meta(ge=16, le=8192)]],
+        _key("further sizes of every picture, beside thumbnail = 256: name = longest side in pixels",
+             "a table of name = 16 to 8192, such as {medium = 1024}"),
+    ] = {}  # fmt: skip
+    watermarks: Annotated[
+        dict[str, Annotated[str, Meta(min_length=1, max_length=60)]],
+        _key("text drawn on the pictures of a plan", 'a table of plan = text, such as {free = "made by example"}'),
+    ] = {}
+    max_pixels: Annotated[
+        int, _key("of a picture that is decoded, 4 bytes each; larger ones are refused unread",
+                  "a whole number from 4096 to 80000000", ge=4096, le=80_000_000),
+    ] = 40_000_000  # fmt: skip
+
+
 class LogsSettings(Table, frozen=True, kw_only=True):
     """[logs]: rotation of each worker's files, and what workers write into them."""
 
@@ -275,10 +278,7 @@ class Settings(Table, frozen=True, kw_only=True):
     apps: dict[str, AppSettings] = {}
     schedule: dict[str, ScheduleSettings] = {}
     storage: StorageSettings = StorageSettings()
+    providers: dict[str, ProviderSettings] = {}
+    budgets: dict[str, BudgetSettings] = {}
+    images: ImagesSettings = ImagesSettings()
     logs: LogsSettings = LogsSettings()
-
-
-def _shown(name: str, value: Any) -> str:
-    if name not in SECRETS or value is None:
-        return repr(value)
-    return repr(redact(value)) if "://" in value else "'***'"

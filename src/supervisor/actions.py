@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .roster import Cause, Words
+from .roster import Cause, Lost, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,12 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Let a forked worker begin: its pid is recorded."""
+    """Let a forked worker begin: its pid is recorded. One that does not claim only proves that it can serve."""
 
     group: str
     slot: int
     serial: int
+    claims: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,9 @@ class Introduce:
 
 @dataclass(frozen=True, slots=True)
 class TellLost:
-    incarnation: str
-    cause: Cause
-    jobs_in_hand: int
+    """Have the agent give back what a dead worker held."""
+
+    lost: Lost
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from . import events as ev
 from . import releases
-from .roster import FAULTS, Cause, Exit, Fault, Lost, Member, Primary, Roster, Slot, Team
+from .roster import FAULTS, RECYCLED, Cause, Exit, Fault, Lost, Member, Primary, Roster, Slot, Team, describe
+from .teams import every_slot, forgiven, in_slot, scaled, without_empty_retired
 
 FAULTS_KEPT = 16  # beyond, more would change no delay and no judgement
 LOST_KEPT = 1024  # a fresh agent releases every worker that it is not told alive, those forgotten here too
@@ -25,13 +26,13 @@ def apply(roster: Roster, event: ev.Event) -> Roster:
             return _slot(roster, event.group, event.slot, _unparked)
         case ev.Retired():
             retired = _slot(roster, event.group, event.slot, lambda slot: replace(slot, retired=True))
-            return _team(retired, event.group, _without_empty_retired)
+            return _team(retired, event.group, without_empty_retired)
         case ev.Scaled():
-            return _team(roster, event.group, lambda team: _scaled(team, event.desired))
+            return _team(roster, event.group, lambda team: scaled(team, event.desired))
         case ev.RestartAsked():
             return _team(roster, event.group, lambda team: _restarted(team, event.at))
         case ev.ResetAsked():
-            return _team(roster, event.group, lambda team: _every_slot(team, _reset))
+            return _team(roster, event.group, lambda team: every_slot(team, _reset))
         case ev.GotAlone():
             return replace(roster, alone=True)
         case ev.StopAsked():
@@ -63,7 +64,7 @@ def _to_member(roster: Roster, event: ev.MemberEvent) -> Roster:
             return _team(roster, event.group, lambda team: _spawned(roster, team, event))
         case ev.SpawnFailed() | ev.ForkLost():
             rest = _slot(roster, event.group, event.slot, lambda slot: _not_spawned(slot, event))
-            return releases.without_empty_templates(_team(rest, event.group, _without_empty_retired))
+            return releases.without_empty_teams(_team(rest, event.group, without_empty_retired))
         case ev.Exited():
             return _exited(roster, event)
         case ev.BecameReady():
@@ -124,7 +125,7 @@ def _sampled(team: Team, event: ev.MemorySampled) -> Team:
     def changed(slot: Slot) -> Slot:
         return replace(slot, members=tuple(measured(member) for member in slot.members))
 
-    return _in_slot(team, event.slot, changed)
+    return in_slot(team, event.slot, changed)
 
 
 def _spawned(roster: Roster, team: Team, event: ev.Spawned) -> Team:
@@ -142,7 +143,7 @@ def _spawned(roster: Roster, team: Team, event: ev.Spawned) -> Team:
         template=event.template,
     )
     opened = team if team.opened_at is not None else replace(team, opened_at=event.at)
-    return _in_slot(opened, event.slot, lambda slot: replace(slot, members=(*slot.members, member)))
+    return in_slot(opened, event.slot, lambda slot: replace(slot, members=(*slot.members, member)))
 
 
 def _not_spawned(slot: Slot, event: ev.SpawnFailed | ev.ForkLost) -> Slot:
@@ -168,17 +169,19 @@ def _exited(roster: Roster, event: ev.Exited) -> Roster:
         return roster
     end = _end(event, member)
     rest = replace(slot, members=tuple(m for m in slot.members if m is not member), last_exit=end)
-    changed = _judged(team, rest, event, Fault(event.at, event.jitter, end.uptime_seconds))
+    lived = (event.at if member.drain_at is None else member.drain_at) - member.spawned_at
+    changed = _judged(team, rest, event, Fault(event.at, event.jitter, lived))
     if roster.stop_at is None and not changed.done and not slot.retired:
         changed = replace(changed, restarts=slot.restarts + 1)
     after = _team(
-        roster, event.group, lambda team: _without_empty_retired(_in_slot(team, slot.number, lambda _: changed))
+        roster, event.group, lambda team: without_empty_retired(in_slot(team, slot.number, lambda _: changed))
     )
-    after = releases.noted(releases.without_empty_templates(after), team, slot, end)
+    after = releases.noted(releases.without_empty_teams(after), team, slot, end)
     if roster.introduced == event.serial:
         after = replace(after, introduced=None, primary=Primary())
     if team.group.kind == "pool" and member.incarnation is not None and member.went_at is not None:
-        lost = Lost(member.incarnation, event.cause, end.jobs_in_hand, event.at)
+        seat, how = (event.group, event.slot, event.serial), describe(end)
+        lost = Lost(member.incarnation, event.cause, end.jobs_in_hand, event.at, seat, how)
         after = replace(after, lost=(*after.lost, lost)[-LOST_KEPT:])
     return after
 
@@ -189,6 +192,8 @@ def _judged(team: Team, slot: Slot, event: ev.Exited, fault: Fault) -> Slot:
         return replace(slot, done=True, was_ready=True)
     if event.cause in FAULTS:
         return _faulted(slot, fault)
+    if event.cause in RECYCLED:
+        return replace(slot, recycles=(*slot.recycles, fault)[-FAULTS_KEPT:])
     return _deferred(slot, fault) if event.cause is Cause.DATABASE_AWAY else slot
 
 
@@ -222,33 +227,13 @@ def _unparked(slot: Slot) -> Slot:
     return replace(slot, parked_at=None, probing=True, faults=(), absences=())
 
 
-def _forgiven(slot: Slot) -> Slot:
-    return replace(slot, faults=(), absences=(), parked_at=None, probing=False, awaits_release=False)
-
-
 def _reset(slot: Slot) -> Slot:
-    return replace(_forgiven(slot), restarts=0)
+    return replace(forgiven(slot), restarts=0)
 
 
 def _restarted(team: Team, at: float) -> Team:
     """Whoever runs now shall be replaced; a slot that was given up may try again."""
-    return replace(_every_slot(team, _forgiven), restart_at=at)
-
-
-def _scaled(team: Team, desired: int) -> Team:
-    """Slots that are retired come back first, then the lowest free numbers; `plan` retires what is too much."""
-    tried = _every_slot(team, lambda slot: slot if slot.parked_at is None else _forgiven(slot))
-    slots = {slot.number: slot for slot in tried.slots}
-    missing = desired - sum(not slot.retired for slot in slots.values())
-    for number in range(1, len(slots) + max(missing, 0) + 1):
-        if missing <= 0:
-            break
-        slot = slots.get(number)
-        if slot is None or slot.retired:
-            slots[number] = Slot(number) if slot is None else replace(slot, retired=False)
-            missing -= 1
-    ordered = tuple(slots[number] for number in sorted(slots))
-    return replace(tried, desired=desired, slots=ordered)
+    return replace(every_slot(team, forgiven), restart_at=at)
 
 
 def _lost(roster: Roster, event: ev.LostTold | ev.Released) -> Roster:
@@ -275,14 +260,8 @@ def _slept(roster: Roster, at: float, seconds: float) -> Roster:
     def slot_awake(slot: Slot) -> Slot:
         return replace(slot, members=tuple(awake(member) for member in slot.members))
 
-    teams = {name: _every_slot(team, slot_awake) for name, team in roster.teams.items()}
+    teams = {name: every_slot(team, slot_awake) for name, team in roster.teams.items()}
     return replace(roster, teams=teams)
-
-
-def _without_empty_retired(team: Team) -> Team:
-    if not any(slot.retired and not slot.members for slot in team.slots):
-        return team
-    return replace(team, slots=tuple(slot for slot in team.slots if slot.members or not slot.retired))
 
 
 def _member(slot: Slot, serial: int, changes: dict[str, Any]) -> Slot:
@@ -290,17 +269,8 @@ def _member(slot: Slot, serial: int, changes: dict[str, Any]) -> Slot:
     return replace(slot, members=members)
 
 
-def _every_slot(team: Team, change: Callable[[Slot], Slot]) -> Team:
-    return replace(team, slots=tuple(change(slot) for slot in team.slots))
-
-
-def _in_slot(team: Team, number: int, change: Callable[[Slot], Slot]) -> Team:
-    slots = tuple(change(slot) if slot.number == number else slot for slot in team.slots)
-    return replace(team, slots=slots)
-
-
 def _slot(roster: Roster, group: str, number: int, change: Callable[[Slot], Slot]) -> Roster:
-    return _team(roster, group, lambda team: _in_slot(team, number, change))
+    return _team(roster, group, lambda team: in_slot(team, number, change))
 
 
 def _team(roster: Roster, group: str, change: Callable[[Team], Team]) -> Roster:

@@ -58,7 +58,7 @@ def _scale(
 ) -> tuple[tuple[ev.Event, ...], dict[str, Any]]:
     name = arguments.get("pool", "default")
     team = roster.teams.get(name) if isinstance(name, str) else None
-    if team is None or team.group.kind != "pool":
+    if team is None or team.group.kind != "pool" or team.retired:
         raise Denied(f"no pool is named {name!r}; there are: {_pool_names(roster)}")
     desired = _wanted_count(team, arguments)
     if desired < 0:
@@ -75,14 +75,15 @@ def _reload(roster: Roster, arguments: dict[str, Any], now: float) -> tuple[tupl
     if not isinstance(path, str) or not isinstance(name, str | None):
         raise Denied("reload needs `composition`, the path of what shall run, and may have a `name`")
     composition = load_composition(Path(path))
-    began = begin(roster, composition, name, now)
+    desired = load_desired(composition.home_path)
+    began = begin(roster, composition, name, desired, now)
     scaled = [
         ev.Scaled(now, group.name, group.instances)
         for group in began.pools.values()
-        if group.instances != roster.teams[group.name].group.instances
-        and group.name not in load_desired(composition.home_path)
+        if group.instances != roster.teams[group.name].group.instances and group.name not in desired
     ]
-    response = {"ok": True, "number": began.number, "pools": list(began.pools), "others": list(began.others)}
+    response = {"ok": True, "number": began.number, "pools": list(began.pools), "others": list(began.others),
+                "added": list(began.added), "removed": list(began.removed)}  # fmt: skip
     return (began, *scaled), response
 
 
@@ -123,4 +124,5 @@ def _named(roster: Roster, arguments: dict[str, Any], *, default_all: bool) -> l
 
 
 def _pool_names(roster: Roster) -> str:
-    return ", ".join(name for name, team in roster.teams.items() if team.group.kind == "pool") or "none"
+    pools = (name for name, team in roster.teams.items() if team.group.kind == "pool" and not team.retired)
+    return ", ".join(pools) or "none"

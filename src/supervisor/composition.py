@@ -69,6 +69,10 @@ class Policy(msgspec.Struct, frozen=True):
     backoff_limit_seconds: float = 60.0
     environment_backoff_limit_seconds: float = 15.0  # exit 69: the database may be back any moment
     park_probe_seconds: float = 300.0
+    recycle_window_seconds: float = 60.0  # a planned replacement that comes sooner is hasty: a loop, where it repeats
+    recycle_backoff_seconds: float = 2.0
+    recycle_backoff_limit_seconds: float = 30.0  # below the window, so that a loop stays one
+    recycle_warning: int = 3  # so many hasty ones in a row are told
     surge_fraction: float = 0.2  # of all workers, at least one: away or being replaced at once, whatever the reason
     probation_seconds: float = 3.0  # so long the first worker of a new release must serve before a second is touched
     memory_samples: int = 2  # so many samples in a row over the limit replace a worker
@@ -76,6 +80,8 @@ class Policy(msgspec.Struct, frozen=True):
     trim_again_seconds: float = 300.0  # a worker over the limit is asked to give memory back, then replaced
     memory_low_fraction: float = 0.1  # of the memory there is: less, and the heaviest worker claims no more
     memory_back_fraction: float = 0.15  # more, and one that rests claims again
+    memory_stalled_percent: float = 10.0  # of the time lost to want of memory: more, and the heaviest rests as well
+    memory_moves_percent: float = 2.0  # less, and one that rests claims again
     lost_repeat_seconds: float = 1.0
     release_wait_seconds: float = 5.0  # a stopping agent may take so long to release the last workers
     alive_slack_seconds: float = 10.0  # beyond the longest stop timeout, for an earlier set to leave
@@ -100,6 +106,7 @@ class Composition(msgspec.Struct, frozen=True):
     memory_cgroups: tuple[str, ...] = ()  # folders whose memory limits bind us, innermost first
     foreground: bool = False  # keeps waiting for a database; else `start` is told and everything stops
     exit_when_all_parked: bool = False
+    only: tuple[str, ...] = ()  # the pools that `start` was told to run; none: all, and what a reload adds
 
     @property
     def home_path(self) -> Path:

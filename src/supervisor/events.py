@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .composition import Group
 from .roster import Cause, Memory, Usage, Words, Work
@@ -182,6 +182,9 @@ class ReloadBegan(Event):
     templates: dict[str, Group]  # new teams, started beside the committed ones
     pools: dict[str, Group]
     others: dict[str, Group]
+    added: dict[str, Group] = field(default_factory=dict)  # pools and apps that begin once the release is committed
+    removed: tuple[str, ...] = ()  # and those that leave then
+    order: tuple[str, ...] = ()  # of all groups that there will be: each after those it waits for
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from .actions import Action, Kill, Rest, Trim
 from .clock import Clock
 from .composition import Policy
-from .roster import Cause, Member, Roster, Slot, Team
+from .roster import Cause, Member, Memory, Roster, Slot, Team
 
 
 def watch(team: Team, slot: Slot, member: Member, policy: Policy, clock: Clock) -> Iterator[Action]:
@@ -52,9 +52,14 @@ def guard(roster: Roster, policy: Policy) -> Iterator[Action]:
     ]
     workers.sort(key=lambda worker: (worker[0], worker[3].serial))
     resting = [worker for worker in workers if worker[3].rests]
-    if roster.memory.free_fraction > policy.memory_back_fraction:
+    memory = roster.memory
+    if memory.free_fraction > policy.memory_back_fraction and memory.stalled_percent < policy.memory_moves_percent:
         for _, name, number, member in resting[:1]:
             yield Rest(name, number, member.serial, rests=False)
-    elif roster.memory.free_fraction < policy.memory_low_fraction and not resting and len(workers) > 1:
+    elif _is_short(memory, policy) and not resting and len(workers) > 1:
         _, name, number, member = workers[-1]
         yield Rest(name, number, member.serial, rests=True)
+
+
+def _is_short(memory: Memory, policy: Policy) -> bool:
+    return memory.free_fraction < policy.memory_low_fraction or memory.stalled_percent > policy.memory_stalled_percent

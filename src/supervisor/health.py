@@ -8,7 +8,7 @@ from ..contract import Exit as ExitCode
 from .clock import Clock
 from .composition import Policy
 from .restart import fault_streak, is_unusable
-from .roster import Cause, Exit, Progress, Roster, Slot, Team, Words
+from .roster import Cause, Progress, Roster, Slot, Team, Words, describe
 
 BOOT_SLACK_SECONDS = 1.0  # between the kill of a process that is not ready in time and the verdict on its group
 
@@ -118,12 +118,6 @@ def _words(team: Team, slot: Slot, exit_code: int) -> Words:
     if end.message:
         return Words(exit_code, end.message)
     return Words(exit_code, f"{name} {describe(end)}", (name, slot.number, end.serial))
-
-
-def describe(end: Exit) -> str:
-    if end.code is not None:
-        return f"ended with exit code {end.code}"
-    return f"was killed by signal {end.signal}"
 
 
 def _waits_for_database(roster: Roster) -> bool:

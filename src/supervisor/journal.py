@@ -110,13 +110,15 @@ def timestamp() -> str:
 
 def _fields(event: ev.Event) -> dict[str, Any]:
     values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
-    for name in ("at", "jitter"):
+    for name in ("at", "jitter", "order"):
         values.pop(name, None)
+    if values.get("fingerprint") == "":
+        del values["fingerprint"]  # a template's alone: workers run what it has imported
     if "group" in values and "slot" in values:
         values = {"slot": f"{values.pop('group')}/{values.pop('slot')}", **values}
-    for name in ("templates", "pools", "others"):
+    for name in ("templates", "pools", "others", "added", "removed"):
         if name in values:
-            values[name] = ",".join(values[name])  # the names: an environment may hold secrets
+            values[name] = ",".join(values[name]) or None  # the names: an environment may hold secrets
     for name in ("words", "outcome"):
         if name in values:
             words = values.pop(name)

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from .roster import Lost
 
 TAIL_BYTES = 16 * 1024
 LINES = 3
+STACK_LINES = 60
+DEATH_CHARACTERS = 4000
+STACKS = ("Thread 0x", "Current thread 0x")  # how faulthandler begins
 
 
 def last_lines(home: Path, group: str, slot: int, serial: int) -> str:
     """Its last lines on standard error as one line; empty where it wrote none."""
     return " | ".join(line.strip() for line in tail(home, group, slot, serial, LINES))
+
+
+def words_of_death(home: Path, lost: Lost) -> str:
+    """What the jobs that were in hand are told: how it ended, and the stacks of its threads where it dumped them."""
+    head = f"{lost.cause}, {lost.how}"
+    lines = tail(home, *lost.seat, STACK_LINES)
+    return "\n".join((head, *lines[first_stack(lines) :]))[:DEATH_CHARACTERS]
+
+
+def first_stack(lines: Sequence[str]) -> int:
+    """Where the stacks begin that a process has dumped; the number of lines where it has not."""
+    return next((number for number, line in enumerate(lines) if line.startswith(STACKS)), len(lines))
 
 
 def tail(home: Path, group: str, slot: int, serial: int, count: int) -> list[str]:

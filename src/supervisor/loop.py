@@ -12,19 +12,22 @@ from typing import Any
 
 from . import events as ev
 from .apply import apply
+from .askers import Asker, Askers, asker_of
+from .census import Census
 from .children import Children
 from .commands import MUTATING, answer
 from .composition import Composition
 from .control import ControlServer, Request
 from .ears import Ears
 from .hangups import Hangups
-from .health import progress
+from .history import exit_record
 from .journal import Journal, timestamp
 from .last_words import last_lines
 from .leftovers import Leftovers
 from .lock import open_alive, try_lock
 from .machine import KernelKills, machine_memory
 from .measure import Gauge
+from .notices import Notice, notices
 from .notify import Notifier
 from .perform import Performer
 from .plan import judge
@@ -32,15 +35,15 @@ from .probes import Probes
 from .processes import Processes, become_subreaper
 from .readiness import Readiness
 from .report import report
-from .roster import Cause, Roster, Words, new_roster, shown_name
+from .roster import Roster, Words, new_roster
 from .spawn import Spawner
 from .state import append_exit, load_desired, save_desired, write_atomically
 from .streams import Streams
+from .vitals import metrics, status_line
 
 ALIVE_POLL_SECONDS = 0.05
 LATE_SECONDS = 1.0  # so late, the machine or we were stopped, and the silence of others means nothing
 ROUNDS_LIMIT = 1000  # of plan and perform without waiting; more would be a mistake in `plan`
-WISHES = {"stop": (Cause.ASKED,), "restart": (Cause.ASKED,), "scale": (Cause.SCALED,), "reload": (Cause.RELOAD,)}
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
@@ -80,13 +83,15 @@ class Supervisor:
         )
         self._spawner = Spawner(composition, self._children, self._streams, self._readiness, self._alive)
         self._leftovers = Leftovers(self._home, longest)
-        self._performer = Performer(self._processes, self._children, self._spawner, self._probes)
+        self._performer = Performer(self._processes, self._children, self._spawner, self._probes, self._home)
+        self._census = Census(self._home)
         self._memory_at = 0.0
-        self._asked_by: dict[Cause, str] = {}  # who wished planned ends, for the history
+        self._askers = Askers()
+        self._noticed: list[Notice] = []
         self._hangups = Hangups(composition, self._processes, self._journal)
         self._looked_at = time.monotonic()
         self._wakeups = self._catch_signals()  # before anybody can find us by the socket
-        self._notifier.listen(self._selector, lambda: self._take_stop(time.monotonic()))
+        self._notifier.listen(self._selector, lambda: self._take_stop(time.monotonic(), Asker("shutdown by PM2")))
         self._control = ControlServer(self._home / "run", self._selector, self._answer)
 
     def run(self) -> Words:
@@ -102,15 +107,10 @@ class Supervisor:
         return self._leave()
 
     def _tell_wrapper(self) -> None:
-        state = str(progress(self._roster, self._policy))
-        pools = [team for team in self._roster.teams.values() if team.group.kind == "pool"]
-        ready = sum(slot.is_ready for team in pools for slot in team.wanted)
-        workers = f"{ready}/{sum(team.desired for team in pools)}"
-        running = sum(m.work.jobs_running for team in pools for slot in team.slots for m in slot.members)
-        metrics = {"state": state, "workers": workers, "jobs running": str(running)}
-        stopping = self._roster.stop_at is not None
-        text = f"{state}: {workers} workers ready"
-        self._notifier.turn(time.monotonic(), text, metrics, stopping=stopping)
+        now = time.monotonic()
+        extends = self._roster.stop_at is not None or self._roster.booted_at is None
+        text = status_line(self._roster, self._policy)
+        self._notifier.turn(now, text, lambda: metrics(self._roster, self._policy), extends=extends)
 
     def _leave(self) -> Words:
         self._processes.sweep()
@@ -122,6 +122,7 @@ class Supervisor:
         self._selector.close()
         os.close(self._wakeups)
         os.close(self._alive)
+        self._census.close()
         outcome = self._roster.outcome
         if outcome.speechless is not None and (lines := last_lines(self._home, *outcome.speechless)):
             outcome = Words(outcome.exit_code, f"{outcome.message}: {lines}")
@@ -151,6 +152,8 @@ class Supervisor:
             self._remember_exit(event)
         was_stopping = self._roster.stop_at is not None
         self._roster = apply(self._roster, event)
+        if isinstance(event, ev.GotAlone):
+            self._write_history(*self._census.lost())
         if isinstance(event, ev.Booted):
             self._notifier.booted()
         if isinstance(event, ev.ReloadBegan):
@@ -160,6 +163,7 @@ class Supervisor:
         if isinstance(event, ev.Spawned | ev.Exited):
             self._leftovers.note(child for child in self._children if child.group.kind != "pool")
         if isinstance(event, ev.Committed):
+            self._spawner.provide_wakes(self._roster.teams.values())
             self._keep_composition()
         if not was_stopping and self._roster.stop_at is not None:
             self._notifier.stopping()
@@ -168,27 +172,14 @@ class Supervisor:
         member = self._roster.member(event.group, event.slot, event.serial)
         if member is None:
             return
-        line = {
-            "at": timestamp(),
-            "group": shown_name(event.group),
-            "slot": event.slot,
-            "serial": event.serial,
-            "release": member.release,
-            "pid": member.pid,
-            "incarnation": member.incarnation,
-            "cause": str(event.cause),
-            "exit_code": event.code,
-            "signal": event.signal,
-            "uptime_seconds": round(event.at - member.spawned_at, 3),
-            "rss_bytes": member.usage.rss_bytes,
-            "private_bytes": member.usage.private_bytes,
-            "asked_by": self._asked_by.get(event.cause),
-            "memory_curve_mb": self._gauge.curve(member.pid),
-            "jobs_in_hand": member.work.jobs_running,
-            "message": member.words.message if member.words else "",
-        }
+        asker = self._askers.of(event.group, member, event.cause)
+        curve = self._gauge.curve(member.pid)
+        self._write_history(exit_record(event, member, asker, curve, self._policy.sample_seconds))
+
+    def _write_history(self, *records: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # a full disk costs history, never a worker
-            append_exit(self._home, line)
+            for record in records:
+                append_exit(self._home, {"at": timestamp()} | record)
 
     # Waiting
 
@@ -207,8 +198,18 @@ class Supervisor:
             self._record(ev.MemorySampled(now, child.group.name, child.slot, child.serial, usage))
 
         if now >= self._memory_at:
+            self._notice()
+            self._census.note(self._children)
             self._memory_at = now + self._policy.sample_seconds
             self._record(ev.MachineSampled(now, machine_memory(self._cgroups)))
+
+    def _notice(self) -> None:
+        """Say what somebody should look at, once while it lasts."""
+        present = notices(self._roster, self._policy)
+        for notice in present:
+            if notice not in self._noticed:
+                self._journal.say("Notice", slot=f"{notice.name}/{notice.slot}", message=notice.text)
+        self._noticed = present
 
     def _look(self, timeout_seconds: float) -> float:
         """Wait for something to read and take it in; the instant at which it was there."""
@@ -256,17 +257,18 @@ class Supervisor:
         numbers = os.read(wakeups, 4096)
         for number in numbers:
             if number in STOP_SIGNALS:
-                self._asked_by[Cause.ASKED] = signal.Signals(number).name
-                self._take_stop(time.monotonic())
+                self._take_stop(time.monotonic(), Asker(signal.Signals(number).name))
         if signal.SIGHUP in numbers and self._roster.stop_at is None:
             self._hangups.take()
         if signal.SIGUSR1 in numbers:
             self._reopen()
         self._ears.reap()
 
-    def _take_stop(self, now: float) -> None:
+    def _take_stop(self, now: float, asker: Asker) -> None:
         if self._roster.stop_at is None:
-            self._record(ev.StopAsked(now, Words(0, "")))
+            asked = ev.StopAsked(now, Words(0, ""))
+            self._askers.wished((asked,), asker)
+            self._record(asked)
         elif self._roster.hurried_at is None:
             self._record(ev.Hurried(now))
 
@@ -281,19 +283,18 @@ class Supervisor:
         if request.command == "status":
             return {"ok": True, "status": self._report(now)}
         facts, response = answer(self._roster, self._policy, request, now)
+        if request.command == "reopen":
+            self._reopen()  # before the audit line, which shall stand in the new file
         if request.command in MUTATING:
-            self._journal.say("Command", **_audited(request), refused=response.get("error"))
-        if facts and request.command in WISHES:
-            who = f"{request.command} by uid {request.uid}, pid {request.pid}"
-            self._asked_by |= dict.fromkeys(WISHES[request.command], who)
+            asker = asker_of(request)
+            self._journal.say("Command", **asker.document(), refused=response.get("error"))
+            self._askers.wished(facts, asker)
         for fact in facts:
             self._record(fact)
         if request.command == "reload" and facts:
             self._coming = Path(request.arguments["composition"])
         if request.command == "scale" and facts:
             self._persist_desired()
-        if request.command == "reopen":
-            self._reopen()
         return response
 
     def _report(self, now: float) -> dict[str, Any]:
@@ -308,13 +309,9 @@ class Supervisor:
             self._journal.say("NotPersisted", error=error.strerror, path=self._coming)
 
     def _persist_desired(self) -> None:
-        counts = {name: team.desired for name, team in self._roster.teams.items() if team.group.kind == "pool"}
+        pools = ((name, team) for name, team in self._roster.teams.items() if team.group.kind == "pool")
+        counts = {name: team.desired for name, team in pools if not team.retired}
         try:
             save_desired(self._home, counts)
         except OSError as error:
             self._journal.say("NotPersisted", error=error.strerror, counts=counts)
-
-
-def _audited(request: Request) -> dict[str, Any]:
-    arguments = " ".join(f"{name}={value}" for name, value in request.arguments.items())[:200]
-    return {"command": request.command, "arguments": arguments or None, "uid": request.uid, "pid": request.pid}

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from .roster import Memory
 
+PRESSURE = Path("/proc/pressure/memory")
 
-def machine_memory(cgroups: Sequence[Path]) -> Memory:
-    """Of the machine, or of the cgroup above us that has least left."""
+
+def machine_memory(cgroups: Sequence[Path], pressure: Path = PRESSURE) -> Memory:
+    """Of the machine, or of the cgroup above us that has least left; stalls are those of whoever stalls most."""
     machine = psutil.virtual_memory()
     found = [Memory(machine.total, machine.available)]
     for folder in cgroups:
         memory = _of_cgroup(folder)
         if memory is not None and memory.total_bytes < machine.total:
             found.append(memory)
-    return min(found, key=lambda memory: memory.available_bytes)
+    least = min(found, key=lambda memory: memory.available_bytes)
+    stalls = (_stalled_percent(path) for path in (pressure, *(folder / "memory.pressure" for folder in cgroups)))
+    return replace(least, stalled_percent=max(stalls))
 
 
 class KernelKills:
@@ -57,6 +62,17 @@ def _of_cgroup(folder: Path) -> Memory | None:
             used = max(0, int(usage) - _field(folder / "memory.stat", cache_name))
             return Memory(int(limit), max(0, int(limit) - used))
     return None
+
+
+def _stalled_percent(path: Path) -> float:
+    """`full avg10` of a pressure file of the kernel; 0 where there is none, as before Linux 4.20."""
+    for line in _text(path).splitlines():
+        kind, _, fields = line.partition(" ")
+        values = dict(field.partition("=")[::2] for field in fields.split())
+        if kind == "full":
+            with contextlib.suppress(ValueError):
+                return float(values.get("avg10", "0"))
+    return 0.0
 
 
 def _text(path: Path) -> str:

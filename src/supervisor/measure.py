@@ -79,6 +79,8 @@ class Gauge:
                 own_bytes, cpu_percent = process.memory_info().rss, process.cpu_percent()
         except (psutil.Error, OSError):  # gone, or no descriptor left to read with
             return None
+        if own_bytes == 0:  # it has ended and waits to be reaped: what it used is told by the sample before
+            return None
         descendants = [] if child.group.role else list(_descendants(pid))
         usage = Usage(own_bytes + sum(_resident_bytes(each) for each in descendants), cpu_percent)
         limit = child.group.max_memory_bytes

@@ -41,11 +41,12 @@ def understand(child: Child, message: dict[str, Any], now: float) -> ev.Event:
 
 
 def _work(message: dict[str, Any]) -> Work:
-    jobs = message.get("jobs") or ()
+    jobs, growth = message.get("jobs") or (), message.get("growth") or ()
     return Work(
         jobs_running=int(message.get("jobs_running", 0)),
         jobs_done=int(message.get("jobs_done", 0)),
         jobs_failed=int(message.get("jobs_failed", 0)),
         jobs=tuple(job for job in jobs if isinstance(job, dict)),
+        growth=tuple(kind for kind in growth if isinstance(kind, dict)),
         database=bool(message.get("database", True)),
     )

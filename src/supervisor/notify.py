@@ -41,18 +41,21 @@ class Notifier:
         watchdog_at = self._watchdog_at if self._systemd and self._watchdog_seconds else float("inf")
         return min(watchdog_at, self._metrics_at if self._pm2 is not None else float("inf"))
 
-    def turn(self, now: float, text: str, metrics: Mapping[str, str], *, stopping: bool) -> None:
-        """Once in each round of the loop: the status when it has changed, the rest when it is due."""
+    def turn(self, now: float, text: str, metrics: Callable[[], Mapping[str, str]], *, extends: bool) -> None:
+        """Once in each round of the loop: the status when it has changed, the rest when it is due.
+
+        `extends`: we start or stop, by deadlines of our own; systemd's shall not cut them short.
+        """
         self.status(text)
         if self._watchdog_seconds and now >= self._watchdog_at:
             self._watchdog_at = now + self._watchdog_seconds / 2
             self._tell_systemd("WATCHDOG=1")
-        if stopping and now >= self._extend_at:
+        if extends and now >= self._extend_at:
             self._extend_at = now + EXTEND_EVERY_SECONDS
             self._tell_systemd(f"EXTEND_TIMEOUT_USEC={int(EXTENSION_SECONDS * 1e6)}")
         if self._pm2 is not None and now >= self._metrics_at:
             self._metrics_at = now + METRICS_SECONDS
-            values = {name: {"value": value} for name, value in metrics.items()}
+            values = {name: {"value": value} for name, value in metrics().items()}
             self._tell_pm2(json.dumps({"type": "axm:monitor", "data": values}).encode())
 
     def ready(self) -> None:

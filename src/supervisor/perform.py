@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from . import actions as act
@@ -12,9 +13,10 @@ from . import events as ev
 from .children import Child, Children
 from .composition import Group
 from .ears import jitter
+from .last_words import words_of_death
 from .probes import Probes
 from .processes import Processes
-from .roster import Roster
+from .roster import FAULTS, Roster
 from .spawn import Spawner
 
 
@@ -27,20 +29,21 @@ class Performer:
         children: Children,
         spawner: Spawner,
         probes: Probes,
+        home: Path,
     ) -> None:
         self._processes = processes
         self._children = children
         self._spawner = spawner
         self._probes = probes
+        self._home = home
 
     def perform(self, action: act.Action, roster: Roster) -> Iterator[ev.Event]:
         now = time.monotonic()
         match action:
             case act.Spawn():
                 yield from self._spawn(action, roster)
-            case act.Go(group=group, slot=slot, serial=serial):
-                if (child := self._children.by_serial(serial)) is not None:
-                    self._children.tell(child, {"type": "go"})
+            case act.Go(group=group, slot=slot, serial=serial, claims=claims):
+                if self._tell(serial, {"type": "go", "claims": claims}):
                     yield ev.Went(now, group, slot, serial)
             case act.Trim(group=group, slot=slot, serial=serial):
                 if self._tell(serial, {"type": "trim"}):
@@ -160,11 +163,13 @@ class Performer:
     def _tell_lost(self, action: act.TellLost, roster: Roster, now: float) -> Iterator[ev.Event]:
         agent = self._children.by_serial(roster.introduced)
         if agent is not None and agent.channel is not None:
+            lost = action.lost
             message = {
                 "type": "lost",
-                "incarnation": action.incarnation,
-                "cause": str(action.cause),
-                "jobs_in_hand": action.jobs_in_hand,
+                "incarnation": lost.incarnation,
+                "cause": str(lost.cause),
+                "jobs_in_hand": lost.jobs_in_hand,
+                "words": words_of_death(self._home, lost) if lost.cause in FAULTS else None,
             }
             self._children.tell(agent, message)
-            yield ev.LostTold(now, action.incarnation)
+            yield ev.LostTold(now, lost.incarnation)

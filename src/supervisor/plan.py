@@ -27,8 +27,8 @@ from .fat import guard, has_room_for_successor, must_wait_for_memory, trim_is_du
 from .health import all_workers_parked, boot_verdict, groups_up
 from .reload import admits, is_on_probation, is_proven
 from .reload import steps as reload_steps
-from .restart import must_park, next_try_at, probe_at
-from .roster import Cause, Member, Roster, Slot, Team, Words
+from .restart import must_park, next_try_at, probe_at, recycle_at
+from .roster import RECYCLED, Cause, Member, Roster, Slot, Team, Words
 
 FORKS_AT_ONCE = 16  # a template answers them one by one, and each holds descriptors
 SIGNAL_GAP_SECONDS = 0.1  # two equal signals at once would arrive as one
@@ -88,7 +88,7 @@ def _watch_member(
             yield from _kill_template(roster, member)
         return
     if team.group.kind == "pool" and member.went_at is None:
-        yield Go(name, number, serial)
+        yield Go(name, number, serial, claims=not slot.canary)
     if member.drain_at is not None:
         yield from _watch_drain(roster, policy, clock, team, slot, member)
     elif member.ready_at is None:
@@ -153,7 +153,7 @@ def _talk_to_agent(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Act
         return
     for lost in roster.lost:
         if lost.told_at is None or clock.reached(lost.told_at + policy.lost_repeat_seconds):
-            yield TellLost(lost.incarnation, lost.cause, lost.jobs_in_hand)
+            yield TellLost(lost)
 
 
 # Stopping: the reverse of the start order
@@ -248,10 +248,11 @@ def _worth(slot: Slot) -> tuple[int, int, int]:
 def _tend_slots(
     roster: Roster, team: Team, policy: Policy, clock: Clock, budget: _Budget, *, may_spawn: bool
 ) -> Iterator[Action]:
+    one_may_leave = True  # of an app; whether the others serve is seen in the next round
     forks = FORKS_AT_ONCE - sum(member.pid is None for slot in team.slots for member in slot.members)
     for slot in team.slots:
         if slot.retired:
-            yield from _drain_all(team, slot, Cause.RELOAD if team.retired else Cause.SCALED)
+            yield from _drain_all(team, slot, Cause.RELOAD if team.retired or slot.canary else Cause.SCALED)
             continue
         yield from _yield_to_successor(roster, team, slot, policy, clock)
         if must_park(team, slot, policy):
@@ -271,7 +272,9 @@ def _tend_slots(
         elif (step := _replacement(roster, team, slot, policy, clock, may_spawn=may_spawn)) is None:
             continue
         elif isinstance(step, Drain):
-            yield step
+            if team.group.kind != "command" or one_may_leave:
+                yield step
+            one_may_leave = False
         elif budget.slots > 0 and forks > 0 and clock.reached(next_try_at(slot, policy)):
             if step.release != team.release and not is_proven(roster, policy, clock, team.group.name):
                 if not budget.canary:
@@ -331,7 +334,7 @@ def _replacement(
     if team.group.kind == "pool" and member.release != target and possible[target]:
         return Spawn(name, slot.number, Cause.RELOAD, target)
     cause = _unwanted_because(team, member, policy, clock)
-    if cause is None:
+    if cause is None or (cause in RECYCLED and not clock.reached(recycle_at(slot, member, policy))):
         return None
     if team.group.kind != "pool":
         return Drain(name, slot.number, member.serial, cause) if _may_leave(team, slot) else None
@@ -344,7 +347,7 @@ def _replacement(
 def _unwanted_because(team: Team, member: Member, policy: Policy, clock: Clock) -> Cause | None:
     """Why this ready process shall make way for a fresh one of the same kind."""
     if member.spawned_at < team.restart_at:
-        return Cause.ASKED
+        return Cause.ASKED if member.release == team.release else Cause.RELOAD
     if member.over_limit_samples >= policy.memory_samples and not trim_is_due(team, member, policy, clock):
         return Cause.MEMORY_SOFT
     group = team.group
@@ -355,9 +358,11 @@ def _unwanted_because(team: Team, member: Member, policy: Policy, clock: Clock) 
 
 
 def _may_leave(team: Team, slot: Slot) -> bool:
-    """A template and its spare never leave together: each is forked from the other."""
+    """One instance of an app after the other, so that one that does not come back stops it. A template and its spare
+    never leave together: each is forked from the other.
+    """
     if team.group.kind != "template":
-        return True
+        return all(other is slot or other.is_ready for other in team.wanted)
     others = [other for other in team.slots if other is not slot]
     return all(
         other.is_ready and (other.number > slot.number or other.members[-1].spawned_at >= team.restart_at)

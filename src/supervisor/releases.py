@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from . import events as ev
-from .roster import End, Exit, Reload, Reloaded, Roster, Slot, Team, Words
+from .roster import End, Exit, Reload, Reloaded, Roster, Slot, Team, Words, shown_name
+from .teams import every_slot, forgiven, scaled
 
 ENDS_KEPT = 64
 
@@ -17,15 +17,17 @@ def began(roster: Roster, event: ev.ReloadBegan) -> Roster:
     if roster.reload is not None:
         words = Words(1, "superseded by another reload")
         rest = _ended(roster, Reloaded(roster.reload.number, "superseded", words, event.at))
-    reload = Reload(event.number, event.at, event.pools, event.others)
+    reload = Reload(event.number, event.at, event.pools, event.others, event.added, event.removed, event.order)
     teams: dict[str, Team] = {}
     for name, team in rest.teams.items():
         if name in event.pools:
             template = event.pools[name].template or ""
             if template not in teams:
                 teams[template] = _template(event, template)
-            team = _every_slot(team, _awaiting)
+                team = _with_canary(team, rest, reload, template)
+            team = every_slot(team, _awaiting)
         teams[name] = team
+    teams |= {name: _template(event, name) for name in reload.templates if name not in teams}
     return replace(rest, teams=teams, reload=reload, last_number=event.number, release_path=event.release)
 
 
@@ -59,9 +61,17 @@ def committed(roster: Roster, event: ev.Committed) -> Roster:
     teams = dict(roster.teams)
     for name, group in reload.pools.items():
         fresh = replace(teams[name], group=group, release=reload.number)
-        teams[name] = _every_slot(fresh, _forgiven)
+        teams[name] = every_slot(fresh, _may_try)
     for name, group in reload.others.items():
-        teams[name] = replace(teams[name], group=group, release=reload.number, restart_at=event.at)
+        changed = replace(teams[name], group=group, release=reload.number, restart_at=event.at)
+        teams[name] = changed if group.role else scaled(changed, group.instances)
+    for name, group in reload.added.items():
+        gone = teams.get(name)  # its last processes may still be leaving
+        team = Team(group, 0, ()) if gone is None else replace(gone, group=group, retired=False, restart_at=event.at)
+        teams[name] = scaled(replace(team, release=reload.number), group.instances)
+    for name in reload.removed:
+        teams[name] = _retired(teams[name])
+    teams = {name: _without_canary(team) for name, team in _in_order(teams, reload.order).items()}
     after = replace(roster, teams=teams, reload=None, release=roster.release_path)
     after = replace(after, reloaded=Reloaded(reload.number, "committed", Words(0, ""), event.at))
     return _without_needless_templates(after)
@@ -76,8 +86,8 @@ def noted(roster: Roster, team: Team, slot: Slot, end: Exit) -> Roster:
     return replace(roster, reload=replace(reload, ends=(*reload.ends, End(name, slot.number, end))[-ENDS_KEPT:]))
 
 
-def without_empty_templates(roster: Roster) -> Roster:
-    """A retired template's team goes with its last process."""
+def without_empty_teams(roster: Roster) -> Roster:
+    """A retired team, such as a template's that nobody needs, goes with its last process."""
     if not any(team.retired and team.is_empty for team in roster.teams.values()):
         return roster
     teams = {name: team for name, team in roster.teams.items() if not (team.retired and team.is_empty)}
@@ -89,7 +99,9 @@ def _ended(roster: Roster, outcome: Reloaded) -> Roster:
     reload = roster.reload
     assert reload is not None
     teams = {
-        name: _every_slot(team, lambda slot: _parked_again(slot, outcome.at)) if name in reload.pools else team
+        name: every_slot(_without_canary(team), lambda slot: _parked_again(slot, outcome.at))
+        if name in reload.pools
+        else team
         for name, team in roster.teams.items()
     }
     return _without_needless_templates(replace(roster, teams=teams, reload=None, reloaded=outcome))
@@ -97,14 +109,40 @@ def _ended(roster: Roster, outcome: Reloaded) -> Roster:
 
 def _without_needless_templates(roster: Roster) -> Roster:
     """Templates that no pool names leave; the workers that were forked from them stay until they are replaced."""
-    needed = {team.group.template for team in roster.teams.values() if team.group.kind == "pool"}
+    needed = {team.group.template for team in roster.teams.values() if team.group.kind == "pool" and not team.retired}
     teams = {
-        name: team
-        if team.group.kind != "template" or name in needed
-        else replace(_every_slot(team, lambda slot: replace(slot, retired=True)), desired=0, retired=True)
+        name: team if team.group.kind != "template" or name in needed else _retired(team)
         for name, team in roster.teams.items()
     }
-    return without_empty_templates(replace(roster, teams=teams))
+    return without_empty_teams(replace(roster, teams=teams))
+
+
+def _retired(team: Team) -> Team:
+    return replace(every_slot(team, lambda slot: replace(slot, retired=True)), desired=0, retired=True)
+
+
+def _with_canary(team: Team, roster: Roster, reload: Reload, template: str) -> Team:
+    """Where no pool of this template has a worker, one is started all the same: it claims nothing and leaves again."""
+    pools = (name for name, group in reload.pools.items() if group.template == template)
+    if any(True for name in pools for _ in roster.teams[name].wanted):
+        return team
+    taken = {slot.number for slot in team.slots}
+    number = next(number for number in range(1, len(taken) + 2) if number not in taken)
+    return replace(team, slots=(*team.slots, Slot(number, canary=True, awaits_release=True)))
+
+
+def _without_canary(team: Team) -> Team:
+    if not any(slot.canary for slot in team.slots):
+        return team
+    left = every_slot(team, lambda slot: replace(slot, retired=True) if slot.canary else slot)
+    return replace(left, slots=tuple(slot for slot in left.slots if slot.members or not slot.canary))
+
+
+def _in_order(teams: dict[str, Team], order: tuple[str, ...]) -> dict[str, Team]:
+    """Each after those it waits for; what leaves, and waits for nobody any more, comes last."""
+    places = {name: place for place, name in enumerate(order)}
+    names = sorted(teams, key=lambda name: places.get(shown_name(name), len(places)))
+    return {name: teams[name] for name in names}
 
 
 def _template(event: ev.ReloadBegan, name: str) -> Team:
@@ -114,7 +152,7 @@ def _template(event: ev.ReloadBegan, name: str) -> Team:
 
 
 def _awaiting(slot: Slot) -> Slot:
-    return slot if slot.parked_at is None else replace(_forgiven(slot), awaits_release=True)
+    return slot if slot.parked_at is None else replace(forgiven(slot), awaits_release=True)
 
 
 def _parked_again(slot: Slot, at: float) -> Slot:
@@ -123,12 +161,6 @@ def _parked_again(slot: Slot, at: float) -> Slot:
     return replace(slot, awaits_release=False, parked_at=None if slot.members else at)
 
 
-def _forgiven(slot: Slot) -> Slot:
+def _may_try(slot: Slot) -> Slot:
     """A slot that was given up may try the new code."""
-    if slot.parked_at is None and not slot.awaits_release:
-        return slot
-    return replace(slot, faults=(), absences=(), parked_at=None, probing=False, awaits_release=False)
-
-
-def _every_slot(team: Team, change: Callable[[Slot], Slot]) -> Team:
-    return replace(team, slots=tuple(change(slot) for slot in team.slots))
+    return slot if slot.parked_at is None and not slot.awaits_release else forgiven(slot)

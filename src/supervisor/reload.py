@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from .actions import Action, Commit, FailReload
 from .clock import Clock
 from .composition import Policy
-from .health import describe
-from .roster import FAULTS, End, Member, Reload, Roster, Slot, Team, Words, shown_name
+from .roster import FAULTS, End, Member, Reload, Roster, Slot, Team, Words, describe, shown_name
 
 
 def steps(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .composition import Policy
 from .health import progress
+from .notices import notices
 from .roster import Exit, Member, Reload, Reloaded, Roster, Slot, Team, shown_name
 
 
@@ -45,6 +46,7 @@ def report(roster: Roster, policy: Policy, pid: int, now: float, private_bytes: 
         "pools": pools,
         "apps": apps,
         "roles": roles,
+        "warnings": [notice._asdict() for notice in notices(roster, policy)],
     }
 
 
@@ -140,6 +142,7 @@ def _work(member: Member | None) -> dict[str, Any]:
         "jobs_done": member.work.jobs_done if member else 0,
         "jobs_failed": member.work.jobs_failed if member else 0,
         "jobs": list(member.work.jobs) if member else [],
+        "growth": list(member.work.growth) if member else [],
     }
 
 

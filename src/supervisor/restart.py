@@ -64,6 +64,28 @@ def next_try_at(slot: Slot, policy: Policy) -> float:
     return at
 
 
+def recycle_at(slot: Slot, member: Member, policy: Policy) -> float:
+    """The instant from which this process may be replaced as planned: sooner and sooner is not planned any more.
+
+    It serves on until then, so that a limit that is too low costs forks and no worker.
+    """
+    hasty = recycle_streak(slot, policy)
+    if hasty < 2:
+        return member.spawned_at
+    delay = policy.recycle_backoff_seconds * 2.0 ** (hasty - 2)
+    return member.spawned_at + min(delay, policy.recycle_backoff_limit_seconds)
+
+
+def recycle_streak(slot: Slot, policy: Policy) -> int:
+    """How many planned replacements followed each other, none of which had served for long."""
+    streak = 0
+    for recycle in reversed(slot.recycles):
+        if recycle.lived_seconds >= policy.recycle_window_seconds:
+            break
+        streak += 1
+    return streak
+
+
 def fault_streak(slot: Slot, policy: Policy) -> int:
     """How many faults followed each other without a process that lived a whole window."""
     streak = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .composition import Composition, Group, Node
 
@@ -24,9 +24,12 @@ class Cause(enum.StrEnum):
     CRASH = "crash"
     HUNG = "hung"  # killed because its heartbeat stopped
     DATABASE_AWAY = "database-away"  # exit 69
+    PARENT_LOST = "parent-lost"  # its supervisor was killed, so that it left; the next supervisor tells of it
 
 
 FAULTS = frozenset({Cause.MEMORY_HARD, Cause.KERNEL_OOM, Cause.BOOT_ERROR, Cause.BOOT_TIMEOUT, Cause.CRASH, Cause.HUNG})
+
+RECYCLED = frozenset({Cause.MEMORY_SOFT, Cause.LIFETIME})  # nobody asked for these, and nothing failed
 
 
 class Phase(enum.StrEnum):
@@ -59,6 +62,7 @@ class Work:
     jobs_done: int = 0
     jobs_failed: int = 0
     jobs: tuple[dict[str, object], ...] = ()
+    growth: tuple[dict[str, object], ...] = ()  # kind, jobs, bytes: what it grew by while it had this kind in hand
     database: bool = True
 
 
@@ -82,6 +86,7 @@ class Memory:
 
     total_bytes: int
     available_bytes: int
+    stalled_percent: float = 0.0  # of the last 10 s everybody waited for memory (PSI); 0 where nobody tells
 
     @property
     def free_fraction(self) -> float:
@@ -187,8 +192,10 @@ class Slot:
     faults: tuple[Fault, ...] = ()  # the last ones, oldest first
     absences: tuple[Fault, ...] = ()  # exits with 69 and refused forks since a process was last ready here
     parked_at: float | None = None
+    recycles: tuple[Fault, ...] = ()  # planned replacements, as many as faults are kept; `lived` until it was asked
     probing: bool = False  # was parked; the next early fault parks it again
     awaits_release: bool = False  # was parked when a reload began: the new code may try, the old need not
+    canary: bool = False  # nobody wants it: it proves the code of a reload where a pool has no worker
     last_exit: Exit | None = None
 
     @property
@@ -234,13 +241,13 @@ class Team:
 
     @property
     def wanted(self) -> Iterator[Slot]:
-        return (slot for slot in self.slots if not slot.retired)
+        return (slot for slot in self.slots if not slot.retired and not slot.canary)
 
     @property
     def all_ready(self) -> bool:
         if self.group.kind == "template":  # the others are spares
             return any(slot.is_ready for slot in self.wanted)
-        return all(slot.is_ready for slot in self.slots if not slot.retired)
+        return all(slot.is_ready for slot in self.wanted)
 
     @property
     def is_empty(self) -> bool:
@@ -255,6 +262,8 @@ class Lost:
     cause: Cause
     jobs_in_hand: int
     at: float
+    seat: tuple[str, int, int] = ("", 0, 0)  # group, slot, serial: what it wrote last stands in their log
+    how: str = ""  # exit code or signal
     told_at: float | None = None
 
 
@@ -283,11 +292,15 @@ class Reload:
     at: float
     pools: dict[str, Group]  # as they will be; each names its new template
     others: dict[str, Group]  # what else changes once the release is committed: apps, agent, collector
+    added: dict[str, Group] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
     ends: tuple[End, ...] = ()
 
     @property
     def templates(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(group.template or "" for group in self.pools.values()))
+        groups = (*self.pools.values(), *self.added.values())
+        return tuple(dict.fromkeys(group.template for group in groups if group.template))
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,3 +391,10 @@ def new_roster(composition: Composition, desired: dict[str, int], now: float) ->
 def shown_name(name: str) -> str:
     """A group's name without the number of its release: templates of all releases write one log."""
     return name.partition(":")[0]
+
+
+def describe(end: Exit) -> str:
+    """How it ended, as what is said of it."""
+    if end.code is not None:
+        return f"ended with exit code {end.code}"
+    return f"was killed by signal {end.signal}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 
 from ..contract import ENV_ALIVE, ENV_CHANNEL, Channel
@@ -12,7 +12,7 @@ from .children import Child, Children
 from .composition import Composition, Group
 from .processes import leave_with_parent
 from .readiness import Readiness
-from .roster import shown_name
+from .roster import Team, shown_name
 from .streams import Streams
 
 
@@ -27,8 +27,8 @@ class Spawner:
         self._streams = streams
         self._alive = alive
         self._has_collector = any(group.kind == "collector" for group in composition.groups)
-        pools = [group.name for group in composition.groups if group.kind == "pool"]
-        self.wakes = {name: os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) for name in pools}
+        self.wakes: dict[str, tuple[int, int]] = {}  # of every pool there was: read end, write end
+        self._provide_wakes(composition.groups)
         boot = os.urandom(4).hex()
         self._identity = f"{composition.node.id[:8]}.{boot}"
         self._serial = 0
@@ -37,6 +37,15 @@ class Spawner:
         for ends in self.wakes.values():
             for end in ends:
                 os.close(end)
+
+    def provide_wakes(self, teams: Iterable[Team]) -> None:
+        """A pool that comes with a reload needs one too, before the agent and its workers are told of it."""
+        self._provide_wakes(team.group for team in teams)
+
+    def _provide_wakes(self, groups: Iterable[Group]) -> None:
+        for group in groups:
+            if group.kind == "pool" and group.name not in self.wakes:
+                self.wakes[group.name] = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     @property
     def last_serial(self) -> int:

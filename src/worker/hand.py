@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from ..broker.exchange import Again, Claimed, Ended, FollowUp, Parent, Progress, Request
-from ..handler import Cancel
+from ..handler import ClaimLost
 from .outcome import HandedBack, Outcome, Raised, Settlement, follow_ups, settle
 from .run import Run
 
 Claim = tuple[int, int]  # a job's id and the attempt that it was handed out as
 
-LOST = Cancel("the claim was lost: this worker had been given up")
+LOST = ClaimLost("the claim was lost: this worker had been given up")
 
 
 class Hand:
@@ -25,8 +25,8 @@ class Hand:
     def __init__(self, retry_delay_seconds: float, jitter: Callable[[], float]) -> None:
         self._retry_delay_seconds = retry_delay_seconds
         self._jitter = jitter
-        self.active: list[Run] = []
-        self._by_id: dict[int, Run] = {}
+        self._active: dict[Run, None] = {}  # in the order in which they began
+        self._by_id: dict[int, tuple[int, Run]] = {}  # job -> attempt, run
         self._unsaid: dict[Claim, Settlement] = {}
         self._lost: set[Claim] = set()  # of runs that have not stopped yet: nothing of them is written
         self._follow_ups: list[FollowUp] = []
@@ -37,27 +37,36 @@ class Hand:
         self.jobs_failed = 0
 
     @property
+    def active(self) -> Collection[Run]:
+        """The runs that have not ended, oldest first."""
+        return self._active.keys()
+
+    @property
     def unsaid(self) -> int:
         """How many settlements wait to be written."""
         return len(self._unsaid)
 
     @property
     def empty(self) -> bool:
-        return not self.active and not self._unsaid and not self._logs
+        return not self._active and not self._unsaid and not self._logs
 
     @property
     def runs_alone(self) -> bool:
-        """Whether a suspect is in hand: a worker died with it before, and nothing else may share the next death."""
-        return any(run.first.deaths > 0 for run in self.active)
+        """Whether a suspect is in hand: a worker died with it before, and nothing else may share the next death.
+
+        It is handed out to empty hands alone, and keeps them closed: the first run tells.
+        """
+        oldest = next(iter(self._active), None)
+        return oldest is not None and oldest.first.deaths > 0
 
     def knows(self, job: Claimed) -> bool:
         return job.id in self._by_id
 
     def add(self, run: Run) -> None:
         """Take a run in hand; it has just been claimed."""
-        self.active.append(run)
+        self._active[run] = None
         for job in run.jobs:
-            self._by_id[job.id] = run
+            self._by_id[job.id] = (job.attempt, run)
 
     def put_back(self, job_id: int, attempt: int, delay_seconds: float = 0.0) -> None:
         """Hand a claim back that this worker cannot run."""
@@ -65,9 +74,9 @@ class Hand:
 
     def finish(self, run: Run, outcome: Outcome) -> None:
         """Turn a run's outcome into settlements; a second outcome of the same run is ignored."""
-        if run not in self.active:
+        if run not in self._active:
             return
-        self.active.remove(run)
+        del self._active[run]
         self._collect_logs(run)
         if isinstance(outcome, Raised) and outcome.error is LOST:
             outcome = Raised(HandedBack())  # for those of its jobs that were not lost
@@ -85,13 +94,17 @@ class Hand:
 
     def request(self, want: int, renew_seconds: float | None) -> Request:
         """Everything there is to say, and how much is wanted."""
-        for run in self.active:
-            self._collect_logs(run)
+        progress: list[Progress] = []
+        if renew_seconds is not None:  # as often as runs are asked for their news; what has ended was asked then
+            for run in self._active:
+                self._collect_logs(run)
+            progress = self._news_of_progress()
         request = Request(
             want=want,
-            in_hand=len(self.active),
+            in_hand=len(self._active),
             renew_seconds=renew_seconds,
             follow_ups=self._follow_ups,
+            progress=progress,
             logs=list(self._logs),
         )
         for settlement in self._unsaid.values():
@@ -102,7 +115,6 @@ class Hand:
                     request.again.append(settlement)
                 case Parent():
                     request.parents.append(settlement)
-        request.progress = self._news_of_progress()
         return request
 
     def said(self, request: Request) -> None:
@@ -135,15 +147,15 @@ class Hand:
 
     def run_of(self, job_id: int) -> Run | None:
         """The run of a job that is still going."""
-        run = self._by_id.get(job_id)
-        return run if run in self.active else None
+        _, run = self._by_id.get(job_id, (0, None))
+        return run if run in self._active else None
 
     def reconcile(self, held: set[Claim]) -> list[Run]:
         """After a reconnect: forget what is not this worker's any more and put back what it never heard of.
 
         `held` is (id, attempt) of every claim that the database knows. Returns the runs whose claims were lost.
         """
-        known = {(job.id, job.attempt) for run in self._by_id.values() for job in run.jobs if job.id in self._by_id}
+        known = {(job_id, attempt) for job_id, (attempt, _) in self._by_id.items()}
         for job_id, attempt in held - known:
             self.put_back(job_id, attempt)
         lost = known - held
@@ -151,7 +163,7 @@ class Hand:
         self._follow_ups = [item for item in self._follow_ups if item.id not in lost_ids]
         self._lost |= {claim for claim in lost if self.run_of(claim[0]) is not None}
         self._forget(lost - self._lost)
-        return [run for run in self.active if any((job.id, job.attempt) in lost for job in run.jobs)]
+        return [run for run in self._active if any((job.id, job.attempt) in lost for job in run.jobs)]
 
     def _count(self, settlement: Settlement) -> None:
         match settlement:
@@ -163,8 +175,7 @@ class Hand:
     def _forget(self, claims: Iterable[Claim]) -> None:
         for job_id, attempt in claims:
             self._unsaid.pop((job_id, attempt), None)
-            run = self._by_id.get(job_id)
-            if run is not None and any((job.id, job.attempt) == (job_id, attempt) for job in run.jobs):
+            if self._by_id.get(job_id, (None, None))[0] == attempt:
                 del self._by_id[job_id]
                 self._told_progress.pop(job_id, None)
 
@@ -175,7 +186,7 @@ class Hand:
 
     def _news_of_progress(self) -> list[Progress]:
         news = []
-        for run in self.active:
+        for run in self._active:
             now = run.context.progress_now
             if now is not None and self._told_progress.get(run.first.id) != now:
                 news.append(Progress(run.first.id, run.first.attempt, *now))

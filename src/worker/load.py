@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..contract import Unusable, WorkerctlError
+from ..handler import know_settings
 from ..settings import Settings
 
 
@@ -25,6 +26,7 @@ def load_modules(settings: Settings, *, warm: bool, after_each: Callable[[str], 
     `after_each` is told the name of each module once it is imported.
     Raises Unusable for a module that does not exist, ImportFailed for one that raises.
     """
+    know_settings(settings)
     for folder in reversed(settings.jobs.path):
         if folder not in sys.path:
             sys.path.insert(0, folder)

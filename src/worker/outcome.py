@@ -90,7 +90,7 @@ def describe(error: BaseException) -> str:
 
 def _returned(job: Claimed, value: Any, context: Context) -> Settlement:
     try:
-        result = msgspec.json.encode(value)
+        result = b"null" if value is None else msgspec.json.encode(value)
     except (TypeError, ValueError, OverflowError) as error:
         return Ended(job.id, job.attempt, "dead", error=f"the result is not JSON: {error}")
     if len(result) > RESULT_LIMIT_BYTES:

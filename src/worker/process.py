@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import selectors
 import signal
@@ -15,6 +16,7 @@ from setproctitle import setproctitle
 
 from ..broker.surroundings import Surroundings
 from ..contract import HEARTBEAT_SECONDS, Channel, ChannelClosed, Exit, ring_wake_pipe
+from .growth import Growth
 from .identity import Identity
 from .journal import log_to_stderr
 from .memory import give_memory_back
@@ -43,6 +45,7 @@ class WorkerProcess:
         self._leave_at: float | None = None  # monotonic; draining since this is set
         self._ready = False
         self._told_busy = 0
+        self._growth = Growth()
         self._heartbeat_at = self._news_at = 0.0
 
     def run(self) -> int:
@@ -82,8 +85,10 @@ class WorkerProcess:
         while not self._terms:
             self._selector.select()
             try:
-                if any(message["type"] == "go" for message in self._channel.receive()):
-                    return
+                for message in self._channel.receive():
+                    if message["type"] == "go":
+                        self._seats.closed = not message.get("claims", True)  # else it only proves that it can serve
+                        return
             except ChannelClosed:
                 break
         os._exit(Exit.DONE)
@@ -164,9 +169,11 @@ class WorkerProcess:
 
     def _heartbeat(self, now: float) -> dict[str, Any]:
         hand = self._seats.hand
+        self._growth.look(self._seats.claimed_kinds, (run.first.kind for run in hand.active))
+        self._seats.claimed_kinds.clear()
         jobs = [
-            {"id": run.first.id, "kind": run.first.kind, "seconds": round(now - run.started, 3)}
-            for run in hand.active[:20]
+            {"id": run.first.id, "kind": run.first.kind, "seconds": round(max(0.0, now - run.started), 3)}
+            for run in itertools.islice(hand.active, 20)
         ]
         return {
             "type": "heartbeat",
@@ -174,5 +181,6 @@ class WorkerProcess:
             "jobs_done": hand.jobs_done,
             "jobs_failed": hand.jobs_failed,
             "jobs": jobs,
+            "growth": self._growth.told(),
             "database": self._seats.link.up,
         }

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+
+import msgspec
 
 from ..broker.exchange import Claimed
 from ..handler import Context, Handler
 from .outcome import Outcome
 
 
-@dataclass(slots=True, eq=False)
-class Run:
+class Run(msgspec.Struct, eq=False):
     """One attempt; with a batch kind, one call over many jobs. Lives in the hand of the main thread until settled."""
 
     handler: Handler
     jobs: list[Claimed]
     context: Context
     timeout_seconds: float
-    started: float = field(default_factory=time.monotonic)
+    started: float = msgspec.field(default_factory=time.monotonic)
     task: asyncio.Task[None] | None = None  # of an `async def` handler, owned by the loop's thread
+    begun: bool = False  # the task has taken its first step
     stop_reason: BaseException | None = None  # why the main thread asked it to stop, if it did
     outcome: Outcome | None = None  # set once, by the thread that ran the handler
 

@@ -10,10 +10,9 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from ..handler import Cancel, Fail, InvalidPayload, Retry, Snooze, validate
+from ..handler import Cancel, Fail, InvalidPayload, Retry, Snooze, decode
 from .journal import running_job
 from .outcome import Outcome, Raised, Returned
 from .run import Run
@@ -62,10 +61,10 @@ class Runner:
     def stop(self, run: Run, reason: BaseException) -> None:
         """Ask a run to end: a task is cancelled, a thread sees `ctx.cancel_requested`. The first reason stays."""
         if run.stop_reason is None:
-            run.stop_reason = reason
+            run.stop_reason = run.context.stop_reason = reason
         run.context.cancel_requested = True
         if run.handler.is_async:
-            self.loop.call_soon_threadsafe(_cancel, run)
+            self.loop.call_soon_threadsafe(self._cancel, run)
 
     def take_finished(self) -> list[Run]:
         """Every run that ended since the last call."""
@@ -100,9 +99,9 @@ class Runner:
     def _start_tasks(self, runs: list[Run]) -> None:
         for run in runs:
             run.task = self.loop.create_task(self._run_task(run))
-            run.task.add_done_callback(partial(self._end_unbegun, run))
 
     async def _run_task(self, run: Run) -> None:
+        run.begun = True
         running_job.set(run.first)
         outcome: Outcome
         try:
@@ -113,9 +112,12 @@ class Runner:
             outcome = Raised(error)
         self._end(run, outcome)
 
-    def _end_unbegun(self, run: Run, _task: asyncio.Task[None]) -> None:
+    def _cancel(self, run: Run) -> None:
         """A task that is cancelled before its first step never enters `_run_task`."""
-        if run.outcome is None:
+        if run.task is None or run.outcome is not None:
+            return
+        run.task.cancel()
+        if not run.begun:
             self._end(run, Raised(run.stop_reason or asyncio.CancelledError()))
 
     def _run_in_thread(self, run: Run) -> None:
@@ -139,12 +141,7 @@ class Runner:
 
 def _call(run: Run) -> Any:
     """Call the handler; for `async def` this gives the coroutine. Raises InvalidPayload before anything of it runs."""
-    payloads = [validate(run.handler, job.payload) for job in run.jobs]
+    payloads = [decode(run.handler, job.payload) for job in run.jobs]
     argument = payloads if run.handler.batch > 1 else payloads[0]
     arguments = (argument, run.context) if run.handler.takes_context else (argument,)
     return run.handler.function(*arguments)
-
-
-def _cancel(run: Run) -> None:
-    if run.task is not None:
-        run.task.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections import Counter
 
 from ..broker.exchange import Claimed, Reply, Request
 from ..broker.surroundings import Surroundings
@@ -42,6 +43,7 @@ class Seats:
         self._jobs = around.settings.jobs
         self._finished_jobs = FinishedJobs(around.settings.logs)
         self._services = WorkerServices(around.settings, around.home, around.database)
+        self.claimed_kinds: Counter[str] = Counter()  # since the last report, which takes them
         self._woken = True  # look for work as soon as there is a link
         self._appetite = 1  # how many to claim at once: doubles while there is more, so that idle siblings get a share
         self._share_until: float | None = None  # a full claim left work for siblings; then we look again
@@ -187,6 +189,7 @@ class Seats:
         runs: list[Run] = []
         batches: dict[str, Run] = {}
         for job in claimed:
+            self.claimed_kinds[job.kind] += 1
             if self.hand.knows(job):
                 self.hand.put_back(job.id, job.attempt, CLAIM_IN_HAND_SECONDS)
             elif job.kind in batches:

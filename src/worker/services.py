@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
 HTTP_TIMEOUT_SECONDS = 60.0
+HTTP_KEPT_CONNECTIONS = 100  # the jobs in hand bound how many are open
 
 
 class WorkerServices:
@@ -44,12 +45,15 @@ class WorkerServices:
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """One pooled client for the handlers' loop."""
+        """One pooled client for the handlers' loop, speaking HTTP/2 where the other side does."""
         with self._making:
             if self._http is None:
                 import httpx
 
-                self._http = httpx.AsyncClient(timeout=HTTP_TIMEOUT_SECONDS, follow_redirects=True)
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=HTTP_KEPT_CONNECTIONS)
+                self._http = httpx.AsyncClient(
+                    http2=True, timeout=HTTP_TIMEOUT_SECONDS, follow_redirects=True, limits=limits
+                )
             return self._http
 
     @contextmanager

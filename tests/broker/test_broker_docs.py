@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_every_python_block_runs(queue: psycopg.Connection[Any]) -> None:
+def test_every_python_block_runs(queue: psycopg.Connection[Any], tmp_path: Path) -> None:
     known = set(handlers())
     module = types.ModuleType("jobs_page")
     page = vars(module) | {"conn": queue}
@@ -31,6 +31,8 @@ def test_every_python_block_runs(queue: psycopg.Connection[Any]) -> None:
             exec(compile(block, "docs/jobs.md", "exec"), page)
         assert {"thumbnail.make", "invoice.send", "album.make", "album.publish", "metric.store"} <= set(handlers())
         assert len(page["job_ids"]) == 3
+        for test in [value for name, value in page.items() if name.startswith("test_")]:
+            test(tmp_path)
     finally:
         del sys.modules["jobs_page"]
         for kind in set(handlers()) - known:

@@ -39,7 +39,8 @@ def test_migrations_run_once_and_only_know_their_own_text(queue: Queue) -> None:
     queue.execute("INSERT INTO workerctl.migration VALUES (9999, '9999_future', 'x')")
     with pytest.raises(Unusable, match="upgrade workerctl"):
         migrate(queue)
-    assert [migration.version for migration in migrations()] == list(range(1, len(migrations()) + 1))
+    versions = [migration.version for migration in migrations()]
+    assert versions == sorted(set(versions))
 
 
 def test_two_migrations_at_once_both_succeed(database_url: str) -> None:
@@ -64,7 +65,9 @@ def test_a_job_is_claimed_run_and_kept_in_history(queue: Queue, new_worker: Any)
     job_id = enqueue("a", {"text": "三国演义"}, user_id="u1", plan="paid", conn=queue)
     worker = new_worker()
     reply = worker.says(want=8)
-    assert [(job.id, job.payload, job.attempt) for job in reply.claimed] == [(job_id, {"text": "三国演义"}, 1)]
+    assert [(job.id, msgspec.json.decode(job.payload), job.attempt) for job in reply.claimed] == [
+        (job_id, {"text": "三国演义"}, 1)
+    ]
     assert status(queue, job_id) == "running"
     assert worker.says(ended=[ended((job_id, 1), result=msgspec.Raw(b'{"n": 1}'))]).lost is None
     row = show_job(queue, job_id)
@@ -217,7 +220,7 @@ def test_one_failed_child_does_not_spoil_the_batch(queue: Queue, new_worker: Any
     row = show_job(queue, batch)
     assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 2, 1)
     continuation = worker.says(want=8).claimed
-    assert [job.payload for job in continuation] == [{"parent": batch}]
+    assert [msgspec.json.decode(job.payload) for job in continuation] == [{"parent": batch}]
 
 
 def test_retry_of_a_batch_redoes_just_the_failed_children(queue: Queue, new_worker: Any) -> None:
@@ -334,4 +337,4 @@ def test_payloads_survive_as_they_were(queue: Queue, new_worker: Any) -> None:
     payload = {"文": "“引号”\\ \n", "n": 1.5, "deep": [{"x": None}]}
     enqueue("a", payload, conn=queue)
     claimed = new_worker().says(want=1).claimed
-    assert json.dumps(claimed[0].payload, sort_keys=True) == json.dumps(payload, sort_keys=True)
+    assert json.dumps(msgspec.json.decode(claimed[0].payload), sort_keys=True) == json.dumps(payload, sort_keys=True)

@@ -93,3 +93,15 @@ def test_a_suspect_whose_kind_has_no_seat_keeps_neither_other_suspects_nor_busy_
     fresh = enqueue("b", conn=queue)
     assert new_worker().claims(1) == [(other, 2)]
     assert [job.id for job in new_worker().says(want=1, in_hand=1).claimed or []] == [fresh]
+
+
+def test_what_is_known_of_a_death_stands_in_the_error_of_its_jobs(queue: Queue, new_worker: Any) -> None:
+    job = enqueue("a", conn=queue)
+    for _ in range(3):
+        worker = new_worker()
+        worker.claims(1)
+        release_worker(queue, worker.incarnation, died=True, words="hung, was killed by signal 9\nThread 0x1 \x00")
+        assert "signal 9\nThread 0x1" in show_job(queue, job)["error"]
+    ended = show_job(queue, job)
+    assert ended["status"] == "dead"
+    assert ended["error"].startswith("its worker died 3 times with nothing but this job in hand: hung, was killed")

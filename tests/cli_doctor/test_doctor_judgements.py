@@ -12,6 +12,7 @@ from workerctl.cli.doctor_facts import (
     Machine,
     Packages,
     PoolPlan,
+    ProviderKey,
     Snapshot,
     StorageState,
     Wanted,
@@ -30,6 +31,7 @@ from workerctl.cli.doctor_services import (
     judge_clock,
     judge_connections,
     judge_database,
+    judge_providers,
     judge_storage,
     judge_wrapper,
     needed_connections,
@@ -227,3 +229,9 @@ def test_a_wrapper_that_signals_our_children_or_does_not_wait_is_said():
     wrapper = Wrapper("systemd", "x", 90.0, kills_tree=True, notified=False)
     found = {finding.level: finding.advice for finding in judge_wrapper(wrapper, [30.0])}
     assert found == {"ok": "", "error": "set KillMode=mixed", "warning": "set Type=notify"}
+
+
+def test_a_provider_without_its_key_is_an_error_that_names_the_variable():
+    good, bad = judge_providers([ProviderKey("openai", "OPENAI_API_KEY", True), ProviderKey("fal", "FAL_KEY", False)])
+    assert (good.level, bad.level) == ("ok", "error")
+    assert "FAL_KEY is not set" in bad.text

@@ -14,6 +14,7 @@ import pytest
 from workerctl.broker.connection import connect
 from workerctl.broker.migrate import migrate
 from workerctl.handler import Context, Job
+from workerctl.settings import Settings
 from workerctl.storage import Storage
 from workerctl.storage.local import LocalStorage
 
@@ -25,7 +26,7 @@ class Services:
     storage: Storage
     database_url: str | None = None
     http: Any = field(default=None, init=False)
-    settings: Any = field(default=None, init=False)
+    settings: Any = field(default_factory=Settings)
 
     def database(self) -> AbstractContextManager[psycopg.Connection[Any]]:
         assert self.database_url is not None, "this test asked for no database"
@@ -41,8 +42,8 @@ def storage(tmp_path: Path) -> Storage:
 def context(storage: Storage) -> Callable[..., Context]:
     """Makes a context: `context("novel.split", plan="free")`."""
 
-    def make(kind: str, *, job_id: int = 7, **job: Any) -> Context:
-        return Context(Job(job_id, kind, **job), Services(storage))
+    def make(kind: str, *, job_id: int = 7, settings: Any = None, **job: Any) -> Context:
+        return Context(Job(job_id, kind, **job), Services(storage, settings=settings or Settings()))
 
     return make
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -127,6 +128,12 @@ async def talk(payload: dict, ctx: Context) -> None:
     logging.getLogger("talk").info("logged %s", payload["words"])
 
 
+@job("talks.much")
+def talks_much(payload: dict, ctx: Context) -> None:
+    for number in range(payload["lines"]):
+        print(f"much {number} ", flush=True)
+
+
 @job("family")
 async def family(payload: dict, ctx: Context) -> dict:
     for number in range(payload["children"]):
@@ -153,3 +160,21 @@ def fatten(payload: dict, ctx: Context) -> None:
 @job("huge.result")
 async def huge_result(payload: dict, ctx: Context) -> str:
     return "x" * (2 << 20)
+
+
+@job("hangs.in.c")
+def hangs_in_c(payload: dict, ctx: Context) -> None:
+    """Keeps the interpreter's lock: no thread of this worker runs again."""
+    _note(payload, ctx, "began")
+    re.match(r"(a+)+$", "a" * 64 + "b")
+
+
+_pins: list[bytearray] = []
+
+
+@job("spikes")
+def spikes(payload: dict, ctx: Context) -> None:
+    """Takes memory in small blocks and frees it: one block on top keeps the allocator from giving it back."""
+    blocks = [bytearray(os.urandom(1)) * 60_000 for _ in range(payload["mebibytes"] * 17)]
+    _pins.append(bytearray(60_000))
+    del blocks

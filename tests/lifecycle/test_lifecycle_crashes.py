@@ -49,7 +49,7 @@ def test_why_tells_signal_job_in_hand_and_last_words(running: House) -> None:
     assert (end["cause"], end["signal"]) == ("crash", 9)
     told = running.ok("why", f"default/{end['slot']}")
     assert "signal 9" in told
-    assert f"last lines of pid {pid}" in told
+    assert f"the latest, pid {pid}:" in told and "its last lines:" in told
     assert "suicide attempt 1" in told
     assert "crash (signal 9)" in running.ok("status")
     until(lambda: len(running.ready()) == 2)

@@ -51,6 +51,16 @@ def test_the_last_lines_and_the_young_lines_can_be_asked_for(running: House) -> 
     assert len(running.ok("logs", "--since", "10m", "--out", "--grep", "line-").splitlines()) == 5
 
 
+def test_what_is_asked_for_by_time_or_job_comes_whole(running: House) -> None:
+    job = running.enqueue("talks.much", lines=80)
+    running.until_status(job, "succeeded")
+    until(lambda: running.ok("logs", "--out", "--grep", "much 79 "))
+    assert len(running.ok("logs", "--out", "--since", "10m", "--grep", "much").splitlines()) == 80
+    assert len(running.ok("logs", "--out", "--job", job).splitlines()) == 80
+    assert len(running.ok("logs", "--out", "--job", job, "-n", 7).splitlines()) == 7
+    assert len(running.ok("logs", "--out", "--grep", "much").splitlines()) == 50
+
+
 def test_each_worker_has_files_of_its_own(running: House) -> None:
     say(running, "cherry")
     [line] = running.ok("logs", "--out", "--json", "--grep", "out cherry").splitlines()
@@ -117,6 +127,7 @@ def test_flush_empties_the_logs_and_new_lines_still_arrive(house: House) -> None
     say(house, "before")
     house.ok("flush")
     assert "before" not in house.ok("logs")
+    assert "command=reopen" in house.log() and "reason=flush" in house.log()
     say(house, "after")
     assert "out after" in house.ok("logs")
     assert oct((house.home / "logs" / "default-1.out.log").stat().st_mode & 0o777) == "0o600"

@@ -222,6 +222,9 @@ def test_a_share_of_the_memory_is_of_what_this_machine_has(tmp_path):
         ("[storage]\nurl = 's3://'", 'storage.url = "s3://": no bucket named'),
         ("[storage]\nurl = 7", "storage.url = 7: expected"),
         ("[supervisor\n", "not TOML: "),
+        ('[pools.日志]\nqueues = ["a"]', 'a name beyond plain letters needs quotes: "日志"'),
+        ('[apps.web服务]\ncommand = "a"', 'a name beyond plain letters needs quotes: "web服务"'),
+        ('[limits]\n用户 = 4', 'a name beyond plain letters needs quotes: "用户"'),
         ("a = 1\nb = ", "at line 2, column 5"),
     ],
 )  # fmt: skip

@@ -20,7 +20,7 @@ def shipped_keys() -> dict[str, tuple[str, str]]:
     for line in SHIPPED.read_text().splitlines():
         if header := COMMENTED_TABLE.fullmatch(line):
             table = header[1] + "."
-            table = re.sub(r"^(pools|apps|schedule)\.\w+", r"\1.NAME", table)
+            table = re.sub(r"^(pools|apps|schedule|providers|budgets)\.\w+", r"\1.NAME", table)
         elif key := COMMENTED_KEY.fullmatch(line):
             found[table + key[1]] = (key[2], key[3])
         else:
@@ -51,8 +51,10 @@ def test_every_key_uncommented_gives_the_defaults(tmp_path):
     assert settings.supervisor == msgspec.structs.replace(
         default.supervisor, reserved_cores=0
     )  # depends on the machine
-    assert settings.jobs == msgspec.structs.replace(default.jobs, path=(str(tmp_path),))
-    assert (settings.storage, settings.logs) == (default.storage, default.logs)
+    assert settings.jobs == msgspec.structs.replace(
+        default.jobs, path=(str(tmp_path),), prompts=str(tmp_path / "prompts")
+    )
+    assert (settings.storage, settings.images, settings.logs) == (default.storage, default.images, default.logs)
     assert (settings.database_url, settings.database_url_direct, settings.postgres_bin) == (None, None, None)
     assert settings.connection_limit == default.connection_limit
     assert settings.pools == default.pools | {

@@ -140,25 +140,41 @@ def test_the_history_says_who_wished_an_end(house: House) -> None:
     house.until_ready(3)
     house.ask("scale", pool="default", to=2)
     until(lambda: house.exits())
-    house.ask("restart", name="default")
+    house.ask("restart", name="default", reason="new weights")
     until(lambda: len(house.exits()) == 3)
     house.signal(signal.SIGTERM)
     house.until_ended()
-    me = f"by uid {os.getuid()}, pid {os.getpid()}"
     by = [line["asked_by"] for line in house.exits()]
-    assert by[:3] == [f"scale {me}", f"restart {me}", f"restart {me}"]
-    assert set(by[3:]) == {"SIGTERM"}
+    me = {"uid": os.getuid(), "pid": os.getpid()}
+    assert [asker["command"] for asker in by[:3]] == ["scale pool=default to=2", *["restart name=default"] * 2]
+    assert all(asker.items() >= me.items() and "pytest" in asker["command_line"] for asker in by[:3])
+    assert by[1]["reason"] == "new weights"
+    assert {asker["command"] for asker in by[3:]} == {"SIGTERM"}
+
+
+def test_a_worker_that_left_by_itself_was_asked_by_nobody(house: House) -> None:
+    house.behave("calm")
+    house.start(*house.workers(1, lifetime_seconds=0.3))
+    house.until_ready(1)
+    house.ask("restart", name="default")
+    until(lambda: [line for line in house.exits() if line["cause"] == "lifetime"])
+    asked = {line["cause"]: line["asked_by"] for line in house.exits()}
+    assert asked["lifetime"] is None
 
 
 def test_every_mutating_command_leaves_an_audit_line(house: House) -> None:
     house.start(*house.workers(1))
     house.until_ready(1)
-    house.ask("scale", pool="default", to=2)
+    house.ask("scale", pool="default", to=2, reason="more  work\nnow")
     house.ask("reopen")
+    with pytest.raises(Refused):
+        house.ask("scale", pool="nobody", to=2)
     house.status()
     lines = house.facts("Command")
-    assert len(lines) == 2
-    assert f'command=scale arguments="pool=default to=2" uid={os.getuid()} pid={os.getpid()}' in lines[0]
+    assert len(lines) == 3
+    assert f'command="scale pool=default to=2" uid={os.getuid()} pid={os.getpid()}' in lines[0]
+    assert 'reason="more work now"' in lines[0] and "pytest" in lines[0]
+    assert "refused=" in lines[2]
 
 
 @pytest.mark.parametrize(
@@ -216,6 +232,7 @@ def test_systemd_is_told_once_it_serves(house: House) -> None:
         while heard[-1] != b"STATUS=running: 1/1 workers ready":
             heard.append(systemd.recv(1000))
         assert heard.count(b"READY=1") == 1
+        assert b"EXTEND_TIMEOUT_USEC=10000000" in heard[: heard.index(b"READY=1")]
         environment = Path(f"/proc/{house.until_ready(1)[0]}/environ").read_bytes()
         assert b"NOTIFY_SOCKET" not in environment
         house.behave("drain=1.5")
@@ -225,7 +242,7 @@ def test_systemd_is_told_once_it_serves(house: House) -> None:
         house.stop()
         rest = _everything(systemd)
         assert b"STOPPING=1" in rest
-        assert rest.count(b"EXTEND_TIMEOUT_USEC=10000000") >= 2
+        assert b"EXTEND_TIMEOUT_USEC=10000000" in rest[rest.index(b"STOPPING=1") :]
 
 
 def _everything(end: socket.socket) -> list[bytes]:

@@ -86,6 +86,20 @@ def test_the_heaviest_worker_rests_while_the_machine_is_short_and_claims_again_a
     assert plan(world.roster, POLICY, world.now) == (Rest("default", 2, serial, rests=False),)
 
 
+def test_a_machine_that_waits_for_memory_is_short_of_it_though_some_is_free() -> None:
+    world = world_of()
+    serial = swell(world, 60, 1, slot=2)
+    for stalled, steps in (
+        (9.0, ()),
+        (11.0, (Rest("default", 2, serial, rests=True),)),
+        (3.0, ()),
+        (1.0, (Rest("default", 2, serial, rests=False),)),
+    ):
+        world.happen(ev.MachineSampled(world.now, Memory(1000, 800, stalled_percent=stalled)))
+        assert plan(world.roster, POLICY, world.now) == steps
+        world.run(0.1)
+
+
 def test_the_only_worker_never_rests() -> None:
     world = world_of(instances=1)
     machine(world, 0.01)
@@ -146,13 +160,24 @@ def cgroup_v2(root: Path, **files: str) -> Path:
 
 def test_the_memory_that_is_left_is_that_of_the_tightest_cgroup(tmp_path: Path) -> None:
     cgroup_v2(tmp_path, memory_max="1000000\n", memory_current="900000\n", memory_stat="anon 1\ninactive_file 100000\n")
-    assert machine_memory([tmp_path / "app"]) == Memory(1000000, 200000)
+    assert machine_memory([tmp_path / "app"], tmp_path / "none") == Memory(1000000, 200000)
     v1 = tmp_path / "memory" / "app"
     v1.mkdir(parents=True)
     (v1 / "memory.limit_in_bytes").write_text("500000\n")
     (v1 / "memory.usage_in_bytes").write_text("400000\n")
     (v1 / "memory.stat").write_text("total_inactive_file 50000\n")
-    assert machine_memory([v1, v1.parent]) == Memory(500000, 150000)
+    assert machine_memory([v1, v1.parent], tmp_path / "none") == Memory(500000, 150000)
+
+
+def test_stalls_are_those_of_the_machine_or_of_a_cgroup_whichever_are_worse(tmp_path: Path) -> None:
+    machine = tmp_path / "pressure"
+    machine.write_text("some avg10=30.00 avg60=9 avg300=2 total=5\nfull avg10=4.50 avg60=1 avg300=0 total=5\n")
+    cgroup_v2(tmp_path, memory_pressure="some avg10=0.00\nfull avg10=12.25 avg60=0.00 avg300=0.00 total=0\n")
+    assert machine_memory([], machine).stalled_percent == 4.5
+    assert machine_memory([tmp_path / "app"], machine).stalled_percent == 12.25
+    machine.write_text("nonsense\n")
+    assert machine_memory([], machine).stalled_percent == 0.0
+    assert machine_memory([]).stalled_percent >= 0.0
 
 
 @pytest.mark.parametrize("text", ["max\n", "", "9223372036854771712\n"])

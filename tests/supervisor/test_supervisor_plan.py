@@ -384,7 +384,7 @@ def test_lost_workers_are_told_until_released_and_again_to_a_fresh_agent() -> No
     world.end(*worker, None, 9)
     agent = world.members("agent")[0]
     told = [a for a in plan(world.roster, POLICY, world.now) if type(a).__name__ == "TellLost"]
-    assert [action.incarnation for action in told] == [worker[2].incarnation]
+    assert [action.lost.incarnation for action in told] == [worker[2].incarnation]
     world.happen(ev.LostTold(world.now, worker[2].incarnation or ""))
     assert not [a for a in plan(world.roster, POLICY, world.now + 0.9) if type(a).__name__ == "TellLost"]
     assert [a for a in plan(world.roster, POLICY, world.now + 1) if type(a).__name__ == "TellLost"]

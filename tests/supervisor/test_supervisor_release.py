@@ -136,13 +136,44 @@ def test_an_app_that_is_composed_otherwise_is_restarted_after_the_commit(house: 
     assert house.stop() == 0
 
 
+def test_apps_come_and_go_with_a_reload_and_others_are_untouched(house: House) -> None:
+    sleep = partial(house.command, "stays", "sleep", "1000")
+    house.start(*workers(house, 1), sleep(), house.command("goes", "sleep", "1000"), policy=QUICK)
+    house.until_ready(1)
+    house.until_state("running")
+    pids = {app["name"]: app["processes"][0]["pid"] for app in house.status()["apps"]}
+    number = house.reload(*workers(house, 1), sleep(), house.command("comes", "sleep", "1000", after=("stays",)))
+    house.until_reloaded(number)
+    until(lambda: [app["name"] for app in house.status()["apps"]] == ["stays", "comes"], 10, house.log)
+    until(lambda: house.status()["apps"][1]["processes"][0]["phase"] == "ready")
+    assert house.status()["apps"][0]["processes"][0]["pid"] == pids["stays"]
+    assert not is_alive(pids["goes"])
+    [end] = [line for line in house.exits() if line["group"] == "goes"]
+    assert (end["cause"], end["asked_by"]["command"].split()[0]) == ("reload", "reload")
+    assert house.stop() == 0
+    assert not house.left_over()
+
+
+def test_a_pool_without_workers_still_proves_the_new_code(house: House) -> None:
+    house.start(*workers(house, 0), policy=QUICK)
+    house.until_state("running")
+    house.behave("die-on-probation")
+    assert house.until_reloaded(house.reload(*workers(house, 0)))["outcome"] == "failed"
+    house.behave("")
+    number = house.reload(*workers(house, 0))
+    assert house.until_reloaded(number)["outcome"] == "committed"
+    until(lambda: house.pool()["workers"] == [])
+    assert house.exits()[-1]["cause"] == "reload"
+    assert house.stop() == 0
+
+
 def test_what_needs_a_restart_is_refused_by_name(house: House) -> None:
     house.start(*workers(house, 1))
     house.until_ready(1)
     house.until_state("running")
-    with pytest.raises(Refused, match="app came or went"):
-        house.reload(*workers(house, 1), house.command("app", "sleep", "1000"))
-    with pytest.raises(Refused, match="nothing that can be reloaded is named 'nope'"):
+    with pytest.raises(Refused, match="agent came or went"):
+        house.reload(*workers(house, 1), house.group("agent", "agent"))
+    with pytest.raises(Refused, match="'nope' cannot be reloaded alone; there are: default"):
         house.reload(*workers(house, 1), name="nope")
     with pytest.raises(Refused) as refusal:
         house.ask("reload", composition=str(house.home / "nowhere.json"))

@@ -217,10 +217,10 @@ def test_code_that_is_still_broken_leaves_parked_slots_parked() -> None:
     assert world.phases() == ["parked"] * 4
 
 
-def test_a_reload_without_workers_is_committed_once_the_code_is_imported() -> None:
+def test_a_reload_without_workers_is_committed_after_a_probation_all_the_same() -> None:
     world = world_of(0)
     world.reload()
-    world.run(1)
+    world.run(1 + POLICY.probation_seconds)
     assert outcome(world) == (2, "committed")
 
 

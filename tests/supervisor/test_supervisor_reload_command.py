@@ -102,8 +102,8 @@ def test_a_reload_brings_new_code_and_broken_code_or_settings_change_nothing(pro
     )
     done = project.run("reload")
     assert done.returncode == 0, done.stderr
-    assert "note: pools.x stays as it was: it needs `workerctl restart`" in done.stderr
-    assert until(lambda: len(project.workers()) == 3)
+    assert "x (new)" in done.stderr
+    until(lambda: [pool["ready"] for pool in project.document()["pools"]] == [3, 3])  # type: ignore[index]
     assert project.version() == 3
 
     project.write("VERSION = 4")
@@ -156,11 +156,11 @@ def test_what_needs_a_restart_is_named_and_stays(tmp_path: Path) -> None:
         old,
         database_url="postgresql://db/y",
         connection_limit=50,
-        pools={**old.pools, "x": PoolSettings(queues=("x",))},
+        supervisor=msgspec.structs.replace(old.supervisor, user="somebody", max_memory_bytes=1),
     )
     kept, names = as_far_as_possible(old, new, embedded=False)
-    assert names == ["database_url", "connection_limit", "pools.x"]
-    assert kept == old
+    assert names == ["database_url", "connection_limit", "supervisor.user"]
+    assert kept == msgspec.structs.replace(old, supervisor=msgspec.structs.replace(old.supervisor, max_memory_bytes=1))
     embedded = msgspec.structs.replace(old, database_url=None)
     assert as_far_as_possible(old, embedded, embedded=True) == (old, [])
     assert as_far_as_possible(old, embedded, embedded=False) == (old, ["database_url"])

@@ -197,7 +197,8 @@ def test_pm2_waits_for_ready_shows_our_metrics_and_stops_without_leaving_anythin
 
         def monitored() -> bool:
             (listed,) = json.loads(pm2("jlist"))
-            return bool(listed["pm2_env"]["axm_monitor"].get("workers", {}).get("value") == "2/2")
+            shown = {name: each["value"] for name, each in listed["pm2_env"]["axm_monitor"].items()}
+            return shown.get("workers") == "2/2" and shown["jobs done"] == "14" and shown["workers' memory"] > "1"
 
         until(monitored)
         os.kill(int((house.home / "run" / "lock").read_text()), signal.SIGKILL)

@@ -133,7 +133,7 @@ class World:
     def reload(self, name: str | None = None) -> int:
         """Somebody asks for a reload of everything, or of one pool or app; the number of the new release."""
         composition = Composition("/home", Node("n" * 36, "box", 4), self.groups, "0.1.0", "/srv/app")
-        event = begin(self.roster, composition, name, self.now)
+        event = begin(self.roster, composition, name, {}, self.now)
         self.happen(event)
         return event.number
 
@@ -171,8 +171,8 @@ class World:
             case act.Introduce():
                 self.happen(ev.Introduced(self.now, action.group, action.slot, action.serial))
             case act.TellLost():
-                self.happen(ev.LostTold(self.now, action.incarnation))
-                self._later(0.05, lambda: self.happen(ev.Released(self.now, action.incarnation, 0)))
+                self.happen(ev.LostTold(self.now, action.lost.incarnation))
+                self._later(0.05, lambda: self.happen(ev.Released(self.now, action.lost.incarnation, 0)))
             case act.AnnounceReady():
                 self.happen(ev.Booted(self.now))
             case act.FailReload():

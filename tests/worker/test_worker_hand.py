@@ -6,6 +6,8 @@ import datetime as dt
 from types import SimpleNamespace
 from typing import cast
 
+import msgspec
+
 from workerctl.broker.exchange import Again, Claimed, Ended
 from workerctl.handler import Context, Handler, Job, Services, Snooze
 from workerctl.worker.hand import LOST, Hand
@@ -17,7 +19,7 @@ HANDLER = Handler("k", print, "q", None, None, 1, dict, is_async=False, takes_co
 
 def run(job_id: int, attempt: int = 1) -> Run:
     created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    claimed = Claimed(job_id, "k", "q", attempt, 0, 0, 3, 0, None, None, None, created, {})
+    claimed = Claimed(job_id, "k", "q", attempt, 0, 0, 3, 0, None, None, None, created, msgspec.Raw(b"{}"))
     return Run(HANDLER, [claimed], Context(Job(job_id, "k"), cast(Services, SimpleNamespace())), 300)
 
 
@@ -79,12 +81,12 @@ def test_progress_is_said_once_per_change() -> None:
     one = run(1)
     held = hand(one)
     one.context.progress(1, 3)
-    request = held.request(0, None)
+    request = held.request(0, 30.0)
     assert [(item.done, item.total) for item in request.progress] == [(1, 3)]
     held.said(request)
-    assert held.request(0, None).progress == []
+    assert held.request(0, 30.0).progress == []
     one.context.progress(2, 3)
-    assert [item.done for item in held.request(0, None).progress] == [2]
+    assert [item.done for item in held.request(0, 30.0).progress] == [2]
 
 
 def test_log_lines_of_a_failed_attempt_are_kept() -> None:

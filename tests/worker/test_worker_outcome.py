@@ -26,7 +26,7 @@ from workerctl.worker.outcome import (
 
 def claimed(failures: int = 0, max_attempts: int = 3) -> Claimed:
     created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    return Claimed(7, "k", "q", 2, failures, 0, max_attempts, 0, None, None, None, created, {})
+    return Claimed(7, "k", "q", 2, failures, 0, max_attempts, 0, None, None, None, created, msgspec.Raw(b"{}"))
 
 
 def context() -> Context:

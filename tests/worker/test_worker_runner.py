@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from workerctl.broker.exchange import Claimed
@@ -49,7 +50,21 @@ def runner() -> Iterator[Runner]:
 def new_run(handler: Handler, *payloads: Any, timeout: float = 5) -> Run:
     created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     jobs = [
-        Claimed(number, handler.kind, "q", 1, 0, 0, 3, 0, None, None, None, created, payload)
+        Claimed(
+            number,
+            handler.kind,
+            "q",
+            1,
+            0,
+            0,
+            3,
+            0,
+            None,
+            None,
+            None,
+            created,
+            msgspec.Raw(msgspec.json.encode(payload)),
+        )
         for number, payload in enumerate(payloads, 1)
     ]
     return Run(handler, jobs, Context(Job(1, handler.kind), cast(Services, SimpleNamespace())), timeout)

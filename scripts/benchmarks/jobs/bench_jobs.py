@@ -15,6 +15,22 @@ async def noop(payload: dict[str, Any]) -> None:
     """What is left is the queue's own cost."""
 
 
+@job("bench.nap")
+async def nap(payload: dict[str, Any]) -> None:
+    """Keeps its seat for a while."""
+    await asyncio.sleep(payload["seconds"])
+
+
+@job("bench.mark")
+async def mark(payload: dict[str, Any], ctx: Context) -> None:
+    """What the peers' handlers do too (peers/peer_marks.py)."""
+    descriptor = os.open(payload["file"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, f"{payload['n']} {os.getpid()} {time.clock_gettime(time.CLOCK_MONOTONIC):.6f}\n".encode())
+    os.close(descriptor)
+    if payload.get("hold") and ctx.job.attempt == 1:
+        await asyncio.sleep(300)
+
+
 @job("bench.stamp")
 async def stamp(payload: dict[str, Any], ctx: Context) -> None:
     """Say when this attempt began, by a clock that all processes of a machine share."""

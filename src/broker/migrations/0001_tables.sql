@@ -9,6 +9,13 @@ CREATE TYPE workerctl.job_status AS ENUM ('pending', 'running', 'waiting', 'succ
 CREATE DOMAIN workerctl.payload AS jsonb
     CONSTRAINT payload_at_most_1_mib CHECK (octet_length(VALUE::text) <= 1048576);
 
+-- What concerns one column is a domain for the same reason, and another: PostgreSQL parses the text of every CHECK of a
+-- table anew in each statement that writes to it, 5 us a CHECK; a claim has nine left, eight of which relate columns.
+CREATE DOMAIN workerctl.priority AS smallint CHECK (VALUE BETWEEN -100 AND 100);
+CREATE DOMAIN workerctl.positive AS smallint CHECK (VALUE >= 1);
+CREATE DOMAIN workerctl.name_text AS text CHECK (length(VALUE) <= 200);
+CREATE DOMAIN workerctl.key_text AS text CHECK (length(VALUE) <= 500);
+
 CREATE SEQUENCE workerctl.job_id;
 
 CREATE TABLE workerctl.kind (
@@ -112,8 +119,8 @@ CREATE TABLE workerctl.live (
     rank               bigint NOT NULL,  -- claim order, fixed at enqueue: run_at in ms, ten minutes earlier per priority
     worker_id          bigint,
     status             workerctl.job_status NOT NULL DEFAULT 'pending',
-    priority           smallint NOT NULL DEFAULT 0 CHECK (priority BETWEEN -100 AND 100),
-    max_attempts       smallint NOT NULL DEFAULT 3 CHECK (max_attempts >= 1),
+    priority           workerctl.priority NOT NULL DEFAULT 0,
+    max_attempts       workerctl.positive NOT NULL DEFAULT 3,
     failures           smallint NOT NULL DEFAULT 0,  -- counts against max_attempts
     deaths             smallint NOT NULL DEFAULT 0,  -- workers that died with this job in hand
     lone_deaths        smallint NOT NULL DEFAULT 0,  -- of these, with nothing else in hand
@@ -134,9 +141,9 @@ CREATE TABLE workerctl.live (
     held               boolean NOT NULL DEFAULT false,  -- pending, but its key has no free seat
     limit_names        text[],  -- the limits and rates that this job falls under by its keys,
     limit_keys         text[],  -- and its key of each
-    unique_key         text CHECK (length(unique_key) <= 500),
-    user_id            text CHECK (length(user_id) <= 200),
-    plan               text CHECK (length(plan) <= 200),
+    unique_key         workerctl.key_text,
+    user_id            workerctl.name_text,
+    plan               workerctl.name_text,
     payload            workerctl.payload NOT NULL DEFAULT '{}',
     result             jsonb,
     error              text,

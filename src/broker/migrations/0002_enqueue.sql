@@ -122,7 +122,8 @@ END $$;
 -- Refuse root jobs past what admission allows, with SQLSTATE WQ001 and, as DETAIL, {"name", "most", "retry_after_seconds"}.
 -- Exact under concurrency: the count runs under the name's lock, which the caller's transaction keeps to its end; whoever
 -- waits for it longer than 2 s is refused with the server's lock_timeout error. Children and follow-ups never come here.
-CREATE FUNCTION workerctl.check_admission(specs jsonb) RETURNS void LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
+CREATE FUNCTION workerctl.check_admission(specs jsonb) RETURNS void
+LANGUAGE plpgsql SET lock_timeout = '2s' SET enable_seqscan = off AS $$
 DECLARE
     asked record;
     pending bigint;
@@ -139,9 +140,20 @@ BEGIN
          ORDER BY m.name LOOP
         PERFORM pg_advisory_xact_lock(hashtextextended('workerctl admission ' || asked.name, 0));
         SELECT count(*), min(f.created_at) INTO pending, oldest
-          FROM (SELECT l.created_at FROM workerctl.lane a JOIN workerctl.live l ON l.lane_id = a.id
-                 WHERE l.status = 'pending' AND l.parent_id IS NULL
-                   AND (a.kind = asked.name OR l.plan = substr(asked.name, 6) AND asked.name LIKE 'plan:%')
+          FROM (SELECT r.created_at  -- each lane from the index: never more rows than the cap, whatever else is pending
+                  FROM workerctl.lane a
+                 CROSS JOIN LATERAL (
+                       SELECT l.created_at FROM workerctl.live l
+                        WHERE l.lane_id = a.id AND l.status = 'pending' AND l.parent_id IS NULL AND a.kind = asked.name
+                        LIMIT asked.most + 1) r
+                UNION ALL
+                SELECT r.created_at
+                  FROM workerctl.lane a
+                 CROSS JOIN LATERAL (
+                       SELECT l.created_at FROM workerctl.live l
+                        WHERE l.lane_id = a.id AND l.status = 'pending' AND l.parent_id IS NULL
+                          AND l.plan = substr(asked.name, 6) AND asked.name LIKE 'plan:%'
+                        LIMIT asked.most + 1) r
                  LIMIT asked.most + 1) f;
         IF pending + asked.jobs > asked.most THEN
             RAISE EXCEPTION '% is full: % of % are pending', asked.name, pending, asked.most

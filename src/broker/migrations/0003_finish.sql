@@ -6,16 +6,15 @@
 CREATE FUNCTION workerctl.finish(outcomes jsonb, holder workerctl.worker DEFAULT NULL) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    ids bigint[] := ARRAY(SELECT r.id FROM jsonb_to_recordset(outcomes) AS r(id bigint));
     settled record;
 BEGIN
-    WITH outcome AS (
+    WITH outcome AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(outcomes)
                    AS r(id bigint, attempt integer, status workerctl.job_status, result jsonb, error text)
     ), moved AS (
         DELETE FROM workerctl.live l
          USING outcome o
-         WHERE l.id = ANY (ids) AND l.id = o.id AND l.attempt = coalesce(o.attempt, l.attempt)
+         WHERE l.id = ANY (ARRAY(SELECT id FROM outcome)) AND l.id = o.id AND l.attempt = coalesce(o.attempt, l.attempt)
            AND l.worker_id IS NOT DISTINCT FROM holder.id
         RETURNING l.*, o.status AS final_status, o.result AS final_result, o.error AS final_error
     ), kept AS (
@@ -134,7 +133,8 @@ BEGIN
         redone := redone + workerctl.retry(child);
     END LOOP;
     SELECT * INTO ended FROM workerctl.history h WHERE h.id = job_id LIMIT 1;
-    IF redone > 0 OR NOT FOUND OR ended.status = 'succeeded' OR ended.children_total > 0 THEN
+    IF redone > 0 OR NOT FOUND OR ended.status = 'succeeded' OR ended.children_total > 0
+       OR EXISTS (SELECT FROM workerctl.live l WHERE l.unique_key = ended.unique_key) THEN  -- another does that work
         RETURN redone;
     END IF;
     PERFORM workerctl.revive(ended, 'pending');

@@ -6,10 +6,10 @@
 CREATE FUNCTION workerctl.return_jobs(me workerctl.worker, again jsonb) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    ids bigint[] := ARRAY(SELECT r.id FROM jsonb_to_recordset(again) AS r(id bigint));
     returned record;
+    unwanted jsonb;
 BEGIN
-    WITH outcome AS (
+    WITH outcome AS MATERIALIZED (
         SELECT r.id, r.attempt, coalesce(r.failed, false) AS failed, coalesce(r.delay_seconds, 0) AS delay_seconds, r.error
           FROM jsonb_to_recordset(again)
                    AS r(id bigint, attempt integer, failed boolean, delay_seconds double precision, error text)
@@ -20,10 +20,18 @@ BEGIN
                run_at = now() + make_interval(secs => o.delay_seconds),
                rank = workerctl.rank_of(now() + make_interval(secs => o.delay_seconds), l.priority)
           FROM outcome o
-         WHERE l.id = ANY (ids) AND l.id = o.id AND l.attempt = o.attempt AND l.worker_id = me.id
-        RETURNING l.id, o.delay_seconds
+         WHERE l.id = ANY (ARRAY(SELECT id FROM outcome)) AND l.id = o.id AND l.attempt = o.attempt
+           AND l.worker_id = me.id
+        RETURNING l.id, o.delay_seconds, l.cancel_asked_at
     )
-    SELECT array_agg(p.id) AS ids, coalesce(bool_or(p.delay_seconds <= 0), false) AS due INTO returned FROM put_back p;
+    SELECT array_agg(p.id) AS ids, coalesce(bool_or(p.delay_seconds <= 0), false) AS due,
+           array_agg(p.id) FILTER (WHERE p.cancel_asked_at IS NOT NULL) AS unwanted
+      INTO returned FROM put_back p;
+    IF returned.unwanted IS NOT NULL THEN  -- it was asked while the attempt ended: there is no next one
+        SELECT jsonb_agg(jsonb_build_object('id', u, 'status', 'cancelled', 'error', 'cancelled by request'))
+          INTO unwanted FROM unnest(returned.unwanted) AS u;
+        PERFORM workerctl.finish(unwanted);
+    END IF;
     IF returned.due THEN
         PERFORM workerctl.ring();
     END IF;
@@ -37,10 +45,17 @@ CREATE FUNCTION workerctl.await_children(
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     made integer;
+    unwanted boolean;
 BEGIN
-    PERFORM 1 FROM workerctl.live l WHERE l.id = job AND l.attempt = attempt_no AND l.worker_id = me.id FOR UPDATE;
+    SELECT l.cancel_asked_at IS NOT NULL INTO unwanted
+      FROM workerctl.live l WHERE l.id = job AND l.attempt = attempt_no AND l.worker_id = me.id FOR UPDATE;
     IF NOT FOUND THEN
         RETURN false;
+    END IF;
+    IF unwanted THEN  -- it was asked while the attempt ended: no child begins
+        PERFORM workerctl.finish(jsonb_build_array(jsonb_build_object(
+            'id', job, 'attempt', attempt_no, 'status', 'cancelled', 'result', outcome, 'error', 'cancelled by request')), me);
+        RETURN true;
     END IF;
     PERFORM workerctl.insert_jobs(children, job);
     SELECT count(*) INTO made FROM workerctl.live l WHERE l.parent_id = job;
@@ -84,14 +99,14 @@ BEGIN
 END $$;
 
 -- Up to `most` jobs of a lane without limits, in rank order; of a batch kind up to a batch.
-CREATE FUNCTION workerctl.pick(lane workerctl.lane, most bigint) RETURNS bigint[]
+CREATE FUNCTION workerctl.pick(lane integer, most bigint) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 BEGIN
     RETURN ARRAY(
         SELECT l.id FROM workerctl.live l
-         WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+         WHERE l.lane_id = lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
          ORDER BY l.rank, l.id
-         LIMIT CASE WHEN lane.batch > 1 AND most > 0 THEN lane.batch ELSE most END
+         LIMIT (SELECT CASE WHEN a.batch > 1 AND most > 0 THEN a.batch ELSE most END FROM workerctl.lane a WHERE a.id = lane)
            FOR UPDATE SKIP LOCKED);
 END $$;
 
@@ -130,6 +145,7 @@ DECLARE
     suspect workerctl.live;
     lanes integer[];
     share record;
+    any_keyed boolean;
     picked bigint[] := '{}';
     jobs json;
 BEGIN
@@ -152,32 +168,34 @@ BEGIN
          WHERE a.kind = ANY (me.kinds) AND NOT a.paused
            AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END);
     IF cardinality(lanes) = 1 AND NOT any_limits THEN
-        picked := picked || workerctl.pick((SELECT a FROM workerctl.lane a WHERE a.id = lanes[1]), want);
+        picked := picked || workerctl.pick(lanes[1], want);
     ELSIF lanes <> '{}' THEN
-        FOR share IN SELECT * FROM workerctl.share_out(lanes, want, any_limits) LOOP
-            IF share.limited THEN
-                picked := workerctl.pick_limited(share.lane, share.jobs, picked);
-            ELSE
-                picked := picked || workerctl.pick(share.lane, share.jobs);
-            END IF;
+        FOR look IN 1 .. 4 LOOP  -- again where all that stood in front went out of sight, for want of seats of its keys
+            any_keyed := false;
+            FOR share IN SELECT * FROM workerctl.share_out(lanes, want, any_limits) LOOP
+                any_keyed := any_keyed OR (share.lane).keyed;
+                IF share.limited THEN
+                    picked := workerctl.pick_limited(share.lane, share.jobs, picked);
+                ELSE
+                    picked := picked || workerctl.pick((share.lane).id, share.jobs);
+                END IF;
+            END LOOP;
+            EXIT WHEN picked <> '{}' OR NOT any_keyed;
         END LOOP;
     END IF;
     IF picked = '{}' THEN
         RETURN NULL;
     END IF;
-    WITH claimed AS (
+    WITH claimed AS (  -- each job as `Claimed` in broker/exchange.py: an array costs half of what an object does
         UPDATE workerctl.live l
            SET status = 'running', worker_id = me.id, reserved_by = NULL, attempt = l.attempt + 1, started_at = clock_timestamp()
-         WHERE l.id = ANY (picked)
-        RETURNING l.*
+          FROM workerctl.lane a
+         WHERE l.id = ANY (picked) AND a.id = l.lane_id
+        RETURNING l.rank, l.id, json_build_array(
+            l.id, a.kind, a.queue, l.attempt, l.failures, l.deaths, l.max_attempts, l.priority, l.user_id, l.plan,
+            l.parent_id, l.created_at, l.payload) AS job
     )
-    SELECT json_agg(json_build_object(
-               'id', c.id, 'kind', a.kind, 'queue', a.queue, 'attempt', c.attempt, 'failures', c.failures,
-               'deaths', c.deaths, 'max_attempts', c.max_attempts, 'priority', c.priority, 'user_id', c.user_id, 'plan', c.plan,
-               'parent_id', c.parent_id, 'created_at', c.created_at, 'payload', c.payload)
-               ORDER BY c.rank, c.id)
-      INTO jobs
-      FROM claimed c JOIN workerctl.lane a ON a.id = c.lane_id;
+    SELECT json_agg(c.job ORDER BY c.rank, c.id) INTO jobs FROM claimed c;
     RETURN jobs;
 END $$;
 
@@ -204,6 +222,7 @@ LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_pl
 DECLARE
     me workerctl.worker;
     matched bigint[] := '{}';
+    lost bigint[];
     parent record;
     specs jsonb;
 BEGIN
@@ -252,10 +271,14 @@ BEGIN
     IF matched <> '{}' AND EXISTS (SELECT FROM workerctl.seat) THEN
         PERFORM workerctl.vacate(matched);
     END IF;
+    IF cardinality(matched) < coalesce(jsonb_array_length(request -> 'ended'), 0)
+            + coalesce(jsonb_array_length(request -> 'again'), 0) + coalesce(jsonb_array_length(request -> 'parents'), 0) THEN
+        lost := ARRAY(SELECT r.id FROM jsonb_to_recordset(
+                          coalesce(request -> 'ended', '[]') || coalesce(request -> 'again', '[]')
+                          || coalesce(request -> 'parents', '[]')) AS r(id bigint) WHERE r.id <> ALL (matched));
+    END IF;
     RETURN json_build_object(
-        'lost', (SELECT array_agg(r.id) FROM jsonb_to_recordset(
-                     coalesce(request -> 'ended', '[]') || coalesce(request -> 'again', '[]')
-                     || coalesce(request -> 'parents', '[]')) AS r(id bigint) WHERE r.id <> ALL (matched)),
+        'lost', lost,
         'cancel', CASE WHEN request ? 'renew_seconds' THEN
                        (SELECT array_agg(l.id) FROM workerctl.live l
                          WHERE l.worker_id = me.id AND l.cancel_asked_at IS NOT NULL) END,

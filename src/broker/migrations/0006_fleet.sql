@@ -26,8 +26,9 @@ BEGIN
 END $$;
 
 -- Give back everything that these workers hold and forget them. `died` counts the death against the jobs in hand, which
--- are run alone from then on; a job that was alone in hand at three deaths is not handed out again.
-CREATE FUNCTION workerctl.release_workers(worker_ids bigint[], died boolean) RETURNS bigint
+-- are run alone from then on; a job that was alone in hand at three deaths is not handed out again. `words` is what is known
+-- of the death; it ends up in the error of those jobs.
+CREATE FUNCTION workerctl.release_workers(worker_ids bigint[], died boolean, words text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     gone bigint[];
@@ -42,7 +43,7 @@ BEGIN
            SET status = 'pending', worker_id = NULL, started_at = NULL, progress_done = NULL, progress_total = NULL,
                deaths = l.deaths + died::integer,
                lone_deaths = l.lone_deaths + (died AND h.jobs = 1)::integer,
-               error = CASE WHEN died THEN 'the worker died with this job in hand' ELSE l.error END
+               error = CASE WHEN died THEN 'the worker died with this job in hand' || coalesce(': ' || words, '') ELSE l.error END
           FROM in_hand h
          WHERE l.worker_id = ANY (gone) AND l.worker_id = h.worker_id
         RETURNING l.id
@@ -51,7 +52,8 @@ BEGIN
     SELECT jsonb_agg(jsonb_build_object(
                'id', l.id, 'status', CASE WHEN l.cancel_asked_at IS NOT NULL THEN 'cancelled' ELSE 'dead' END,
                'error', CASE WHEN l.cancel_asked_at IS NOT NULL THEN 'cancelled by request'
-                             ELSE 'its worker died ' || l.lone_deaths || ' times with nothing but this job in hand' END))
+                             ELSE 'its worker died ' || l.lone_deaths || ' times with nothing but this job in hand'
+                                  || coalesce(': ' || words, '') END))
       INTO poison
       FROM workerctl.live l
      WHERE l.id = ANY (returned) AND (l.lone_deaths >= 3 OR l.cancel_asked_at IS NOT NULL);

@@ -1,1 +1,1 @@
-"""Pure work on pictures: captions, defensive decoding, encoding."""
+"""Pure work on pictures. `pipeline.finish` leads from untrusted bytes and a recipe to the files to store."""

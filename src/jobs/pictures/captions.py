@@ -31,7 +31,7 @@ def draw_caption(image: Image.Image, text: str) -> bool:
     words = " ".join(text.split())
     words = words if len(words) <= CAPTION_LIMIT else words[: CAPTION_LIMIT - 1] + "…"
     size = max(9, min(image.size) // 18)
-    font = _font_for(words, size)
+    font = font_for(words, size)
     if font is None or not words:
         return False
     margin = size
@@ -45,7 +45,8 @@ def draw_caption(image: Image.Image, text: str) -> bool:
     return True
 
 
-def _font_for(words: str, size: int) -> Font | None:
+def font_for(words: str, size: int) -> Font | None:
+    """Pillow's own font, else the first Chinese one here, that has all these characters; None where none has."""
     for path in (None, *_font_paths()):
         font = _font(path, size)
         if font is not None and _has_all(font, words):

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from ... import Context
+    from ...settings import Settings
+
+Notes = dict[str, str | bool]
+# Encodes and stores a picture, as bytes or decoded; gives the job's result. Raises UnreadableImage.
+Keep = Callable[["bytes | Image", Notes], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +28,35 @@ class ImageRequest:
     source: Image | None = None  # a picture to start from, RGB
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded picture of the size that was asked for, RGB, and what is worth knowing about its making."""
-
-    image: Image
-    notes: dict[str, str | bool]
-
-
 class ImageProvider(Protocol):
-    """Makes one picture a call; may be called from several threads at once."""
+    """Makes one picture a call."""
 
     @property
     def name(self) -> str:
         """How results name this provider."""
         ...
 
-    def make(self, request: ImageRequest) -> Picture:
-        """The picture. Raises Fail where no later attempt can succeed, Retry where one may."""
+    async def make(self, request: ImageRequest, ctx: Context, keep: Keep) -> dict[str, Any]:
+        """What `keep` gave for the picture, in this or an earlier attempt: who is paid makes a picture once a job.
+
+        Raises Fail where no later attempt can succeed, Retry or Snooze where one may.
+        """
         ...
+
+
+def image_provider(kind: str, settings: Settings) -> ImageProvider:
+    """Whoever serves this kind: the configured account, else this machine."""
+    from .account import account_for
+
+    account = account_for(kind, settings)
+    if account is None:
+        from .local_render import local_render
+
+        return local_render()
+    if account.settings.type == "fal":
+        from .fal_images import FalImages
+
+        return FalImages(account)
+    from .openai_images import OpenAIImages
+
+    return OpenAIImages(account)

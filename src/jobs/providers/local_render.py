@@ -6,11 +6,16 @@ import colorsys
 import math
 import random
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from ..pictures.captions import draw_caption
-from .image import ImageRequest, Picture
+from ..threads import computed
+from .image import ImageRequest, Keep
+
+if TYPE_CHECKING:
+    from ... import Context
 
 NAME = "local-render"
 SMOOTHED_PIXELS = 1024 * 1024  # up to this size drawn twice as large, for smooth edges
@@ -23,20 +28,26 @@ class LocalRender:
 
     name = NAME
 
-    def make(self, request: ImageRequest) -> Picture:
-        chance = random.Random(f"{request.seed}\0{request.prompt}")
-        factor = 2 if request.width * request.height <= SMOOTHED_PIXELS else 1
-        size = (request.width * factor, request.height * factor)
-        image = _tinted(request.source, size, chance) if request.source else _landscape(size, chance)
-        if factor > 1:
-            image = image.resize((request.width, request.height), Image.Resampling.LANCZOS)
-        drawn = draw_caption(image, request.prompt)
-        return Picture(image, {"prompt_understood": False, "caption": drawn})
+    async def make(self, request: ImageRequest, ctx: Context, keep: Keep) -> dict[str, Any]:
+        image, has_caption = await computed(_rendered, request)
+        ctx.raise_if_cancelled()
+        return await keep(image, {"prompt_understood": False, "caption": has_caption})
 
 
 @lru_cache(maxsize=1)
 def local_render() -> LocalRender:
     return LocalRender()
+
+
+def _rendered(request: ImageRequest) -> tuple[Image.Image, bool]:
+    """The picture, and whether the prompt's words are on it."""
+    chance = random.Random(f"{request.seed}\0{request.prompt}")
+    factor = 2 if request.width * request.height <= SMOOTHED_PIXELS else 1
+    size = (request.width * factor, request.height * factor)
+    image = _tinted(request.source, size, chance) if request.source else _landscape(size, chance)
+    if factor > 1:
+        image = image.resize((request.width, request.height), Image.Resampling.LANCZOS)
+    return image, draw_caption(image, request.prompt)
 
 
 def _landscape(size: tuple[int, int], chance: random.Random) -> Image.Image:

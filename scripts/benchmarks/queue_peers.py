@@ -1,0 +1,227 @@
+"""PgQueuer, procrastinate and Celery beside us: drain, pickup, how soon a job begins again whose process was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+from benchmarks.house import House, Scene, wait_until
+from benchmarks.measure import Figure, figure, percentile
+from benchmarks.stamps import Mark, read_marks
+
+from workerctl import enqueue, enqueue_many
+from workerctl.broker.migrate import migrate
+
+PROGRAMS = Path(__file__).parent / "peers"
+ENVIRONMENT = Path(__file__).parents[2] / ".venv-peers"
+PACKAGES = ("pgqueuer[asyncpg]==1.6.*", "procrastinate==3.10.*", "celery[redis]==5.7.*", "psycopg[binary]>=3.2")
+WORKERS = 2
+PICKUPS = 100
+PATIENCE_SECONDS = 60.0  # for a killed job to begin again
+DRAIN_SECONDS = 120.0
+
+
+class Peer(Protocol):
+    """One queue with nothing in it; what is started ends with the scene."""
+
+    def start(self) -> None: ...
+    def fill(self, count: int) -> None: ...
+    def pace(self) -> list[Mark]: ...
+    def hold(self) -> None: ...
+
+
+def against_peers(scene: Scene) -> Iterator[Figure]:
+    """No-op jobs that say that they began; each peer right after us, on the same server."""
+    _install()
+    mine: dict[str, float] = {}
+    for name, jobs in (
+        ("workerctl", 50_000),
+        ("PgQueuer", 50_000),
+        ("procrastinate", 5_000),
+        ("Celery on Redis", 10_000),
+    ):
+        if name.startswith("Celery") and shutil.which("redis-server") is None:
+            yield figure("Celery on Redis: left out, there is no redis-server (Debian: redis-server)", "", [0.0])
+            continue
+        rate = _drain(scene, name, jobs)
+        waits = _pickups(scene, name)
+        restart = _restart(scene, name)
+        values = {"drain": rate, "p50": percentile(0.5)(waits), "p99": percentile(0.99)(waits), "restart": restart}
+        mine = mine or values
+        yield figure(f"{name}: {jobs:,} no-op jobs, {WORKERS} processes", "jobs/s", [rate])
+        yield figure("  pickup at 20 a second, p50", "ms", waits)
+        yield figure("  p99", "ms", waits, value=percentile(0.99))
+        note = "not within that time" if restart >= PATIENCE_SECONDS else ""
+        yield figure("  kill -9 of its process to its next beginning", "s", [restart], note=note)
+        yield figure("  drain, ours is so many times as fast", "x", [mine["drain"] / rate])
+        yield figure("  pickup p50, so many times ours", "x", [values["p50"] / mine["p50"]])
+        yield figure("  restart, so many times ours", "x", [restart / mine["restart"]])
+
+
+def _drain(scene: Scene, name: str, jobs: int) -> float:
+    """Jobs a second from the first to the last beginning."""
+    with _peer(scene, name) as (peer, marks):
+        peer.fill(jobs)
+        peer.start()
+        wait_until(lambda: len(read_marks(marks)) >= jobs, DRAIN_SECONDS, f"the last of {jobs} jobs", every_seconds=0.2)
+    at = sorted(mark.at for mark in read_marks(marks))
+    return (jobs - 1) / (at[-1] - at[0])
+
+
+def _pickups(scene: Scene, name: str) -> list[float]:
+    """Milliseconds from when the producer has the answer to the handler's first line; negative where it was sooner."""
+    with _peer(scene, name) as (peer, marks):
+        peer.fill(1)
+        peer.start()
+        wait_until(lambda: read_marks(marks), 30, "a worker that works")
+        marks.unlink()
+        sent = {mark.number: mark.at for mark in peer.pace()}
+        wait_until(lambda: len(read_marks(marks)) >= PICKUPS, 30, "the last job")
+        return [max(0.01, (mark.at - sent[mark.number]) * 1000) for mark in read_marks(marks)]
+
+
+def _restart(scene: Scene, name: str) -> float:
+    """Seconds; PATIENCE_SECONDS where it did not begin again in that time."""
+    with _peer(scene, name) as (peer, marks):
+        peer.start()
+        peer.hold()
+        first = wait_until(lambda: read_marks(marks), 30, "the job that is held")[0]
+        os.kill(first.pid, signal.SIGKILL)
+        since = time.clock_gettime(time.CLOCK_MONOTONIC)
+        while time.clock_gettime(time.CLOCK_MONOTONIC) < since + PATIENCE_SECONDS:
+            if len(found := read_marks(marks)) > 1:
+                return found[1].at - since
+            time.sleep(0.02)
+        return PATIENCE_SECONDS
+
+
+@contextlib.contextmanager
+def _peer(scene: Scene, name: str) -> Iterator[tuple[Peer, Path]]:
+    """An empty queue of this name, and the file that its handlers write to."""
+    with contextlib.ExitStack() as stack:
+        folder = scene.folder / f"peer-{time.monotonic_ns()}"
+        folder.mkdir()
+        if name.startswith("Celery"):
+            url = stack.enter_context(_redis(folder))
+        else:
+            url = stack.enter_context(scene.server.fresh_database())
+        if name == "workerctl":
+            house = stack.enter_context(scene.house(url, concurrency=500))
+            yield Ours(house, url, folder / "marks"), folder / "marks"
+            return
+        other = Other(PROGRAMS / f"peer_{name.split()[0].lower()}.py", url, folder)
+        stack.callback(other.end)
+        other.say("install")
+        yield other, folder / "marks"
+
+
+@dataclass
+class Ours:
+    """Us, started as a user starts us."""
+
+    house: House
+    url: str
+    marks: Path
+
+    def start(self) -> None:
+        self.house.start(WORKERS)
+
+    def fill(self, count: int) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            migrate(connection)
+            enqueue_many([("bench.mark", {"file": str(self.marks), "n": n}) for n in range(count)], conn=connection)
+
+    def pace(self) -> list[Mark]:
+        found = []
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for n in range(PICKUPS):
+                enqueue("bench.mark", {"file": str(self.marks), "n": n}, conn=connection)
+                found.append(Mark(n, 0, time.clock_gettime(time.CLOCK_MONOTONIC)))
+                time.sleep(0.05)
+        return found
+
+    def hold(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            enqueue("bench.mark", {"file": str(self.marks), "n": 0, "hold": True}, conn=connection)
+
+
+class Other:
+    """Another queue's own producer and workers, in its own environment."""
+
+    def __init__(self, program: Path, url: str, folder: Path) -> None:
+        self._words = [str(ENVIRONMENT / "bin" / "python"), str(program)]
+        self._url = url
+        self._folder = folder
+        self._marks = str(folder / "marks")
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def say(self, word: str, *arguments: str) -> None:
+        subprocess.run([*self._words, word, self._url, *arguments], check=True, timeout=120, cwd=self._folder,
+                       capture_output=True)  # fmt: skip
+
+    def start(self) -> None:
+        with (self._folder / "workers.log").open("ab") as log:
+            words = [*self._words, "work", self._url, self._marks]
+            self._workers = [
+                subprocess.Popen(words, cwd=self._folder, stdout=log, stderr=log, start_new_session=True)
+                for _ in range(1 if "celery" in self._words[1] else WORKERS)  # which forks two of its own
+            ]  # fmt: skip
+
+    def fill(self, count: int) -> None:
+        self.say("fill", self._marks, str(count))
+
+    def pace(self) -> list[Mark]:
+        sent = self._folder / "sent"
+        self.say("pace", str(sent), str(PICKUPS))
+        return read_marks(sent)
+
+    def hold(self) -> None:
+        self.say("hold", self._marks)
+
+    def end(self) -> None:
+        for worker in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def _redis(folder: Path) -> Iterator[str]:
+    """A Redis that keeps what it is told, on the loopback alone."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
+             "--appendonly", "yes"]  # fmt: skip
+    with (folder / "redis.log").open("ab") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_until(lambda: _answers(port), 10, "Redis")
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def _install() -> None:
+    """The peers' packages, once, in an environment of their own."""
+    if not (ENVIRONMENT / "bin" / "celery").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
+    words = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*words, *PACKAGES], check=True, capture_output=True, timeout=300)

@@ -1,0 +1,74 @@
+"""From untrusted bytes and a recipe to the files to store: decode, mark, encode, make smaller, name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from ..documents import content_key
+from .coding import encode, smaller
+from .opening import UnreadableImage, decoded, needs_change, open_picture
+from .recipe import Recipe
+from .stripping import stripped
+from .turns import give_pages_back, turns
+from .watermark import draw_watermark
+
+WHOLE = "image"  # the name of the picture itself among its files
+FOLDER = "images"
+
+__all__ = ["FOLDER", "WHOLE", "PictureFile", "UnreadableImage", "finish"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """One file to store. The key is made of the content: stored twice it is one object."""
+
+    name: str  # WHOLE, or the variant's
+    key: str
+    content: bytes
+    content_type: str
+    width: int
+    height: int
+
+
+def finish(source: bytes | Image.Image, recipe: Recipe) -> list[PictureFile]:
+    """The files of a picture: itself first, then the recipe's variants in their order.
+
+    For `asyncio.to_thread`: it blocks, first for one of the process's few turns, then with work. A file that already
+    has the wanted format and needs no change keeps its pixels' bytes and loses its metadata alone. A picture that is
+    given decoded is drawn upon. Raises UnreadableImage, in one line, for bytes that are no picture that we take.
+    """
+    try:
+        return _from_bytes(source, recipe) if isinstance(source, bytes) else _from_picture(source, recipe)
+    finally:
+        give_pages_back()
+
+
+def _from_picture(picture: Image.Image, recipe: Recipe) -> list[PictureFile]:
+    with turns().take(picture.width * picture.height):
+        return _files(picture, None, recipe)
+
+
+def _from_bytes(content: bytes, recipe: Recipe) -> list[PictureFile]:
+    with open_picture(content, recipe.max_pixels) as image, turns().take(image.width * image.height):
+        picture = decoded(image, content)
+        is_as_wanted = image.format == recipe.format.upper() and not recipe.watermark and not needs_change(image)
+        return _files(picture, stripped(content, recipe.format) if is_as_wanted else None, recipe)
+
+
+def _files(picture: Image.Image, whole: bytes | None, recipe: Recipe) -> list[PictureFile]:
+    if recipe.watermark:
+        draw_watermark(picture, recipe.watermark)
+    if whole is None:
+        whole = encode(picture, recipe.format, recipe.quality)
+    made = {WHOLE: _file(WHOLE, whole, picture.size, recipe)}
+    for name, longest in sorted(recipe.variants.items(), key=lambda each: -each[1]):
+        picture = smaller(picture, longest)  # from the next larger one: cheaper, and hardly to be seen
+        made[name] = _file(name, encode(picture, recipe.format, recipe.quality), picture.size, recipe)
+    return [made[name] for name in (WHOLE, *recipe.variants)]
+
+
+def _file(name: str, content: bytes, size: tuple[int, int], recipe: Recipe) -> PictureFile:
+    key = content_key(FOLDER, content, recipe.format)
+    return PictureFile(name, key, content, f"image/{recipe.format}", *size)

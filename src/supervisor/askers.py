@@ -1,0 +1,81 @@
+"""Who asked: the peers of the control socket by name, and which ends were whose wish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import events as ev
+from .control import Request
+from .roster import Cause, Member
+
+TEXT_LIMIT = 200  # characters of a command line or a reason that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Somebody who changed what runs; a signal has no peer."""
+
+    command: str  # with its arguments: scale pool=default to=3
+    uid: int | None = None
+    pid: int | None = None
+    command_line: str | None = None  # of the peer, as it was when it asked
+    reason: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """For the history; `why` adds the name of the user."""
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+
+
+class Askers:
+    """Remembers the last wish for each group and cause, so that a planned end can be told with who wanted it."""
+
+    def __init__(self) -> None:
+        self._wishes: dict[tuple[str | None, Cause], Asker] = {}  # group None: everything
+
+    def wished(self, facts: Iterable[ev.Event], asker: Asker) -> None:
+        """These facts are what `asker` wanted."""
+        for fact in facts:
+            match fact:
+                case ev.Scaled(group=group):
+                    self._wishes[group, Cause.SCALED] = asker
+                case ev.RestartAsked(group=group):
+                    self._wishes[group, Cause.ASKED] = asker
+                case ev.ReloadBegan():
+                    self._wishes[None, Cause.RELOAD] = asker
+                case ev.StopAsked():
+                    self._wishes = {key: wish for key, wish in self._wishes.items() if key[1] is not Cause.ASKED}
+                    self._wishes[None, Cause.ASKED] = asker
+
+    def of(self, group: str, member: Member, cause: Cause) -> Asker | None:
+        """Who wanted this end; None where it was nobody's wish, or the process left by itself."""
+        if cause not in (member.drain_cause, member.kill_cause):
+            return None
+        return self._wishes.get((group, cause)) or self._wishes.get((None, cause))
+
+
+def asker_of(request: Request) -> Asker:
+    """The peer of a command. It waits for our answer, so that its pid is still its own."""
+    arguments = dict(request.arguments)
+    reason = arguments.pop("reason", None)
+    arguments.pop("composition", None)  # a path that says nothing to anybody
+    words = [request.command, *(f"{name}={value}" for name, value in arguments.items() if value is not None)]
+    return Asker(
+        command=" ".join(words)[:TEXT_LIMIT],
+        uid=request.uid,
+        pid=request.pid,
+        command_line=_command_line(request.pid),
+        reason=" ".join(str(reason).split())[:TEXT_LIMIT] if reason else None,
+    )
+
+
+def _command_line(pid: int) -> str | None:
+    """What the peer was started as; words that may hold a password are hidden."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return None
+    shown = ("***" if "://" in word or "password" in word.lower() else word for word in words)
+    return " ".join(" ".join(shown).split())[:TEXT_LIMIT] or None

@@ -1,0 +1,468 @@
+"""Says to a real queue what chance decides, and compares every row with the model after each step."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import psycopg
+from broker_model import Job, Model, Server
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from workerctl import QueueFull
+from workerctl.broker.connection import connect
+from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Reply, Request, exchange, resume
+from workerctl.broker.fleet import KnownKind, Registration, register_worker, release_worker, renew_node
+from workerctl.broker.jobs import cancel_jobs, retry_jobs
+from workerctl.broker.limits import configure_limits, set_limit, tidy_limits
+from workerctl.broker.overview import pause_queue
+from workerctl.producer import enqueue_many
+
+KINDS = {"plain": 1, "few.big": 1, "few.small": 1, "rated": 1, "bulk": 3}  # kind -> jobs in one call
+LIMITS: dict[str, int | None] = {"few": 3, "few.big": 2, "user:{user_id}": 1, "model:{payload.model}": 2}
+RATES = {"rated": 3}  # starts within an hour
+ADMISSION = {"plan:free": 4}
+LATER_SECONDS = 3600.0
+STUCK_SECONDS = 0.1
+ROWS = """
+SELECT l.id, a.kind, a.queue, l.status::text, l.attempt, l.failures, l.deaths, l.worker_id, l.parent_id,
+       l.cancel_asked_at IS NOT NULL, l.children_total, l.children_succeeded, l.children_dead, l.children_cancelled,
+       (l.payload::jsonb ->> 'tag')::integer, l.run_at <= now(), l.held, l.rank, l.reserved_by
+  FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
+UNION ALL
+SELECT id, kind, queue, status::text, attempt, failures, deaths, NULL, parent_id, false, children_total,
+       children_succeeded, children_dead, children_cancelled, (payload ->> 'tag')::integer, true, false, 0, NULL
+  FROM workerctl.history
+"""
+SEATS = """
+SELECT s.key, count(*) FROM workerctl.seat s JOIN workerctl.live l ON l.id = s.job_id
+ WHERE l.status = 'running' GROUP BY s.key
+"""
+HOLDS = "SELECT job_id, key FROM workerctl.hold"
+HELD_AND_TURNS = """
+SELECT lane_id, user_id, priority, count(*), count(DISTINCT rank), min(rank - workerctl.rank_of(run_at, priority))
+  FROM workerctl.live WHERE status = 'pending' AND attempt = 0 AND NOT payload::jsonb ? 'later' GROUP BY 1, 2, 3
+"""
+TABLES = ("live", "history", "seat", "hold", "start", "worker", "limits", "rates", "lane", "queue", "kind")
+EMPTY = "; ".join(f"DELETE FROM workerctl.{table}" for table in TABLES)
+
+ids = st.integers(0, 40)  # picks one of what there is
+
+
+def with_distinct_keys(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Which of two jobs with the same unique key in one call comes to be is not promised."""
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.get("unique_key") in seen:
+            del spec["unique_key"]
+        seen.add(spec.get("unique_key", ""))
+    return specs
+
+
+specs = st.lists(
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(list(KINDS))},
+        optional={
+            "queue": st.just("second"), "user_id": st.sampled_from("uv"), "model": st.sampled_from("mn"),
+            "plan": st.just("free"), "unique_key": st.sampled_from(["k1", "k2"]), "priority": st.sampled_from([-5, 5]),
+            "later": st.just(True),
+        },
+    ),
+    min_size=1, max_size=4,
+).map(with_distinct_keys)  # fmt: skip
+outcomes = st.lists(
+    st.tuples(
+        ids,
+        st.sampled_from(["succeeded", "succeeded", "dead", "cancelled", "failed", "back", "snooze", "children"]),
+        specs, st.booleans(), st.booleans(),
+    ),
+    max_size=3,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A live or ended row, what the model does not decide: whether it is held, its rank, who reserved it."""
+
+    row: tuple[Any, ...]
+    tag: int
+    due: bool
+    held: bool
+    rank: int
+    reserved_by: int | None
+
+
+@dataclass(slots=True)
+class Said:
+    """One request of a worker, and what the model does when it has been said."""
+
+    request: Request
+    effects: list[tuple[int, Callable[[], None]]] = field(default_factory=list)  # by their turn in the database
+
+    def take_effect(self) -> None:
+        for _, effect in sorted(self.effects, key=lambda entry: entry[0]):
+            effect()
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Workers, producers and users of one queue, in any order."""
+
+    url: ClassVar[str]
+    connections: ClassVar[list[psycopg.Connection[Any]]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection, self.other = self.connections
+        self.connection.execute(EMPTY)
+        configure_limits(
+            self.connection, {name: most or 0 for name, most in LIMITS.items()},
+            {name: (most, LATER_SECONDS) for name, most in RATES.items()}, ADMISSION,
+        )  # fmt: skip
+        self.model = Model(LIMITS, RATES, ADMISSION)
+        self.tags = itertools.count(1)
+        self.numbers = itertools.count(1)
+        self.incarnations: dict[int, str] = {}
+        self.sessions: dict[int, int] = {}
+        self.handed: list[tuple[int, int]] = []  # (job, attempt) of every claim ever
+        self.seen: dict[int, Seen] = {}
+
+    # --- workers
+
+    @initialize()
+    def two_workers(self) -> None:
+        self.a_worker_comes(True, False)
+        self.a_worker_comes(True, False)
+
+    @precondition(lambda self: len(self.model.workers) < 4)
+    @rule(all_kinds=st.booleans(), second_only=st.booleans())
+    def a_worker_comes(self, all_kinds: bool, second_only: bool) -> None:
+        kinds = tuple(KINDS) if all_kinds else ("plain", "few.big")
+        number = next(self.numbers)
+        queues = ["second"] if second_only else None
+        known = [KnownKind(kind, "default", 3, KINDS[kind]) for kind in kinds]
+        me = Registration(f"w{number}", "n", "host", "default", number, 1, queues, [], 600)
+        worker = register_worker(self.connection, me, known)
+        self.model.workers[worker] = Server(kinds, tuple(queues) if queues else None)
+        self.incarnations[worker] = me.incarnation
+
+    @precondition(lambda self: self.model.workers)
+    @rule(which=ids, died=st.booleans(), expired=st.booleans())
+    def a_worker_goes(self, which: int, died: bool, expired: bool) -> None:
+        worker = self._worker(which)
+        if expired:
+            self.connection.execute("UPDATE workerctl.worker SET lease_until = '-infinity' WHERE id = %s", [worker])
+            self._judge_leases()
+            self.model.release(worker, died=False)
+        else:
+            jobs = release_worker(self.connection, self.incarnations[worker], died=died)
+            assert jobs == self.model.release(worker, died=died)
+        assert exchange(self.connection, worker, Request(want=4)).gone
+
+    @precondition(lambda self: self.model.workers)
+    @rule(which=ids)
+    def a_worker_connects_again(self, which: int) -> None:
+        worker = self._worker(which)
+        resumed = resume(self.connection, worker)
+        assert resumed.claims == {(job.id, job.attempt) for job in self.model.in_hand(worker)}
+        assert resumed.session is not None
+        self.sessions[worker] = resumed.session
+        late = [Ended(job.id, job.attempt, "dead") for job in self.model.in_hand(worker)]
+        assert exchange(self.connection, worker, Request(want=9, session=resumed.session - 1, ended=late)).gone
+
+    @precondition(lambda self: self.model.workers)
+    @rule(which=ids, want=st.integers(0, 4), results=outcomes)
+    def a_worker_speaks(self, which: int, want: int, results: list[Any]) -> None:
+        worker = self._worker(which)
+        said = self._request(worker, want, results)
+        reply = exchange(self.connection, worker, said.request)
+        self._heard(said, reply)
+        self._look()
+        self._claimed(worker, said.request, reply)
+
+    @precondition(lambda self: len(self.model.workers) > 1)
+    @rule(which=ids, want=st.integers(1, 4), results=outcomes, others_results=outcomes)
+    def a_worker_speaks_while_another_has_not_committed(
+        self, which: int, want: int, results: list[Any], others_results: list[Any]
+    ) -> None:
+        first, second = self._worker(which), self._worker(which + 1)
+        said = self._request(first, want, results, ("unique_key",))  # whose would it be?
+        others = self._request(second, want, others_results, ("unique_key",))
+        replies: list[Reply] = []
+        thread = threading.Thread(target=lambda: replies.append(exchange(self.other, second, others.request)))
+        with self.connection.transaction():
+            reply = exchange(self.connection, first, said.request)
+            thread.start()
+            thread.join(STUCK_SECONDS)  # behind a row or a key: then it goes on with the commit
+        thread.join()
+        self._heard(said, reply)
+        self._heard(others, replies[0])
+        self._look()
+        for worker, claimed in ((first, reply.claimed), (second, replies[0].claimed)):
+            for job in claimed or []:
+                self.model.hand_out(job.id, job.attempt, worker)
+                self.handed.append((job.id, job.attempt))
+
+    @precondition(lambda self: self.handed and self.model.workers)
+    @rule(which=ids, claim=ids, again=st.booleans())
+    def somebody_settles_an_old_claim(self, which: int, claim: int, again: bool) -> None:
+        """A late result, or one of a claim that is another's: touches nothing."""
+        worker, (job, attempt) = self._worker(which), self.handed[-1 - claim % len(self.handed)]
+        if self.model.owns(worker, job, attempt):
+            return
+        follow = FollowUp(job, {"kind": "plain", "payload": {"tag": -1}})
+        late = {"again": [Again(job, attempt, failed=True)]} if again else {"ended": [Ended(job, attempt, "succeeded")]}
+        reply = exchange(self.connection, worker, Request(follow_ups=[follow], **late))
+        assert reply.lost == [job]
+
+    # --- producers and users
+
+    @rule(wanted=specs)
+    def somebody_enqueues(self, wanted: list[dict[str, Any]]) -> None:
+        jobs = [self._spec(spec) for spec in wanted]
+        if self._is_refused(jobs):
+            try:
+                enqueue_many(jobs, conn=self.connection)
+            except QueueFull:
+                return
+            raise AssertionError(f"{jobs} are past admission")
+        known = {key: job.id for key in ("k1", "k2") if (job := self.model.with_unique(key))}
+        found = enqueue_many(jobs, conn=self.connection)
+        assert self.model.enqueue(jobs) == len(set(found) - set(self.model.jobs))
+        for job, job_id in zip(jobs, found, strict=True):
+            assert known.get(job.get("unique_key"), job_id) == job_id
+        self._look()
+        for job, job_id in zip(jobs, found, strict=True):
+            assert job.get("unique_key") or self.seen[job_id].tag == job["payload"]["tag"], "ids in the order given"
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(which=ids)
+    def somebody_cancels(self, which: int) -> None:
+        job = self._job(which)
+        assert cancel_jobs(self.connection, [job.id]) == self.model.cancel(job.id)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(which=ids)
+    def somebody_retries(self, which: int) -> None:
+        job = self._job(which)
+        assert retry_jobs(self.connection, [job.id]) == self.model.retry(job.id)
+
+    @rule(name=st.sampled_from(list(LIMITS)), most=st.sampled_from([None, 0, 1, 2, 3]))
+    def somebody_changes_a_limit(self, name: str, most: int | None) -> None:
+        if most is None and "{" in name:
+            return  # the keys' templates stay: what was enqueued without one would be under no limit
+        set_limit(self.connection, name, most)
+        self.model.limits[name] = most
+
+    @rule(queue=st.sampled_from(["default", "second"]), paused=st.booleans())
+    def somebody_pauses_a_queue(self, queue: str, paused: bool) -> None:
+        pause_queue(self.connection, queue, paused=paused)
+        (self.model.paused.add if paused else self.model.paused.discard)(queue)
+
+    @rule()
+    def an_hour_passes(self) -> None:
+        self.connection.execute(
+            "UPDATE workerctl.live SET run_at = run_at - interval '1 hour', rank = rank - 3600000"
+            " WHERE status = 'pending' AND run_at > now()"
+        )
+        self.connection.execute("UPDATE workerctl.start SET at = at - interval '1 hour'")
+        tidy_limits(self.connection)
+        self.model.an_hour_passes()
+
+    # --- what must hold after each step
+
+    @invariant()
+    def every_row_is_as_the_model_has_it(self) -> None:
+        self._look()
+        rows = {job_id: seen.row for job_id, seen in self.seen.items()}
+        assert rows == {job.id: job.row for job in self.model.jobs.values()}
+        for job in self.model.live():
+            assert job.status != "pending" or self.seen[job.id].due == job.due, job
+
+    @invariant()
+    def seats_are_taken_by_running_jobs_alone(self) -> None:
+        seats = dict(self.connection.execute(SEATS).fetchall())
+        names = {name for name, most in self.model.limits.items() if most is not None and "{" not in name}
+        names |= {key for job in self.model.live() for _, key in job.keys}
+        for name in names:
+            assert seats.get(name, 0) == self.model.taken(name), name
+
+    @invariant()
+    def nobody_is_held_beside_a_free_seat(self) -> None:
+        """Where a key has a free seat and jobs wait for it, another of its jobs has been let in and stands in line."""
+        holds = dict(self.connection.execute(HOLDS).fetchall())
+        for job_id, seen in self.seen.items():
+            if seen.held:
+                key = holds[job_id]
+                limit = next(name for name, rendered in self.model.jobs[job_id].keys if rendered == key)
+                free = (self.model.limits[limit] or 0) - self.model.taken(key)
+                let_in = [job for job in self.model.live() if job.status == "pending" and not self.seen[job.id].held
+                          and key in [rendered for _, rendered in job.keys]]  # fmt: skip
+                assert free <= 0 or let_in, f"{job_id} waits for {key}, which has {free} seats and nobody in line"
+
+    @invariant()
+    def a_users_jobs_stand_a_second_of_rank_apart(self) -> None:
+        for lane, user, priority, jobs, ranks, ahead in self.connection.execute(HELD_AND_TURNS).fetchall():
+            assert ahead >= 0, "nobody stands before the time at which the job was due"
+            assert user is None or jobs == ranks, f"lane {lane}: jobs of {user} with priority {priority} share a rank"
+
+    def teardown(self) -> None:
+        """Nothing is lost: with time, free limits and a worker that knows every kind, all that is left ends."""
+        if {job_id: seen.row for job_id, seen in self.seen.items()} != {
+            job.id: job.row for job in self.model.jobs.values()
+        }:
+            return  # a step has failed already: what came of it says nothing
+        for queue in list(self.model.paused):
+            self.somebody_pauses_a_queue(queue, False)
+        for worker in list(self.model.workers):
+            release_worker(self.connection, self.incarnations[worker], died=False)
+            self.model.release(worker, died=False)
+        for name in LIMITS:
+            self.somebody_changes_a_limit(name, 2)
+        self._look()
+        self.a_worker_comes(True, False)
+        (worker,) = self.model.workers
+        for _ in range(3 * len(self.model.jobs) + 10):
+            if not any(self.model.live()):
+                break
+            hand = self.model.in_hand(worker)
+            if not hand:
+                self.an_hour_passes()
+            said = self._request(worker, 3, [])
+            for job in hand:
+                self._end(said, worker, job, "succeeded")
+            reply = exchange(self.connection, worker, said.request)
+            self._heard(said, reply)
+            self._look()
+            self._claimed(worker, said.request, reply)
+        self.every_row_is_as_the_model_has_it()
+        left = list(self.model.live())
+        assert not left, f"never handed out: {left}"
+
+    # --- details
+
+    def _worker(self, which: int) -> int:
+        return sorted(self.model.workers)[which % len(self.model.workers)]
+
+    def _job(self, which: int) -> Job:
+        return self.model.jobs[sorted(self.model.jobs)[-1 - which % len(self.model.jobs)]]
+
+    def _judge_leases(self) -> None:
+        self.connection.execute(
+            "INSERT INTO workerctl.node (id, host, version, cores, lease_until, steady_since)"
+            " VALUES ('n', 'h', 'v', 1, 'infinity', '-infinity') ON CONFLICT (id) DO UPDATE"
+            " SET lease_until = 'infinity', steady_since = '-infinity'"
+        )
+        renew_node(self.connection, node_id="n", host="h", version="v", cores=1, lease_seconds=0.001)
+
+    def _spec(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """As producers say it; `model` is in the payload, `later` is a run_at."""
+        rest = {name: value for name, value in spec.items() if name not in ("model", "later")}
+        payload = {"tag": next(self.tags)} | {name: spec[name] for name in ("model", "later") if name in spec}
+        run_at = (dt.datetime.now(dt.UTC) + dt.timedelta(seconds=LATER_SECONDS)).isoformat()
+        return rest | {"payload": payload} | ({"run_at": run_at} if "later" in spec else {})
+
+    def _is_refused(self, jobs: list[dict[str, Any]]) -> bool:
+        free = [job for job in jobs if job.get("plan") == "free"
+                and self.model.with_unique(job.get("unique_key")) is None]  # fmt: skip
+        return bool(free) and self.model.is_full("free", len(free))
+
+    def _request(self, worker: int, want: int, results: list[Any], forbidden: tuple[str, ...] = ()) -> Said:
+        """A request that settles some of what the worker has in hand; its children have none of what is forbidden."""
+        hand = self.model.in_hand(worker)
+        said = Said(Request(want=want, session=self.sessions.get(worker), renew_seconds=600.0))
+        for which, word, children, follow, continues in results:
+            if not hand:
+                break
+            job = hand.pop(which % len(hand))
+            self._end(said, worker, job, word, children, follow=follow, continues=continues, forbidden=forbidden)
+        said.request.in_hand = len(hand)
+        return said
+
+    def _end(
+        self, said: Said, worker: int, job: Job, word: str, children: Any = (), *, follow: bool = False,
+        continues: bool = False, forbidden: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        request, model = said.request, self.model
+        assert model.owns(worker, job.id, job.attempt)
+        match word:
+            case "children":
+                specs = [self._spec({name: spec[name] for name in spec if name not in forbidden}) for spec in children]
+                on_done = self._spec({"kind": "plain"}) if continues else None
+                request.parents = [*request.parents, Parent(job.id, job.attempt, specs, None, on_done)]
+                said.effects.append((3, lambda: model.fan_out(job, specs, on_done)))
+            case "failed" | "back" | "snooze":
+                delay = LATER_SECONDS if word == "snooze" else 0.0
+                request.again = [*request.again, Again(job.id, job.attempt, word == "failed", delay)]
+                said.effects.append((2, lambda: model.put_back(job, failed=word == "failed", due=word != "snooze")))
+            case _:
+                request.ended = [*request.ended, Ended(job.id, job.attempt, word)]
+                said.effects.append((1, lambda: model.end(job, word, failed=word == "dead")))
+        if follow:
+            spec = self._spec({"kind": "plain"})
+            request.follow_ups = [*request.follow_ups, FollowUp(job.id, spec)]
+            said.effects.append((4, lambda: model.expect(spec)))
+
+    def _heard(self, said: Said, reply: Reply) -> None:
+        assert not reply.gone
+        assert not reply.lost, f"the worker holds what it settled: {reply.lost}"
+        said.take_effect()
+
+    def _look(self) -> None:
+        """What the database has now; new rows get to know the model."""
+        found = {}
+        for job_id, *row, tag, due, held, rank, reserved_by in self.connection.execute(ROWS).fetchall():
+            assert job_id not in found, f"{job_id} is in two places"
+            found[job_id] = Seen(tuple(row), tag, due, held, rank, reserved_by)
+        self.seen = found
+        new = {job_id: seen.tag for job_id, seen in found.items() if job_id not in self.model.jobs}
+        if new or self.model.expected:
+            self.model.born(new)
+
+    def _claimed(self, worker: int, request: Request, reply: Reply) -> None:
+        """What was handed out was free to be, in order; and where something was, nobody went away empty."""
+        claimed = reply.claimed or []
+        waiting = [job for job in self.model.live() if self.model.may_start(job, worker)]
+        suspects = [job for job in waiting if job.deaths]
+        busy_for = [job for job in suspects if request.in_hand and not self._is_reserved_by_another(job, worker)]
+        if (
+            request.want
+            and waiting
+            and not claimed
+            and not busy_for
+            and not all(self.seen[job.id].held for job in waiting)
+        ):
+            again = [exchange(self.connection, worker, Request(want=1, in_hand=request.in_hand)) for _ in range(3)]
+            claimed = [job for reply in again for job in reply.claimed or []]
+            assert claimed or (request.in_hand and suspects == waiting), f"nothing came of {waiting}"
+            self._look()
+        if claimed and claimed[0].deaths:
+            assert len(claimed) == 1, f"a suspect runs alone: {claimed}"
+            assert request.in_hand == 0
+        assert request.want or not claimed
+        for job in claimed:
+            self.model.hand_out(job.id, job.attempt, worker)
+            self.handed.append((job.id, job.attempt))
+        self._in_order([self.model.jobs[job.id] for job in claimed], worker)
+
+    def _is_reserved_by_another(self, job: Job, worker: int) -> bool:
+        reserved_by = self.seen[job.id].reserved_by
+        return reserved_by not in (None, worker) and reserved_by in self.model.workers
+
+    def _in_order(self, claimed: list[Job], worker: int) -> None:
+        """Of one lane the first by rank: who was left there could not start, or stands behind."""
+        lanes = {(job.kind, job.queue, bool(job.keys)) for job in claimed if not job.deaths}
+        for lane in lanes:
+            ranks = [self.seen[job.id].rank for job in claimed if (job.kind, job.queue, bool(job.keys)) == lane]
+            for job in self.model.live():
+                if (job.kind, job.queue, bool(job.keys)) == lane and not job.deaths and not self.seen[job.id].held:
+                    late = self.model.may_start(job, worker) and self.seen[job.id].rank < max(ranks)
+                    assert not late, f"{job} was passed over"
+
+
+def connections(url: str) -> list[psycopg.Connection[Any]]:
+    return [connect(url, application="model"), connect(url, application="model, too")]

@@ -1,0 +1,213 @@
+"""Hot statements beside a backlog and a history: the plans that the server really used, those within functions too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from workerctl import QueueFull
+from workerctl.broker.connection import statement
+from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Progress, Request, exchange, resume
+from workerctl.broker.fleet import KnownKind, Registration, queues_with_due_jobs, register_worker, release_worker
+from workerctl.broker.jobs import cancel_jobs, list_jobs, retry_jobs, show_job
+from workerctl.broker.limits import configure_limits
+from workerctl.broker.migrate import migrate
+from workerctl.producer import enqueue, enqueue_many
+
+BIG = ("live", "history", "seat", "hold", "start", "tick", "execution_log")
+KINDS = ("a", "b", "few", "owned")
+USERS = 10_000
+RUNNING = 400
+CHILDREN = 300
+READ_AT_MOST = 3_000  # rows by one node of a plan, of whatever size the tables are
+USED = """
+SET auto_explain.log_level = notice; SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;
+SET auto_explain.log_analyze = on; SET auto_explain.log_timing = off; SET auto_explain.log_format = json
+"""
+FILL = """
+INSERT INTO workerctl.live (lane_id, rank, user_id, plan, run_at, limit_names, limit_keys, payload)
+SELECT a.id, workerctl.rank_of(now(), 0) + n, u.name, CASE WHEN n %% 10 = 0 THEN 'free' END,
+       CASE WHEN n %% 5 = 0 THEN now() + interval '1 day' ELSE now() END,
+       CASE WHEN a.keyed THEN ARRAY['user:{user_id}'] END, CASE WHEN a.keyed THEN ARRAY['user:' || u.name] END,
+       jsonb_build_object('n', n)
+  FROM generate_series(1, %(rows)s) AS n
+  JOIN workerctl.lane a ON a.kind = (ARRAY['a', 'b', 'few', 'owned'])[n %% 4 + 1] AND a.keyed = (n %% 4 = 3)
+ CROSS JOIN LATERAL (SELECT 'u' || n %% %(users)s AS name) u;
+INSERT INTO workerctl.history (id, status, finished_at, kind, queue, priority, max_attempts, failures, deaths, attempt,
+       children_total, children_succeeded, children_dead, children_cancelled, run_at, created_at, started_at, payload)
+SELECT nextval('workerctl.job_id'), CASE WHEN n %% 100 = 0 THEN 'dead' ELSE 'succeeded' END::workerctl.job_status,
+       now() + make_interval(days => n %% 3), 'a', 'default', 0, 3, 0, 0, 1, 0, 0, 0, 0, now(), now(), now(), '{}'
+  FROM generate_series(1, %(rows)s) AS n WHERE %(users)s > 0
+"""
+
+Connection = psycopg.Connection[Any]
+
+
+class Plans:
+    """Every plan of what a connection did, flattened into its nodes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._nodes: list[tuple[str, dict[str, Any]]] = []
+        connection.add_notice_handler(self._heard)
+
+    def of(self, act: Callable[[], Any]) -> list[tuple[str, dict[str, Any]]]:
+        """(statement, node) for each node of each plan that `act` made the server run."""
+        self._nodes = []
+        act()
+        assert self._nodes, "the server said no plan"
+        return self._nodes
+
+    def _heard(self, notice: psycopg.errors.Diagnostic) -> None:
+        text = notice.message_primary or ""
+        if "plan:\n" in text:
+            plan = json.loads(text.partition("plan:\n")[2])
+            self._nodes += [(plan["Query Text"], node) for node in _flat(plan["Plan"])]
+
+
+def _flat(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", []):
+        yield from _flat(child)
+
+
+def read_rows(node: dict[str, Any]) -> float:
+    """How many rows a node looked at, those that it threw away included."""
+    thrown_away = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return float((node.get("Actual Rows", 0) + thrown_away) * node.get("Actual Loops", 1))
+
+
+def bad_nodes(nodes: list[tuple[str, dict[str, Any]]], most: int) -> list[str]:
+    """Nodes that read a big table from its beginning, or more of it than they should."""
+    found = []
+    for text, node in nodes:
+        relation = node.get("Relation Name", "")
+        if not relation.startswith(BIG):
+            continue
+        big = node.get("Actual Loops", 1) > 0 and relation.startswith(("live", "history", "seat"))
+        if (node["Node Type"] == "Seq Scan" and big and read_rows(node) > 100) or read_rows(node) > most:
+            found.append(
+                f"{node['Node Type']} on {relation}, {read_rows(node):g} rows, in: {' '.join(text.split())[:400]}"
+            )
+    return found
+
+
+@pytest.fixture(params=[pytest.param(100_000, id="100k"), pytest.param(1_000_000, id="1m", marks=pytest.mark.long)])
+def plans(request: pytest.FixtureRequest, embedded_server: Any, database_url: str) -> Iterator[Plans]:
+    """A queue with so many live and so many ended jobs, seen by a superuser's connection that reports its plans."""
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        migrate(owner)
+        configure_limits(
+            owner, {"few": RUNNING + 50, "user:{user_id}": 1}, {"few": (10_000, 60.0)}, {"plan:free": 10**6}
+        )
+        enqueue_many([{"kind": kind, "user_id": "first"} for kind in KINDS], conn=owner)
+        enqueue_many([{"kind": kind} for kind in KINDS], conn=owner)
+        for filling in FILL.split(";"):
+            owner.cursor().execute(filling.encode(), {"rows": request.param, "users": USERS})
+        owner.execute("ANALYZE workerctl.live, workerctl.history")
+        a_worker(owner, "holder", 600)
+        occupy(owner)
+        owner.execute("VACUUM ANALYZE workerctl.live, workerctl.history, workerctl.seat, workerctl.hold")
+    superuser = urlsplit(embedded_server.server.superuser_url)._replace(path=urlsplit(database_url).path).geturl()
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute("LOAD 'auto_explain'")
+        connection.execute(USED)
+        yield Plans(connection)
+
+
+def a_worker(connection: Connection, name: str, lease: float = 600) -> int:
+    me = Registration(name, "n", "host", "default", 1, 1, None, [], lease)
+    return register_worker(connection, me, [KnownKind(kind, "default", 3, 1) for kind in KINDS])
+
+
+def occupy(connection: Connection) -> None:
+    """Others run much: seats are taken, and one key's jobs are held."""
+    holder = a_worker(connection, "holder")
+    claimed = exchange(connection, holder, Request(want=RUNNING)).claimed or []
+    assert len(claimed) > RUNNING / 2
+    kind, user = "owned", {"user_id": "saturated"}
+    enqueue_many([{"kind": kind, "priority": 50, **user} for _ in range(200)], conn=connection)
+    assert exchange(connection, holder, Request(want=1)).claimed
+
+
+def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
+    queue = plans.connection
+    worker, other = a_worker(queue, "me"), a_worker(queue, "other")
+    bad: dict[str, list[str]] = {}
+
+    def look(name: str, act: Callable[[], Any], most: int = READ_AT_MOST) -> None:
+        for _ in range(2):  # the second time is another: what was held, what was cached
+            found = bad_nodes(plans.of(act), most)
+            if found:
+                bad[name] = found
+
+    def claims(want: int = 8) -> list[Any]:
+        found = exchange(queue, worker, Request(want=want)).claimed or []
+        assert found
+        return found
+
+    def settle(**by: Any) -> None:
+        assert not exchange(queue, worker, Request(want=8, renew_seconds=60.0, **by)).lost
+
+    look("claim", claims)
+    look("settle and claim", lambda: settle(ended=[Ended(job.id, job.attempt, "succeeded") for job in claims()]))
+    look("put back", lambda: settle(again=[Again(job.id, job.attempt, True, 5.0) for job in claims()]))
+    look("progress", lambda: settle(progress=[Progress(job.id, job.attempt, 1, 2) for job in claims()]))
+    look("idle", lambda: exchange(queue, worker, Request(renew_seconds=60.0)))
+    children = [{"kind": "a", "user_id": "first"}] * CHILDREN
+    look("fan out", lambda: settle(parents=[Parent(job.id, job.attempt, children) for job in claims(1)[:1]]))
+    look("follow up", lambda: settle(**with_follow_up(claims(1)[0])))
+    look("resume", lambda: resume(queue, worker))
+    look("enqueue", lambda: enqueue("a", {}, conn=queue))
+    look("enqueue of a user", lambda: enqueue("owned", {}, user_id="u7", unique_key="k", conn=queue))
+    look(
+        "enqueue of many users",
+        lambda: enqueue_many([{"kind": "a", "user_id": f"u{n}"} for n in range(100)], conn=queue),
+    )
+    look("due queues", lambda: queues_with_due_jobs(queue))
+    look("show", lambda: show_job(queue, 5000))
+    look("newest", lambda: list_jobs(queue, limit=50))
+    look("children of a batch", lambda: list_jobs(queue, parent_id=newest(queue, "status = 'waiting'"), limit=50))
+    look("cancel one", lambda: cancel_jobs(queue, [newest(queue, "status = 'pending' AND parent_id IS NULL")]))
+    look("cancel a batch", lambda: cancel_jobs(queue, [newest(queue, "status = 'waiting'")]))
+    look("retry", lambda: retry_jobs(queue, [dead(queue)]))
+    look("leases", lambda: queue.execute("SELECT workerctl.renew_node('n', 'h', 'v', 1, 30)"))
+    exchange(queue, other, Request(want=8))
+    look("release", lambda: release_worker(queue, "other", died=True))
+    look("suspects", lambda: exchange(queue, worker, Request(want=4, in_hand=1)))
+    look("tick", lambda: queue.execute(statement("is_dealt_with"), {"name": "t", "due_at": "2026-01-01T00:00:00Z"}))
+    queue.execute("UPDATE workerctl.admission SET most = 200")
+    look("refusal", lambda: be_refused(queue), most=300)
+    look("room for a plan without jobs", lambda: enqueue("a", {}, plan="rare", conn=queue), most=300)
+    assert not bad, json.dumps(bad, indent=1)
+
+
+def be_refused(queue: Connection) -> None:
+    """At a plan's cap, of which few jobs are pending beside many of others."""
+    with pytest.raises(QueueFull):
+        enqueue("a", {}, plan="free", conn=queue)
+
+
+def with_follow_up(job: Any) -> dict[str, Any]:
+    return {"ended": [Ended(job.id, job.attempt, "succeeded")], "follow_ups": [FollowUp(job.id, {"kind": "a"})]}
+
+
+def newest(queue: Connection, condition: str) -> int:
+    queue.execute("SET auto_explain.log_min_duration = -1")
+    row = queue.execute(f"SELECT max(id) FROM workerctl.live WHERE {condition}".encode()).fetchone()
+    queue.execute("SET auto_explain.log_min_duration = 0")
+    assert row is not None
+    return int(row[0])
+
+
+def dead(queue: Connection) -> int:
+    queue.execute("SET auto_explain.log_min_duration = -1")
+    row = queue.execute("SELECT max(id) FROM workerctl.history WHERE status = 'dead'").fetchone()
+    queue.execute("SET auto_explain.log_min_duration = 0")
+    assert row is not None
+    return int(row[0])

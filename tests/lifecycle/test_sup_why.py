@@ -1,0 +1,55 @@
+"""What `why` tells of real workers: memory, the job in hand, who asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+from lifecycle_house import House, until
+
+
+def test_a_killed_worker_is_told_with_its_memory_and_the_job_in_hand(running: House) -> None:
+    job = running.gated()
+    seat = until(lambda: [each for each in running.ready() if each["jobs"] and each["rss_bytes"]])[0]
+    os.kill(seat["pid"], signal.SIGKILL)
+    until(lambda: any(end["pid"] == seat["pid"] for end in running.exits()))
+    document = running.json("why", f"default/{seat['slot']}")
+    end = document["exits"][-1]
+    assert (end["cause"], end["signal"], end["exit_code"]) == ("crash", 9, None)
+    assert [(each["id"], each["kind"]) for each in end["jobs"]] == [(job, "gated")]
+    assert min(end["memory_curve_mb"]) > 5 and end["memory_limit_bytes"] == 500 << 20
+    told = running.ok("why", f"default/{seat['slot']}")
+    assert f"{job} gated for" in told and "limit 500 MB" in told
+    running.open_gate()
+    running.until_status(job, "succeeded")
+    running.until_ready(2)
+
+
+def test_why_names_who_asked_and_the_log_has_the_line(running: House) -> None:
+    before = len(running.exits())
+    running.ok("restart", "default", "--reason", "new weights")
+    until(lambda: len(running.exits()) == before + 2)
+    running.until_ready(2)
+    asker = running.json("why", "default")["exits"][-1]["asked_by"]
+    assert asker["command"] == "restart name=default"
+    assert (asker["uid"], asker["reason"]) == (os.getuid(), "new weights")
+    assert "restart default" in asker["command_line"] and asker["user"]
+    assert "; reason: new weights" in running.ok("why", "default")
+    [line] = [line for line in running.log().splitlines() if 'command="restart name=default"' in line]
+    assert f"uid={os.getuid()}" in line and 'reason="new weights"' in line
+
+
+@pytest.mark.long  # 15 s without a heartbeat are a hang
+def test_a_worker_that_hangs_in_c_says_where_to_why_and_to_its_job(build: Callable[..., House]) -> None:
+    house = build()
+    house.start(1)
+    job = house.enqueue("hangs.in.c", file=str(house.effects))
+    error = until(lambda: house.job(job)["error"], 60, what="the job has an error")
+    assert error.startswith("the worker died with this job in hand: hung, was killed by signal 9")
+    assert "in hangs_in_c" in error and "most recent call first" in error
+    assert "in hangs_in_c" in house.ok("why", "default/1")
+    assert house.exits()[0]["cause"] == "hung"
+    assert "in hangs_in_c" in house.ok("jobs", "show", job)
+    house.ok("jobs", "cancel", job)
