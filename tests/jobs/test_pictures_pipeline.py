@@ -122,11 +122,16 @@ def test_every_orientation_is_what_pillow_makes_of_it(orientation: int):
         assert is_like(decode(content), ImageOps.exif_transpose(image), 0)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
-@pytest.mark.parametrize("broken", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\x7f"], ids=["no TIFF", "cut"])
+@pytest.mark.parametrize(
+    ("form", "broken"),
+    [
+        (form, broken)
+        for form in ("PNG", "JPEG", "WEBP")
+        for broken in (b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\x7f")
+        if (form, broken[6:8]) != ("JPEG", b"II")  # Pillow itself opens no JPEG whose EXIF is cut
+    ],
+)
 def test_broken_exif_costs_no_picture(form: str, broken: bytes):
-    if form == "JPEG" and b"II" in broken:
-        pytest.skip("Pillow itself opens no JPEG whose EXIF is cut")
     (whole, _) = finish(saved(noise(30, 20), form, exif=broken), replace(PNG, format=form.lower()))
     assert (whole.width, whole.height) == (30, 20)
     assert b"Exif" not in whole.content and b"eXIf" not in whole.content
