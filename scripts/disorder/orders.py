@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,7 @@ class Seen:
 
 def run(plan: Plan, keep: bool) -> bool:
     """Whether a promise was broken. Leaves nothing running, and nothing on the disk unless told to or broken."""
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     for name in [name for name in os.environ if name.startswith(("PG", "WORKERCTL_", "R2_", "AWS_"))]:
         del os.environ[name]
     os.environ.pop("DATABASE_URL", None)
