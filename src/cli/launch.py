@@ -23,7 +23,7 @@ from ..settings.cores import machine_cores, resolve_instances
 from ..supervisor.client import request
 from ..supervisor.composition import Composition, save_composition
 from ..supervisor.state import load_desired, load_outcome, save_desired, write_atomically
-from .compose import Plan, check_connections, compose
+from .compose import Plan, auto_pools, check_connections, compose, fit_connections
 
 if TYPE_CHECKING:
     from ..broker.embedded import Server
@@ -83,6 +83,15 @@ def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...
     desired = load_desired(home)
     if instances is not None:
         desired["default"] = resolve_instances(instances, len(cores), plan.reserved_cores)  # type: ignore[arg-type]
+    flexible = auto_pools(settings, desired)
+    if isinstance(instances, str):
+        flexible |= {"default"}
+    composition, note = fit_connections(composition, desired, flexible)
+    if note is not None:
+        sys.stderr.write(f"note: {note}\n")
+        desired |= {
+            group.name: group.instances for group in composition.groups if group.name in flexible & set(desired)
+        }
     check_connections(composition, desired)
     if instances is not None:
         save_desired(home, desired)
