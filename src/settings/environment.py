@@ -52,10 +52,10 @@ def read_environment(environ: Mapping[str, str], names: Mapping[str, list[str]],
     for name in sorted(environ):
         text = environ[name].strip()
         if name.startswith(QUEUE_MAX) and name != QUEUE_MAX and text:
-            yield Said(name, ("admission", f"plan:{name.removeprefix(QUEUE_MAX).lower()}"), _whole_number(text))
+            yield Said(name, ("admission", f"plan:{name.removeprefix(QUEUE_MAX).lower()}"), _whole_number(name, text))
             continue
         if text and (limit := _kind_and_plan(name, environ)):
-            yield Said(name, ("limits", limit), _whole_number(text))
+            yield Said(name, ("limits", limit), _whole_number(name, text))
             continue
         if not name.startswith(PREFIX) or name in _NOT_KEYS or not text:
             continue
@@ -118,9 +118,10 @@ def _as_toml(key: Key, text: str) -> Any:
     return float(text) if inner is float and re.fullmatch(r"\d*\.\d+", text) else text
 
 
-def _whole_number(text: str) -> Any:
-    """Text that is no number is refused later, with its name."""
-    return int(text) if text.isdecimal() else text
+def _whole_number(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise Unusable(f"environment {name} = {json.dumps(text)}: expected a whole number")
+    return int(text)
 
 
 def _node_seconds(name: str, value: Any, warnings: list[str]) -> Any:

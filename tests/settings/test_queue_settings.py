@@ -18,8 +18,9 @@ def test_a_kind_of_a_plan_has_a_limit_from_the_environment(tmp_path):
 
 
 def test_a_limit_from_the_environment_that_is_no_number_is_refused_with_its_name(tmp_path):
-    with pytest.raises(Unusable, match="limits"):
-        load(None, None, {"MAX_IMAGE_PAID": "many"}, tmp_path)
+    for name in ("MAX_IMAGE_PAID", "QUEUE_MAX_PAID"):
+        with pytest.raises(Unusable, match=f'environment {name} = "many": expected a whole number'):
+            load(None, None, {name: "many"}, tmp_path)
 
 
 def test_names_that_no_job_module_knows_are_told_with_what_was_meant():
