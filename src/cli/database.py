@@ -129,6 +129,8 @@ def schedule_list(as_json: JsonFlag = False) -> None:
 
     Example: workerctl schedule list
     """
+    from zoneinfo import ZoneInfo
+
     from ..agent.schedule import Task, next_due
     from ..broker.fleet import database_now
     from ..broker.overview import duties, schedules
@@ -139,7 +141,8 @@ def schedule_list(as_json: JsonFlag = False) -> None:
         built_in = duties(connection)
         now = database_now(connection)
     for row in rows:
-        row["next_due_at"] = next_due(Task(row["name"], row["cron"], row["timezone"]), now)
+        due_at = next_due(Task(row["name"], row["cron"], row["timezone"]), now)
+        row["next_due_at"] = due_at.astimezone(ZoneInfo(row["timezone"]))
         row["paused"] = row.pop("paused_at") is not None
     if as_json:
         print_json(rows + [duty | {"built_in": True} for duty in built_in])
