@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import math
 import os
 import re
 import time
@@ -385,7 +386,10 @@ def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     content = {} if payload is None else to_json(payload)
     if kind in _registry:
         validate(_registry[kind], content)
-    size = len(msgspec.json.encode(content))
+    text = msgspec.json.encode(content)
+    if b"null" in text and _holds_no_number(content):
+        raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
+    size = len(text)
     if size > PAYLOAD_LIMIT_BYTES:
         raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
     spec = {"kind": kind, "payload": content} | {name: value for name, value in options.items() if value is not None}
@@ -405,6 +409,18 @@ def to_json(payload: Any) -> Any:
         return msgspec.to_builtins(payload, str_keys=True)
     except (TypeError, msgspec.MsgspecError) as error:
         raise InvalidPayload(f"payload is not JSON: {error}") from None
+
+
+def _holds_no_number(content: Any) -> bool:
+    """Whether a number in it would silently become null."""
+    match content:
+        case float():
+            return not math.isfinite(content)
+        case dict():
+            return any(map(_holds_no_number, content.values()))
+        case list() | tuple():
+            return any(map(_holds_no_number, content))
+    return False
 
 
 def _place(function: Callable[..., Any]) -> str:
