@@ -53,7 +53,7 @@ def begin(
         {name: group for name, group in pools.items() if name not in added},
         others,
         added,
-        tuple(other for other, group in running.items() if other not in fresh and not group.role),
+        tuple(other for other, group in running.items() if name is None and other not in fresh and not group.role),
         tuple(fresh),
     )
 
