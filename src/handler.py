@@ -300,7 +300,7 @@ class Context(msgspec.Struct, eq=False):
         self.progress_now = (done, total)
 
     def log(self, message: str, *, level: str = "info", **fields: Any) -> None:
-        """Add a row to the job's execution log. Written within about two seconds, through `log.write`."""
+        """Add a row to the execution log within about two seconds. A worker that dies loses its last second at most."""
         now = dt.datetime.now(dt.UTC).isoformat()
         self.logged.append({"job_id": self.job.id, "attempt": self.job.attempt, "level": level,
                             "message": message, "fields": fields, "logged_at": now})  # fmt: skip
