@@ -113,6 +113,10 @@ class House:
         content = [f"connection_limit = {CONNECTION_LIMIT}", "[jobs]", *lines, ""]
         (self.folder / "workerctl.toml").write_text("\n".join(content))
 
+    def set(self, name: str, value: str) -> None:
+        """An environment variable of every later command."""
+        self._environment[name] = value
+
     def command(self, *words: str) -> float:
         """Run `workerctl WORDS` as a whole process; its seconds. Raises CommandFailed, TimeoutExpired."""
         since = time.perf_counter()

@@ -15,6 +15,8 @@ import psutil
 import psycopg
 from benchmarks.house import House, Scene, TooLate, wait_until
 from benchmarks.measure import Figure, at_most, figure, percentile
+from benchmarks.processes_more import STEPS as MORE_STEPS
+from benchmarks.processes_peers import against_peers
 from benchmarks.stamps import Stamp, read_stamps
 
 from workerctl import enqueue, enqueue_many
@@ -148,7 +150,8 @@ def start_from_nothing(scene: Scene) -> Iterator[Figure]:
     yield figure("  again in the same home", "s", second)
 
 
-STEPS = (memory, death_to_successor, job_of_the_dead, status, start_scale_stop, start_from_nothing)
+STEPS = (memory, death_to_successor, job_of_the_dead, status, start_scale_stop, start_from_nothing, *MORE_STEPS)
+PEER_STEPS = (against_peers,)
 
 
 @contextlib.contextmanager

@@ -72,6 +72,13 @@ class Home:
         if self._starting.wait(COMMAND_SECONDS) != 0:
             raise RuntimeError(f"`workerctl start` failed: {(self.folder / 'start.log').read_text().strip()}")
 
+    def command(self, *words: str) -> int:
+        """The exit code of a command of ours."""
+        with (self.folder / "start.log").open("a") as log:
+            return subprocess.run([WORKERCTL, *words], cwd=self.folder, env=self._environment, check=False,
+                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                  timeout=COMMAND_SECONDS).returncode  # fmt: skip
+
     def stop(self) -> None:
         """An ordinary `workerctl stop`. Raises RuntimeError where it failed."""
         done = subprocess.run([WORKERCTL, "stop"], cwd=self.folder, env=self._environment, check=False,

@@ -81,7 +81,10 @@ def connect(url: str, *, application: str, pooled: bool = False, bounded: bool =
 
 
 def unreachable(url: str, error: Exception) -> Unreachable:
-    """The one-line error for a database that does not answer."""
+    """The one-line error for a database that does not answer, or answers that it cannot, such as for a full disk."""
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    if said:
+        return Unreachable(f"database at {place(url)} refuses: {said}")
     reason = str(error).strip().splitlines()[-1].strip() if str(error).strip() else type(error).__name__
     password = conninfo_to_dict(url).get("password")
     if password:

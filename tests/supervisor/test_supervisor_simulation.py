@@ -1,20 +1,37 @@
-"""Simulated hours of random trouble: what must hold always, and that everything comes back once trouble ends."""
+"""Simulated hours of random trouble: what must hold always, and that everything comes back once trouble ends.
+
+What holds, as it is checked below:
+- a slot has at most one process that starts, and at most two in all; an app never has two;
+- in a pool never more processes that stay than are desired, plus one budget for every reason together;
+- whoever is replaced by plan goes only once a successor serves, or where no second one fits into the memory;
+- at most max(1, 20 %) of all workers are away at once for planned reasons;
+- one canary of a new release serves through its probation before a second is started;
+- nobody is killed who beats, boots or drains within its time;
+- only faults spend the fault budget; a slot that spent it is parked, is left alone, and is probed every five minutes;
+- nobody crashes more often in a minute than the budget allows;
+- once trouble ends everything is as it was asked to be, and a stop leaves nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import Phase as Phases
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from toy_world import HOUSE, POLICY, World, busy
 
 from workerctl.supervisor import actions as act
+from workerctl.supervisor import apply, fat, plan, restart
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.composition import Group
-from workerctl.supervisor.members import Memory
+from workerctl.supervisor.living import BEATING, ROLE_PATIENCE
+from workerctl.supervisor.members import Memory, Slot
 from workerctl.supervisor.roster import Roster, Team
-from workerctl.supervisor.states import Phase
+from workerctl.supervisor.states import Cause, Phase
 
 WITH_SPARE = tuple(
     msgspec.structs.replace(group, instances=2) if group.kind == "template" else group for group in HOUSE
@@ -22,10 +39,14 @@ WITH_SPARE = tuple(
 LOGS = Group("logs", "pool", template="template", after=("template", "agent"), instances=2)
 SIDE = Group("side", "command", command=("side",), after=("default",), instances=2)
 SHARE = st.floats(0, 0.999)
+PLANNED = frozenset({Cause.RELOAD, Cause.LIFETIME, Cause.MEMORY_SOFT, Cause.ASKED})
+EPSILON_SECONDS = 0.001
 
 
 class Trouble(RuleBasedStateMachine):
     """Every rule is something that happens to a machine in an ordinary bad week."""
+
+    simulated_hours = 0.0
 
     @initialize(seed=st.integers(0, 2**16), instances=st.integers(0, 12))
     def begin(self, seed: int, instances: int) -> None:
@@ -36,7 +57,7 @@ class Trouble(RuleBasedStateMachine):
         self.world.happen(ev.Scaled(0.0, "default", instances))
         self.world.run(5)
 
-    @rule(seconds=st.sampled_from([0.01, 0.3, 2.0, 20.0, 90.0, 900.0, 3600.0]))
+    @rule(seconds=st.sampled_from([0.01, 0.3, 2.0, 20.0, 90.0, 900.0, 3600.0, 6 * 3600.0]))
     def time_passes(self, seconds: float) -> None:
         self.world.run(seconds)
 
@@ -134,21 +155,70 @@ class Trouble(RuleBasedStateMachine):
             assert len([member for member in slot.members if member.phase is Phase.STARTING]) <= 1
             if team.group.kind != "pool":
                 assert len(slot.members) <= 1, "two of an app at once"
+            self.check_parked(team, slot)
+
+    def check_parked(self, team: Team, slot: Slot) -> None:
+        roster, now = self.world.roster, self.world.now
+        if slot.retired or team.group.role or roster.stop_at is not None:
+            return
+        if slot.parked_at is None:
+            last = slot.faults[-1].at if slot.faults else now
+            recent = [fault for fault in slot.faults if last - fault.at < POLICY.fault_window_seconds]
+            assert len(recent) < POLICY.fault_limit, "it crashes on and on"
+            return
+        if restart.is_unusable(slot):
+            return
+        late = now - slot.parked_at - POLICY.park_probe_seconds
+        assert late < EPSILON_SECONDS, f"{team.group.name}/{slot.number} was not probed for {late:g} s"
 
     def check_actions(self) -> None:
-        for _, action, before in self.world.performed:
-            if not isinstance(action, act.Spawn):
-                continue
-            if action.group not in before.teams:
-                continue  # its release was given up in the same round
-            team, slot = before.teams[action.group], before.slot(action.group, action.slot)
-            assert slot is not None and not slot.retired and not slot.done
-            assert slot.parked_at is None, "a process was started in a parked slot"
-            if action.release != team.release:
-                self.check_canary(before, action)
-            staying = sum(not member.is_leaving for seat in team.wanted for member in seat.members)
-            assert staying < team.desired + max(1, int(team.desired * 0.2)), "more than desired plus the budget"
+        for at, action, before in self.world.performed:
+            match action:
+                case act.Spawn() if action.group in before.teams:  # else its release was given up in the same round
+                    self.check_spawn(at, action, before)
+                case act.Drain():
+                    self.check_drain(action, before)
+                case act.Kill():
+                    self.check_kill(at, action, before)
         self.world.performed.clear()
+
+    def check_spawn(self, at: float, action: act.Spawn, before: Roster) -> None:
+        team, slot = before.teams[action.group], before.slot(action.group, action.slot)
+        assert slot is not None and not slot.retired and not slot.done
+        assert slot.parked_at is None, "a process was started in a parked slot"
+        if action.release != team.release:
+            self.check_canary(before, action)
+        staying = sum(not member.is_leaving for seat in team.wanted for member in seat.members)
+        assert staying < team.desired + max(1, int(team.desired * 0.2)), "more than desired plus the budget"
+        if action.replaces is not None:
+            away = sum(_is_away(seat) for seat in team.wanted)
+            assert away < max(1, int(team.desired * 0.2)), f"{away} are away, and another is replaced"
+
+    def check_drain(self, action: act.Drain, before: Roster) -> None:
+        """A worker that is replaced by plan serves until another does."""
+        team, slot = before.teams[action.group], before.slot(action.group, action.slot)
+        member = before.member(action.group, action.slot, action.serial)
+        assert slot is not None and member is not None
+        planned = action.cause in PLANNED and before.stop_at is None and not team.retired and not slot.retired
+        if team.group.kind != "pool" or not planned or not member.is_ready or slot.members[0] is not member:
+            return
+        successor = any(other.is_ready for other in slot.members if other is not member)
+        cramped = action.cause is Cause.MEMORY_SOFT and not fat.has_room_for_successor(before, team)
+        assert successor or cramped, f"{action} without a successor"
+
+    def check_kill(self, at: float, action: act.Kill, before: Roster) -> None:
+        team, member = before.teams[action.group], before.member(action.group, action.slot, action.serial)
+        assert member is not None and member.kill_at in (None, at), "killed twice"  # one kill for each fork it owes
+        group = member.group or team.group
+        if action.cause is Cause.HUNG and team.group.kind in BEATING:
+            patience = POLICY.hung_seconds * (1 if team.group.kind == "pool" else ROLE_PATIENCE)
+            assert at - (member.heartbeat_at or 0.0) > patience - EPSILON_SECONDS, "it beats"
+        elif action.cause is Cause.BOOT_TIMEOUT:
+            assert at - member.spawned_at > group.boot_timeout_seconds - EPSILON_SECONDS, "it boots"
+        elif action.cause is Cause.MEMORY_HARD:
+            assert member.over_hard_samples >= POLICY.memory_samples
+        elif member.drain_at is not None and before.hurried_at is None:
+            assert at - member.drain_at > group.stop_timeout_seconds - EPSILON_SECONDS, "it drains"
 
     def check_canary(self, before: Roster, action: act.Spawn) -> None:
         reload = before.reload
@@ -163,6 +233,7 @@ class Trouble(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
+        Trouble.simulated_hours += world.now / 3600
         world.boots_in, world.drains_in = (lambda _: 0.1), (lambda _: 0.2)
         world.happen(ev.MachineSampled(world.now, Memory(1000, 900)))
         world.fails, world.forks_answered = (lambda _: None), True
@@ -187,11 +258,74 @@ class Trouble(RuleBasedStateMachine):
         assert not world.members(), "something is left after the stop"
 
 
-TestTrouble = Trouble.TestCase
-TestTrouble.settings = settings(
-    max_examples=60,
+def _is_away(slot: Slot) -> bool:
+    """Nobody serves there, or somebody is on the way to take a place."""
+    if slot.members:
+        return len(slot.members) > 1 or not slot.is_ready
+    return slot.parked_at is None and not slot.awaits_release and not slot.done
+
+
+QUICK = settings(
+    max_examples=25,
     stateful_step_count=30,
     deadline=None,
+    database=None,
     suppress_health_check=list(HealthCheck),
-    phases=(Phases.explicit, Phases.reuse, Phases.generate),  # shrinking hours of simulation takes minutes
+    phases=(Phases.explicit, Phases.generate),  # shrinking hours of simulation takes minutes
 )
+DEEP = settings(QUICK, max_examples=250, stateful_step_count=50)
+
+
+class LongTrouble(Trouble):
+    """Days of it."""
+
+    @rule(hours=st.sampled_from([6, 24, 48]))
+    def days_pass(self, hours: int) -> None:
+        self.world.run(hours * 3600)
+
+
+def test_hours_of_trouble() -> None:
+    run_state_machine_as_test(Trouble, settings=QUICK)
+
+
+@pytest.mark.long
+def test_thousands_of_hours_of_trouble() -> None:
+    before = Trouble.simulated_hours
+    run_state_machine_as_test(LongTrouble, settings=DEEP)
+    print(f"{Trouble.simulated_hours - before:,.0f} simulated hours")
+
+
+def _nothing(*_: object, **__: object) -> Iterator[act.Action]:
+    return iter(())
+
+
+MUTATIONS: dict[str, tuple[object, str, object]] = {
+    "slots are never parked": (plan, "must_park", lambda *_: False),
+    "parked slots are never probed": (plan, "probe_at", lambda *_: float("inf")),
+    "parked slots are probed at once": (plan, "probe_at", lambda slot, policy: slot.parked_at),
+    "there is no budget": (plan, "_room_to_replace", lambda *_: 99),
+    "nobody counts as away": (plan, "_away", lambda _: 0),
+    "predecessors do not leave": (plan, "_yield_to_successor", _nothing),
+    "successors are not waited for": (plan, "_replacement", lambda roster, team, slot, policy, clock, may_spawn: next(
+        (act.Drain(team.group.name, slot.number, member.serial, Cause.ASKED) for member in slot.members
+         if member.is_ready and member.spawned_at < team.restart_at), None)),
+    "every release may start everywhere at once": (plan, "admits", lambda *_: True),
+    "no probation": (plan, "is_on_probation", lambda *_: False),
+    "drains do not end": (plan, "_watch_drain", _nothing),
+    "silence is not noticed": (plan, "_watch_member", _nothing),
+    "surplus is kept": (plan, "_surplus", lambda _: []),
+    "a template that does not answer is waited for": (plan, "_kill_template", _nothing),
+    "planned ends are faults": (apply, "FAULTS", frozenset(Cause)),
+    "a lost database is a fault": (apply, "_deferred", lambda slot, fault: apply._faulted(slot, fault)),
+    "reloads do not end": (plan, "reload_steps", _nothing),
+    "templates are not stopped": (plan, "_stop", _nothing),
+}  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_supervisor_with_this_mistake_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, function, mistake = MUTATIONS[name]
+    monkeypatch.setattr(module, function, mistake)
+    with pytest.raises((AssertionError, KeyError, ExceptionGroup)):
+        run_state_machine_as_test(Trouble, settings=settings(QUICK, max_examples=150))

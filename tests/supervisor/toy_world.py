@@ -18,8 +18,10 @@ from workerctl.supervisor.plan import judge, plan
 from workerctl.supervisor.reload_asked import begin
 from workerctl.supervisor.restart import cause_of
 from workerctl.supervisor.roster import Roster, Team, new_roster
+from workerctl.supervisor.states import FAULTS
 
 POLICY = Policy()
+BEAT_SECONDS = 14.0  # just in time and all at once, so that hours pass quickly
 ROLE = {"role": True, "command": ("x",)}
 HOUSE = (
     Group("collector", "collector", **ROLE),
@@ -110,7 +112,11 @@ class World:
             return
         cause = cause_of(team.group.kind, current, code)
         name = team.group.name
+        before = self.roster.slot(name, slot.number)
         self.happen(ev.Exited(self.now, name, slot.number, member.serial, code, signal, cause, self._random.random()))
+        after = self.roster.slot(name, slot.number)
+        if before is not None and after is not None and cause not in FAULTS:
+            assert after.faults == before.faults, f"{cause} was booked as a fault"
         if team.group.kind == "template":
             for other, seat, waiting in self.members():
                 if waiting.template == member.serial and waiting.pid is None:
@@ -216,7 +222,8 @@ class World:
         member = self.roster.member(group, slot, serial)
         if member is not None and member.kill_at is None and self.roster.teams[group].group.kind in BEATING:
             self.happen(ev.Heartbeat(self.now, group, slot, serial, replace(member.work)))
-            self._later(5.0, lambda: self._beat(group, slot, serial))
+            in_seconds = (self.now // BEAT_SECONDS + 1) * BEAT_SECONDS - self.now
+            self._later(in_seconds, lambda: self._beat(group, slot, serial))
 
     def _end_in(self, seconds: float, who: act.Drain | act.Kill, code: int | None, signal: int | None = None) -> None:
         def end() -> None:

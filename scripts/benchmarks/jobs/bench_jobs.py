@@ -45,6 +45,15 @@ async def hold(payload: dict[str, Any], ctx: Context) -> None:
         await asyncio.sleep(payload["seconds"])
 
 
+@job("bench.fatten")
+def fatten(payload: dict[str, Any], ctx: Context) -> None:
+    """Grow past a limit, say so, and go on working for `seconds`."""
+    hoard = [bytearray(b"x") * (1 << 20) for _ in range(payload["mebibytes"])]
+    write_stamp(payload["file"], ctx)
+    time.sleep(payload["seconds"])
+    hoard.clear()
+
+
 def write_stamp(path: str, ctx: Context) -> None:
     """Append `job id, attempt, pid, monotonic seconds`."""
     now = time.clock_gettime(time.CLOCK_MONOTONIC)
