@@ -20,7 +20,7 @@ from disorder.blows import MOST_WORKERS, Blow, blows
 from disorder.homes import CONFIG, HANDLERS, WORKERS, Home
 from disorder.judge import judge
 from disorder.producer import Producer
-from disorder.run import _forget_the_callers_database, _say, _server
+from disorder.run import EVIDENCE, _forget_the_callers_database, _say, _server
 
 from workerctl import enqueue
 from workerctl.contract import NotRunning, WorkerctlError
@@ -228,6 +228,8 @@ def run(seconds: float, jobs: int, seed: int, keep: bool) -> bool:
 
 def _run(house: HouseUnderFire, plan: list[Blow], written: Path, seconds: float, jobs: int, seed: int) -> list[str]:
     url = json.loads((house.home.home / "run" / "database.json").read_text())["url"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(EVIDENCE.read_bytes())
     producer = Producer(url, jobs, seconds * PRODUCING_SHARE, seed)
     began = time.monotonic()
     struck: Counter[str] = Counter()
