@@ -233,8 +233,12 @@ def _run(house: HouseUnderFire, plan: list[Blow], written: Path, seconds: float,
     producer = Producer(url, jobs, seconds * PRODUCING_SHARE, seed)
     began = time.monotonic()
     struck: Counter[str] = Counter()
+    due, before = began, 0.0
     for blow in plan:
-        while time.monotonic() < began + blow.at_seconds:
+        due, before = max(due, time.monotonic()) + blow.at_seconds - before, blow.at_seconds  # a start takes its time
+        if due > began + seconds:
+            break
+        while time.monotonic() < due:
             house.attend()
             time.sleep(0.02)
         note = house.strike(blow)

@@ -313,4 +313,4 @@ def test_a_supervisor_with_this_mistake_is_caught(name: str, monkeypatch: pytest
     module, function, mistake = MUTATIONS[name]
     monkeypatch.setattr(module, function, mistake)
     with pytest.raises((AssertionError, KeyError, ExceptionGroup)):
-        run_state_machine_as_test(Trouble, settings=settings(QUICK, max_examples=150))
+        run_state_machine_as_test(Trouble, settings=settings(QUICK, max_examples=100))
