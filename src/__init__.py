@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cache import cached
     from .handler import Cancel, Context, Fail, InvalidPayload, QueueFull, Refused, Retry, Snooze, WrongField, job
     from .producer import enqueue, enqueue_async, enqueue_many
 
@@ -13,6 +14,7 @@ _HOMES = dict.fromkeys(
     ("Cancel", "Context", "Fail", "InvalidPayload", "QueueFull", "Refused", "Retry", "Snooze", "WrongField", "job"),
     ".handler",
 )
+_HOMES["cached"] = ".cache"
 _HOMES |= dict.fromkeys(("enqueue", "enqueue_async", "enqueue_many"), ".producer")
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Retry",
     "Snooze",
     "WrongField",
+    "cached",
     "enqueue",
     "enqueue_async",
     "enqueue_many",

@@ -31,6 +31,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 PROGRESS_LIMIT = 2**53
+BATCH_LIMIT = 10_000
+BATCH_WAIT_LIMIT_SECONDS = 3600
 MEMORY_LIMIT_BYTES = 64 * 1024
 MEMORY_KEY_LIMIT = 200  # characters
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
@@ -100,6 +102,8 @@ class Handler:
     payload_type: Any
     is_async: bool
     takes_context: bool
+    batch_wait_seconds: float = 0.0  # how long a batch that is not full may wait for more
+    hand_back: bool = False  # a worker that drains gives its jobs back instead of waiting for them
     check: Callable[[Any, Settings], None] | None = None
     payload_decoder: msgspec.json.Decoder[Any] = field(init=False)  # to convert costs ten times what this does
 
@@ -118,18 +122,33 @@ def job(
     timeout_seconds: float | None = None,
     max_attempts: int | None = None,
     batch: int = 1,
+    batch_wait_seconds: float = 0.0,
+    hand_back: bool = False,
     check: Callable[[Any, Settings], None] | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as the handler of `kind`.
 
     The function is `async def` (one task in the worker's loop) or `def` (one thread a job) and takes
     `(payload)` or `(payload, ctx)`. The payload's annotation, a msgspec Struct, a dataclass or any type that
-    msgspec converts to, is checked at enqueue and again before the call. With `batch > 1` the first argument is
-    a list. What the function returns must be JSON; it becomes the job's result. `check(payload, settings)` raises
-    WrongField for what the type alone cannot say, in the same places.
+    msgspec converts to, is checked at enqueue and again before the call. What the function returns must be JSON;
+    it becomes the job's result. `check(payload, settings)` raises WrongField for what the type alone cannot say, in
+    the same places.
+
+    With `batch > 1` one call takes up to so many jobs, and the first argument is a list of payloads. The first of them
+    waits up to `batch_wait_seconds` for others. The function returns a list with an outcome for each payload, in
+    order: a value, or an exception such as Retry(...) or Fail(...), which is that job's alone. What is no list is
+    every job's result; what is raised fails every job of the call. A payload that does not fit never gets there.
+
+    With `hand_back=True` a worker that has to leave does not wait for these jobs: a task is cancelled, a `def` handler
+    is told at its next `ctx.raise_if_cancelled()`, and the job goes back at once, without a failure.
     """
-    if not kind or not queue or batch < 1:
-        raise ValueError(f"@job({kind!r}): kind and queue must not be empty and batch must be at least 1")
+    if not kind or not queue or not 1 <= batch <= BATCH_LIMIT:
+        raise ValueError(f"@job({kind!r}): kind and queue must not be empty and batch must be from 1 to {BATCH_LIMIT}")
+    if not 0 <= batch_wait_seconds <= BATCH_WAIT_LIMIT_SECONDS or (batch_wait_seconds and batch == 1):
+        raise ValueError(
+            f"@job({kind!r}): batch_wait_seconds={batch_wait_seconds} needs batch > 1 and lies between 0 and"
+            f" {BATCH_WAIT_LIMIT_SECONDS}"
+        )
 
     def register(function: Function) -> Function:
         known = _registry.get(kind)
@@ -145,6 +164,8 @@ def job(
             payload_type=_payload_type(function, batched=batch > 1),
             is_async=inspect.iscoroutinefunction(function),
             takes_context=len(inspect.signature(function).parameters) > 1,
+            batch_wait_seconds=batch_wait_seconds,
+            hand_back=hand_back,
             check=check,
         )
         return function
@@ -237,7 +258,7 @@ class Context(msgspec.Struct, eq=False):
     written in the statement that settles this attempt, so it exists if and only if the attempt counted.
     """
 
-    job: Job
+    job: Job  # of a batch call the first
     services: Services
     deadline: float = float("inf")  # monotonic instant at which the attempt times out
     progress_now: tuple[int, int] | None = None
@@ -246,6 +267,7 @@ class Context(msgspec.Struct, eq=False):
     done_next: dict[str, Any] | None = None
     cancel_requested: bool = False
     stop_reason: BaseException | None = None  # why the worker asked this attempt to stop, if it did
+    jobs: tuple[Job, ...] = ()  # of a batch call, one for each payload; else empty
 
     @property
     def unwanted(self) -> bool:
@@ -278,7 +300,7 @@ class Context(msgspec.Struct, eq=False):
         self.progress_now = (done, total)
 
     def log(self, message: str, *, level: str = "info", **fields: Any) -> None:
-        """Add a row to the job's execution log. Written within about a second, through `log.write`."""
+        """Add a row to the job's execution log. Written within about two seconds, through `log.write`."""
         now = dt.datetime.now(dt.UTC).isoformat()
         self.logged.append({"job_id": self.job.id, "attempt": self.job.attempt, "level": level,
                             "message": message, "fields": fields, "logged_at": now})  # fmt: skip
@@ -287,19 +309,23 @@ class Context(msgspec.Struct, eq=False):
         """Enqueue a job together with this attempt's settlement.
 
         With `child=True` this job becomes the parent: it waits until every child is done and its own result
-        gains their counts. Options are those of `workerctl.enqueue` (queue, priority, run_at, unique_key,
-        user_id, plan, max_attempts); user, plan and priority are this job's own unless given.
+        gains their counts; a batch call has no one parent, and is refused. Options are those of `workerctl.enqueue`
+        (queue, priority, run_at, unique_key, user_id, plan, max_attempts); user, plan and priority are this job's own
+        unless given.
         """
-        inherited = {"user_id": self.job.user_id, "plan": self.job.plan, "priority": self.job.priority}
-        self.enqueued.append(job_spec(kind, payload, **{**inherited, **options}) | {"child": child})
+        if child and self.jobs:
+            raise Refused(f"{self.job.kind}: a batch call makes no children: it has no one parent")
+        self.enqueued.append(job_spec(kind, payload, **{**self._inherited(), **options}) | {"child": child})
 
     def on_done(self, kind: str, payload: Any = None, **options: Any) -> None:
-        """When this job's last child has ended, enqueue `kind`; it sees this job's id as its payload's `parent`."""
-        self.done_next = {
-            "kind": kind,
-            "payload": {**(to_json(payload) or {}), "parent": self.job.id},
-            **options,
-        }
+        """When this job's last child has ended, enqueue `kind`; it sees this job's id as its payload's `parent`.
+
+        User, plan and priority are this job's own unless given.
+        """
+        if self.jobs:
+            raise Refused(f"{self.job.kind}: a batch call has no children that could be done")
+        content = {**(to_json(payload) or {}), "parent": self.job.id}
+        self.done_next = job_spec(kind, content, **{**self._inherited(), **options})
 
     def remember(self, key: str, value: Any) -> None:
         """Keep a value with the job for its next attempts; None forgets it. It is durable when this returns.
@@ -333,9 +359,15 @@ class Context(msgspec.Struct, eq=False):
         return max(0.0, self.deadline - time.monotonic())
 
     def raise_if_cancelled(self) -> None:
-        """Raise Cancel where somebody cancelled this job; `def` handlers call it between steps."""
+        """Raise Cancel where this attempt is not wanted any more; `def` handlers call it between steps.
+
+        Somebody cancelled the job, its time is over, or its worker leaves and the job may be handed back.
+        """
         if self.cancel_requested:
             raise Cancel("cancelled by request")
+
+    def _inherited(self) -> dict[str, Any]:
+        return {"user_id": self.job.user_id, "plan": self.job.plan, "priority": self.job.priority}
 
 
 def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:

@@ -101,7 +101,7 @@ STEPS = (
     queue_limits.users_with_limits, queue_limits.fairness, queue_notify.many_producers,
 )  # fmt: skip
 LONG_STEPS = (queue_claims.claim_beside_ten_million, queue_notify.many_producers_on_a_slow_disk)
-PEER_STEPS = (queue_peers.against_peers,)
+PEER_STEPS = queue_peers.PEER_STEPS
 
 
 def _singles_per_second(connection: Connection) -> float:

@@ -93,6 +93,7 @@ def _slow_server(scene: Scene) -> Iterator[RunningServer]:
     subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", shim, source, "-ldl"], check=True)
     _open_to_all(scene.folder)
     with database_server(folder, LD_PRELOAD=str(shim)) as server:
+        assert "shim.so" in Path(f"/proc/{server.pid}/maps").read_text(), "the server does not load the shim"
         yield server
 
 

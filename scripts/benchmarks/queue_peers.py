@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import psycopg
 from benchmarks.house import House, Scene, wait_until
@@ -30,6 +30,16 @@ WORKERS = 2
 PICKUPS = 100
 PATIENCE_SECONDS = 60.0  # for a killed job to begin again
 DRAIN_SECONDS = 120.0
+OUR_JOBS = 50_000
+P50, P99 = percentile(0.5), percentile(0.99)
+
+
+class Measured(NamedTuple):
+    """One queue's figures."""
+
+    jobs_per_second: float
+    waits_ms: list[float]
+    restart_seconds: float
 
 
 class Peer(Protocol):
@@ -41,32 +51,42 @@ class Peer(Protocol):
     def hold(self) -> None: ...
 
 
-def against_peers(scene: Scene) -> Iterator[Figure]:
-    """No-op jobs that say that they began; each peer right after us, on the same server."""
+def beside_pgqueuer(scene: Scene) -> Iterator[Figure]:
+    """No-op jobs that say that they began: ours, then PgQueuer's on the same server."""
+    yield from _beside(scene, "PgQueuer", 50_000)
+
+
+def beside_procrastinate(scene: Scene) -> Iterator[Figure]:
+    """The same with procrastinate, with fewer jobs."""
+    yield from _beside(scene, "procrastinate", 5_000)
+
+
+def beside_celery(scene: Scene) -> Iterator[Figure]:
+    """The same with Celery, whose broker is a Redis that writes to the same disk."""
+    assert shutil.which("redis-server"), "there is no redis-server (Debian: redis-server)"
+    yield from _beside(scene, "Celery on Redis", 10_000)
+
+
+PEER_STEPS = (beside_pgqueuer, beside_procrastinate, beside_celery)
+
+
+def _beside(scene: Scene, name: str, jobs: int) -> Iterator[Figure]:
     _install()
-    mine: dict[str, float] = {}
-    for name, jobs in (
-        ("workerctl", 50_000),
-        ("PgQueuer", 50_000),
-        ("procrastinate", 5_000),
-        ("Celery on Redis", 10_000),
-    ):
-        if name.startswith("Celery") and shutil.which("redis-server") is None:
-            yield figure("Celery on Redis: left out, there is no redis-server (Debian: redis-server)", "", [0.0])
-            continue
-        rate = _drain(scene, name, jobs)
-        waits = _pickups(scene, name)
-        restart = _restart(scene, name)
-        values = {"drain": rate, "p50": percentile(0.5)(waits), "p99": percentile(0.99)(waits), "restart": restart}
-        mine = mine or values
-        yield figure(f"{name}: {jobs:,} no-op jobs, {WORKERS} processes", "jobs/s", [rate])
-        yield figure("  pickup at 20 a second, p50", "ms", waits)
-        yield figure("  p99", "ms", waits, value=percentile(0.99))
-        note = "not within that time" if restart >= PATIENCE_SECONDS else ""
-        yield figure("  kill -9 of its process to its next beginning", "s", [restart], note=note)
-        yield figure("  drain, ours is so many times as fast", "x", [mine["drain"] / rate])
-        yield figure("  pickup p50, so many times ours", "x", [values["p50"] / mine["p50"]])
-        yield figure("  restart, so many times ours", "x", [restart / mine["restart"]])
+    ours, theirs = _measure(scene, "workerctl", OUR_JOBS), _measure(scene, name, jobs)
+    for who, count, found in (("workerctl", OUR_JOBS, ours), (name, jobs, theirs)):
+        yield figure(f"{who}: {count:,} no-op jobs, {WORKERS} processes", "jobs/s", [found.jobs_per_second])
+        yield figure("  pickup at 20 a second, p50", "ms", found.waits_ms)
+        yield figure("  p99", "ms", found.waits_ms, value=P99)
+        note = "not within that time" if found.restart_seconds >= PATIENCE_SECONDS else ""
+        yield figure("  kill -9 of its process to its next beginning", "s", [found.restart_seconds], note=note)
+    yield figure(f"against {name}: jobs/s", "x", [ours.jobs_per_second / theirs.jobs_per_second])
+    yield figure("  pickup p50, theirs by ours", "x", [P50(theirs.waits_ms) / P50(ours.waits_ms)])
+    yield figure("  pickup p99, theirs by ours", "x", [P99(theirs.waits_ms) / P99(ours.waits_ms)])
+    yield figure("  begin again, theirs by ours", "x", [theirs.restart_seconds / ours.restart_seconds])
+
+
+def _measure(scene: Scene, name: str, jobs: int) -> Measured:
+    return Measured(_drain(scene, name, jobs), _pickups(scene, name), _restart(scene, name))
 
 
 def _drain(scene: Scene, name: str, jobs: int) -> float:

@@ -44,7 +44,7 @@ kind = "tick"
 class Home:
     """One node: a project folder with its home below. Node 1 has the embedded PostgreSQL."""
 
-    def __init__(self, folder: Path, records: Path, database_url: str | None) -> None:
+    def __init__(self, folder: Path, records: Path, database_url: str | None, config: str = CONFIG) -> None:
         self.folder = folder
         self.home = folder / ".workerctl"
         self._environment = {**os.environ, "CHAOS_RECORDS": str(records)}
@@ -52,7 +52,7 @@ class Home:
             self._environment["DATABASE_URL"] = database_url
         self._starting: subprocess.Popen[str] | None = None
         folder.mkdir()
-        (folder / "workerctl.toml").write_text(CONFIG)
+        (folder / "workerctl.toml").write_text(config)
 
     def begin_start(self) -> None:
         """Type `workerctl start`; `is_starting` says when it has ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+import threading
 from typing import Any
 
 import psycopg
@@ -11,8 +12,10 @@ import psycopg
 from ..broker.connection import statement
 from ..broker.fleet import database_now, hold_primary, is_dealt_with, make_tick, set_schedules
 from ..broker.limits import configure_limits, tidy_limits
+from ..broker.migrate import migrations
 from ..settings import Settings
 from ..settings.units import rate
+from .finishing import finish_in_background
 from .schedule import Task, due_times
 
 LEASE_SECONDS = 8.0  # another machine takes over within this of a machine's end
@@ -20,6 +23,7 @@ UPKEEP_SECONDS = 3600.0
 UPKEEP_AGAIN_SECONDS = 5.0  # while there is more to remove: a bounded piece at a time, under the statement timeout
 TIDY_SECONDS = 5.0  # how long a job may wait beside a free seat after an accident
 PARTITION_DAYS = 3
+FINISH_SECONDS = 30.0  # how often it is looked whether older versions are gone
 
 
 class Primary:
@@ -36,7 +40,10 @@ class Primary:
         self._last_due: dict[str, dt.datetime] = {}
         self._settings = settings
         self._rates = {name: rate(text) for name, text in settings.rates.items()}
-        self._upkeep_at = self._tidy_at = 0.0
+        self._post_migrations = any(migration.phase == "post" for migration in migrations())
+        self._url_direct = settings.database_url_direct or settings.database_url or ""
+        self._finishing: threading.Thread | None = None
+        self._upkeep_at = self._tidy_at = self._finish_at = 0.0
         self.term: int | None = None
 
     def renew(self, connection: psycopg.Connection[Any]) -> bool:
@@ -63,6 +70,11 @@ class Primary:
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_SECONDS
             tidy_limits(connection)
+            connection.execute(statement("tidy_stats"))
+        if self._post_migrations and now >= self._finish_at:
+            self._finish_at = now + FINISH_SECONDS
+            if self._finishing is None or not self._finishing.is_alive():
+                self._finishing = finish_in_background(self._url_direct)
         if now >= self._upkeep_at:
             row = connection.execute(statement("upkeep"), {"days": PARTITION_DAYS, "keep": self._retention}).fetchone()
             gone = row is not None and row[1] > 0

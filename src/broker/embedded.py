@@ -52,7 +52,7 @@ class Server:
 def change_owner(home: Path, uid: int) -> None:
     """The files of `home` have become this ordinary user's: its server no longer has to avoid being root."""
     folder = home / "postgres"
-    if read_how(folder) is not None:
+    if read_how(folder) not in (None, How(Way.USER, uid)):
         write_how(folder, How(Way.USER, uid))
 
 

@@ -55,6 +55,27 @@ class Progress(msgspec.Struct, frozen=True):
     total: int
 
 
+class RunStats(msgspec.Struct):
+    """Attempts of one kind in one queue that ended since this was last said; histograms map a bucket to a count."""
+
+    queue: str
+    kind: str
+    succeeded: int = 0
+    failed: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    wait_seconds: float = 0.0
+    run_seconds: float = 0.0
+    waits: dict[int, int] = msgspec.field(default_factory=dict)
+    runs: dict[int, int] = msgspec.field(default_factory=dict)
+
+    def add(self, waited: float, wait_bucket: int, ran: float, run_bucket: int) -> None:
+        self.wait_seconds += waited
+        self.run_seconds += ran
+        self.waits[wait_bucket] = self.waits.get(wait_bucket, 0) + 1
+        self.runs[run_bucket] = self.runs.get(run_bucket, 0) + 1
+
+
 class Request(msgspec.Struct, omit_defaults=True):
     """One round trip; empty lists are left out, so that an idle one is a few bytes."""
 
@@ -68,6 +89,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     follow_ups: list[FollowUp] = []
     progress: list[Progress] = []
     logs: list[dict[str, Any]] = []
+    stats: list[RunStats] = []
 
 
 class Claimed(msgspec.Struct, frozen=True, array_like=True):
@@ -86,6 +108,7 @@ class Claimed(msgspec.Struct, frozen=True, array_like=True):
     parent_id: int | None
     created_at: dt.datetime
     payload: msgspec.Raw
+    waited: float = 0.0  # seconds from when it was due until it was handed out
 
 
 class Reply(msgspec.Struct):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
 import psycopg
 
+from ..contract import Unusable
 from .connection import statement
+from .migrate import newest
 
 Connection = psycopg.Connection[Any]
+
+LEFT_BEHIND_SQLSTATE = "WQ002"  # the schema has moved on past what this code knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Registration:
     queues: list[str] | None
     excluded_queues: list[str]
     lease_seconds: float
+    schema: int = field(default_factory=newest)  # the last migration that its code knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,14 @@ class KnownKind:
     queue: str
     max_attempts: int
     batch: int
+    batch_wait_seconds: float = 0.0
 
 
 def register_worker(connection: Connection, worker: Registration, kinds: list[KnownKind]) -> int:
-    """Make a worker known and start its lease; returns its id, which fences its claims."""
+    """Make a worker known and start its lease; returns its id, which fences its claims.
+
+    Raises Unusable where the schema has left this version behind.
+    """
     values = asdict(worker) | {"kinds": msgspec.json.encode(kinds).decode()}
     return int(_one(connection, "register_worker", values))
 
@@ -62,13 +71,17 @@ def release_others(connection: Connection, node_id: str, alive: list[str], since
 def renew_node(
     connection: Connection, *, node_id: str, host: str, version: str, cores: int, lease_seconds: float
 ) -> int:
-    """Renew this node's lease, give up workers whose lease ended; returns how many."""
+    """Renew this node's lease, give up workers whose lease ended; returns how many.
+
+    Raises Unusable where the schema has left this version behind.
+    """
     values = {
         "node_id": node_id,
         "host": host,
         "version": version,
         "cores": cores,
         "lease_seconds": lease_seconds,
+        "schema": newest(),
     }
     return int(_one(connection, "renew_node", values))
 
@@ -114,11 +127,19 @@ def database_now(connection: Connection) -> dt.datetime:
     return row[0]  # type: ignore[no-any-return]
 
 
-def queues_with_due_jobs(connection: Connection) -> list[str]:
-    """Queues in which a job is due that nobody has claimed."""
-    return [queue for (queue,) in connection.execute(statement("due_lanes")).fetchall()]
+def queues_with_due_jobs(connection: Connection) -> dict[str, float]:
+    """Queues in which a job is due that nobody has claimed, and in how many seconds one may be: a batch is gathered."""
+    due: dict[str, float] = {}
+    for queue, seconds in connection.execute(statement("due_lanes")).fetchall():
+        due[queue] = min(due.get(queue, seconds), seconds)
+    return due
 
 
 def _one(connection: Connection, name: str, values: dict[str, Any]) -> Any:
-    row = connection.execute(statement(name), values).fetchone()
+    try:
+        row = connection.execute(statement(name), values).fetchone()
+    except psycopg.Error as error:
+        if error.sqlstate == LEFT_BEHIND_SQLSTATE:
+            raise Unusable(f"{error.diag.message_primary}: {error.diag.message_hint}") from None
+        raise
     return None if row is None else row[0]

@@ -1,4 +1,4 @@
-"""What users ask about jobs and do to them: list, show, wait, retry, cancel, count."""
+"""What users ask about jobs and do to them: list, show, wait, retry, cancel."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from psycopg.rows import dict_row
 
 from ..contract import WorkerctlError
 from .connection import statement
+from .waiting import about_seconds, waits_because
 
 Row = dict[str, Any]
 
@@ -36,31 +37,16 @@ def list_jobs(
 
 
 def show_job(connection: psycopg.Connection[Any], job_id: int) -> Row:
-    """Everything about one job, with `waits_because` where it is pending. Raises NoSuchJob."""
+    """Everything about one job, with `waits_because` where it has not begun, and about how long. Raises NoSuchJob."""
     rows = _rows(connection, "show_job", {"id": job_id})
     if not rows:
         raise NoSuchJob(f"no job {job_id}")
-    return _public(rows[0]) | {"waits_because": waits_because(rows[0])}
-
-
-def waits_because(row: Row) -> str | None:
-    """Why a pending job has not begun; None for any other."""
-    if row["status"] == "waiting":
-        ended = row["children_succeeded"] + row["children_dead"] + row["children_cancelled"]
-        return f"{row['children_total'] - ended} of {row['children_total']} children are not done"
-    if row["status"] != "pending":
-        return None
-    if row["paused"]:
-        return f"queue {row['queue']!r} is paused"
-    if not row["kind_known"]:
-        return f"no worker knows the kind {row['kind']!r}"
-    if not row["served"]:
-        return f"no worker serves the queue {row['queue']!r}"
-    if row["held"]:
-        return f"waiting for a seat of {' or '.join(row['limit_keys'])}; see `workerctl limits list --seats`"
-    if row["due_in_seconds"] > 0:
-        return f"due in {row['due_in_seconds']:.0f} s, at {row['run_at']:%Y-%m-%d %H:%M:%S}Z"
-    return "waiting for a free worker"
+    job, detail = rows[0], None
+    if job["status"] == "pending" and job["served"] and not job["paused"]:
+        found = connection.execute(statement("why_waiting"), {"id": job_id}).fetchone()
+        detail = found[0] if found is not None else None
+    waits = {"waits_because": waits_because(job, detail), "waits_seconds": detail and about_seconds(job, detail)}
+    return _public(job) | waits | {"waits_for": detail}
 
 
 def retry_jobs(connection: psycopg.Connection[Any], ids: list[int]) -> int:
@@ -71,11 +57,6 @@ def retry_jobs(connection: psycopg.Connection[Any], ids: list[int]) -> int:
 def cancel_jobs(connection: psycopg.Connection[Any], ids: list[int]) -> int:
     """Cancel unfinished jobs and their children; returns how many were ended or asked to stop."""
     return _value(connection, "cancel_jobs", {"ids": ids})
-
-
-def job_stats(connection: psycopg.Connection[Any]) -> list[Row]:
-    """Per queue and kind: how many pending, running and waiting, and what the last hour ended."""
-    return _rows(connection, "job_stats", {})
 
 
 def job_log(connection: psycopg.Connection[Any], job_id: int, limit: int = 200) -> list[Row]:

@@ -1,17 +1,26 @@
-"""Brings the schema up to date: numbered files, each once, all in one transaction under an advisory lock."""
+"""Brings the schema up to date: numbered files, each once, in one transaction under an advisory lock, in two phases.
+
+A file `0012_name.sql` is of the phase `pre`: it adds what newer code needs and older code does not mind, and is applied
+by whoever starts. `0013_name.post.sql` takes away what older code still needs: the primary applies it once no node and
+no worker of an older version lives. From then on code that does not know it is refused.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from importlib.resources.abc import Traversable
+from typing import Any, Literal
 
 import psycopg
 
 from ..contract import Unusable
+from .connection import statement
 
-_LOCK = 0x776F726B  # "work": any constant will do, as long as every version uses the same
+LOCK = 0x776F726B  # "work"; shared by whoever registers (0008), so that none comes in while older ones are looked for
+Phase = Literal["pre", "post"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +29,7 @@ class Migration:
 
     version: int
     name: str
+    phase: Phase
     text: str
 
     @property
@@ -27,53 +37,89 @@ class Migration:
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
 
-def migrations() -> list[Migration]:
-    """Every migration that ships, in order."""
-    files = sorted(
-        (file for file in (resources.files(__package__) / "migrations").iterdir() if file.name.endswith(".sql")),
-        key=lambda file: file.name,
-    )
-    return [Migration(int(file.name[:4]), file.name[:-4], file.read_text(encoding="utf-8")) for file in files]
+def migrations(folder: Traversable | None = None) -> list[Migration]:
+    """Every migration that ships, or that is in `folder`, in order."""
+    return [_read(file) for file in _files(folder)]
 
 
-def migrate(connection: psycopg.Connection[Any]) -> list[str]:
-    """Apply what is missing and return the names; nothing is applied unless everything can be.
+@functools.cache
+def newest() -> int:
+    """The number of the newest migration that this version knows: what it says of itself when it registers."""
+    return int(_files(None)[-1].name[:4])
 
-    Raises Unusable where the database holds a newer schema or another text of a migration than this version knows.
+
+def migrate(connection: psycopg.Connection[Any], folder: Traversable | None = None) -> list[str]:
+    """Apply what of the phase `pre` is missing, into an empty database everything; returns the names.
+
+    Raises Unusable where the schema has left this code behind, or holds another text of a migration than it knows.
     """
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        missing = pending(connection)
-        if missing:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        missing = pending(connection, folder)
+        if len(missing) == len(migrations(folder)):
             connection.execute("CREATE SCHEMA IF NOT EXISTS workerctl")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS workerctl.migration (version integer PRIMARY KEY, name text NOT NULL,"
-                " checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+                " phase text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
             )
+            return _apply(connection, missing)
+        return _apply(connection, [migration for migration in missing if migration.phase == "pre"])
+
+
+def finish_migrations(connection: psycopg.Connection[Any], folder: Traversable | None = None) -> list[str]:
+    """Apply what of the phase `post` is missing, up to the first that an older node or worker keeps waiting."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        missing = pending(connection, folder)
+        oldest = connection.execute(statement("oldest_schema")).fetchone()
+        ready: list[Migration] = []
         for migration in missing:
-            connection.execute(migration.text.encode())
-            connection.execute(
-                "INSERT INTO workerctl.migration (version, name, checksum) VALUES (%s, %s, %s)",
-                [migration.version, migration.name, migration.checksum],
-            )
-    return [migration.name for migration in missing]
+            if migration.phase == "pre" or (oldest and oldest[0] is not None and oldest[0] < migration.version):
+                break
+            ready.append(migration)
+        return _apply(connection, ready)
 
 
-def pending(connection: psycopg.Connection[Any]) -> list[Migration]:
+def pending(connection: psycopg.Connection[Any], folder: Traversable | None = None) -> list[Migration]:
     """The migrations that this database has not seen. Raises Unusable as `migrate` does."""
-    known = {migration.version: migration for migration in migrations()}
-    for version, name, checksum in _applied(connection):
+    known = {migration.version: migration for migration in migrations(folder)}
+    for version, name, phase, checksum in reversed(_applied(connection)):  # the newest is named first
         if version not in known:
-            raise Unusable(
-                f"the database has migration {name}, which this version of workerctl does not know: upgrade workerctl"
-            )
+            if phase == "post":
+                raise Unusable(
+                    f"the database has migration {name}, after which older code cannot work: upgrade workerctl"
+                )
+            continue  # newer code added what this one does not mind
         if known[version].checksum != checksum:
             raise Unusable(f"migration {name} in the database differs from the one this version ships")
         del known[version]
     return list(known.values())
 
 
-def _applied(connection: psycopg.Connection[Any]) -> list[tuple[int, str, str]]:
+def _files(folder: Traversable | None) -> list[Traversable]:
+    place = folder or resources.files(__package__) / "migrations"
+    return sorted((file for file in place.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+
+
+def _read(file: Traversable) -> Migration:
+    name = file.name.removesuffix(".sql")
+    phase: Phase = "post" if name.endswith(".post") else "pre"
+    return Migration(int(name[:4]), name.removesuffix(".post"), phase, file.read_text(encoding="utf-8"))
+
+
+def _apply(connection: psycopg.Connection[Any], wanted: list[Migration]) -> list[str]:
+    for migration in wanted:
+        connection.execute(migration.text.encode())
+        connection.execute(
+            "INSERT INTO workerctl.migration (version, name, phase, checksum) VALUES (%s, %s, %s, %s)",
+            [migration.version, migration.name, migration.phase, migration.checksum],
+        )
+    return [migration.name for migration in wanted]
+
+
+def _applied(connection: psycopg.Connection[Any]) -> list[tuple[int, str, str, str]]:
     if connection.execute("SELECT to_regclass('workerctl.migration')").fetchone() == (None,):
         return []
-    return connection.execute("SELECT version, name, checksum FROM workerctl.migration ORDER BY version").fetchall()
+    return connection.execute(
+        "SELECT version, name, phase, checksum FROM workerctl.migration ORDER BY version"
+    ).fetchall()

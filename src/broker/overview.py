@@ -18,9 +18,9 @@ def nodes(connection: Connection) -> list[Row]:
     return _rows(connection, "list_nodes")
 
 
-def queues(connection: Connection) -> list[Row]:
-    """Every queue with how many jobs are due, later and running."""
-    return _rows(connection, "list_queues")
+def workers(connection: Connection) -> list[Row]:
+    """Every worker of the fleet that is registered; one whose lease is over waits to be given up."""
+    return _rows(connection, "list_workers")
 
 
 def schedules(connection: Connection) -> list[Row]:

@@ -7,15 +7,19 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..broker.embedded import STOP_SIGNAL, Server
 from ..contract import ENV_HOME, ENV_NODE, ENV_SETTINGS, Unusable
 from ..settings import PoolSettings, Settings
 from ..settings.cores import resolve_instances, resolve_reserved_cores
 from ..settings.types import AppSettings
 from ..supervisor.composition import Composition, Group, Node, Policy, Ready
+
+if TYPE_CHECKING:
+    from ..broker.embedded import Server
 
 AGENT_CONNECTIONS = 2  # one that listens, one that asks
 COMMAND_CONNECTIONS = 1  # a command of the user's beside the running workers
@@ -77,9 +81,10 @@ def compose(plan: Plan) -> Composition:
         *database,
         Group("migrate", "once", _python("workerctl.broker"), role=True, env=env, cwd=str(plan.project),
               after=before_database, ready=Ready("exit"), boot_timeout_seconds=boot + MIGRATION_SECONDS),
-        Group("agent", "agent", _python("workerctl.agent"), role=True, env=env, cwd=str(plan.project),
-              after=("migrate",), boot_timeout_seconds=boot, stop_timeout_seconds=10),
         *(_template(plan, name, variables, env) for name, variables in templates.items()),
+        Group("agent", "agent", _python("workerctl.agent"), role=True, env=env, cwd=str(plan.project),
+              after=("migrate", *islice(templates, 1)), template=next(iter(templates), None),
+              boot_timeout_seconds=boot, stop_timeout_seconds=10),
         *(_pool(plan, name, pool, template_of(name)) for name, pool in pools.items()),
         *(_app(plan, name, app) for name, app in _in_start_order(plan.settings.apps)),
     ]  # fmt: skip
@@ -161,6 +166,8 @@ def _collector(plan: Plan) -> Group:
 
 
 def _postgres(server: Server) -> Group:
+    from ..broker.embedded import STOP_SIGNAL
+
     return Group("postgres", "command", tuple(server.command), role=True, after=("collector",),
                  ready=Ready("command", tuple(server.probe_command)), stop_signal=STOP_SIGNAL.name,
                  stop_timeout_seconds=POSTGRES_STOP_SECONDS)  # fmt: skip
@@ -177,7 +184,7 @@ def _templates(pools: Mapping[str, PoolSettings]) -> dict[str, dict[str, str]]:
 
 def _template(plan: Plan, name: str, variables: dict[str, str], env: dict[str, str]) -> Group:
     boot = plan.settings.supervisor.boot_timeout_seconds
-    return Group(name, "template", _python("workerctl.worker.template"), role=True,
+    return Group(name, "template", _python("workerctl.worker.template", "workerctl.agent.agent"), role=True,
                  env={"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"} | variables | env, cwd=str(plan.project),
                  instances=TEMPLATES, after=("collector",), boot_timeout_seconds=boot,
                  stop_timeout_seconds=5)  # fmt: skip
@@ -244,5 +251,5 @@ def _in_start_order(apps: Mapping[str, AppSettings]) -> Iterator[tuple[str, AppS
         yield name, waiting.pop(name)
 
 
-def _python(module: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", module)
+def _python(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments)

@@ -39,6 +39,8 @@ def migrate(
 ) -> None:
     """Bring the schema up to date; `start` does the same.
 
+    What older code still needs is taken away by the primary, once no node of an older version lives.
+
     Example: workerctl migrate --check
     """
     from ..broker.connection import connect
@@ -48,44 +50,38 @@ def migrate(
 
     place = find_database(loaded())
     with connect(place.url_direct, application="cli", bounded=False) as connection:
-        if check:
-            missing = [migration.name for migration in pending(connection)]
-            if missing:
-                fail(f"missing: {', '.join(missing)}; type `workerctl migrate`")
-            say("up to date")
-            return
-        names = apply(connection)
+        names = [] if check else apply(connection)
+        missing = pending(connection)
+    before = [migration.name for migration in missing if migration.phase == "pre"]
+    if before:
+        fail(f"missing: {', '.join(before)}; type `workerctl migrate`")
     say(f"applied {', '.join(names)}" if names else "up to date")
+    for migration in missing:
+        say(f"{migration.name} waits until no older version lives; see `workerctl nodes`")
 
 
 def nodes(as_json: JsonFlag = False) -> None:
-    """The machines of the fleet and who is primary.
+    """The machines of the fleet: versions, workers, last renewal, and who is primary.
 
     Example: workerctl nodes
     """
     from ..broker.overview import nodes as read
-    from .plain import table
+    from .fleet_table import nodes_table
 
     with database() as connection:
         rows = read(connection)
     if as_json:
         print_json(rows)
-        return
-    cells = [
-        [row["host"], row["id"][:8], "alive" if row["alive"] else "gone", "primary" if row["is_primary"] else "",
-         str(row["workers"]), str(row["jobs_running"]), str(row["cores"]), row["version"]]
-        for row in rows
-    ]  # fmt: skip
-    header = ("host", "node", "lease", "role", "workers", "running", "cores", "version")
-    sys.stdout.write(table(header, cells, right=frozenset({4, 5, 6})) + "\n")
+    else:
+        sys.stdout.write(nodes_table(rows) + "\n")
 
 
 def queue_list(as_json: JsonFlag = False) -> None:
-    """Queues with how much is due, running and later.
+    """Queues with how much is due, later, tried before, held by limits and running, and what died within a day.
 
     Example: workerctl queue list
     """
-    from ..broker.overview import queues
+    from ..broker.depth import queues
     from .plain import seconds, table
 
     with database() as connection:
@@ -93,14 +89,15 @@ def queue_list(as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(rows)
         return
+    names = ("due", "later", "retries", "held", "running", "waiting", "dead_1d")
     cells = [
-        [row["queue"], ("paused", "yellow") if row["paused"] else "", str(row["due"]), str(row["later"]),
-         str(row["running"]), seconds(row["oldest_due_seconds"])]
+        [row["queue"], ("paused", "yellow") if row["paused"] else "",
+         *(f"{'~' if name == 'due' and row['guessed'] else ''}{row[name]}" for name in names),
+         seconds(row["oldest_due_seconds"])]
         for row in rows
     ]  # fmt: skip
-    sys.stdout.write(
-        table(("queue", "state", "due", "later", "running", "oldest due"), cells, right=frozenset({2, 3, 4, 5})) + "\n"
-    )
+    header = ("queue", "state", "due", "later", "retries", "held", "running", "waiting", "dead/d", "oldest due")
+    sys.stdout.write(table(header, cells, right=frozenset(range(2, 10))) + "\n")
 
 
 def queue_pause(name: Annotated[str, typer.Argument(help="The queue")]) -> None:

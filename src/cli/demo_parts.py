@@ -147,7 +147,7 @@ class ImagePart:
     def advance(self, connection: Connection) -> None:
         if not self.ended:
             _look_again(self.stages[0], connection)
-        elif not self.children:
+        if self.ended and not self.children:
             self.children = sorted(
                 list_jobs(connection, parent_id=_id(self.stages[0]), limit=100), key=lambda job: job["id"]
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import sys
 import time
@@ -12,12 +13,19 @@ from typing import Annotated, Any
 
 import typer
 
-from ..contract import ENV_NOVELS
+from ..contract import ENV_NOVELS, Exit
 from .common import console, fail, loaded, say
 
 POLL_SECONDS = 0.2
 WORKERS = 4
 IMAGES = 8
+
+
+class Provider(enum.StrEnum):
+    """Who makes the demo's pictures."""
+
+    CONFIGURED = "configured"
+    SIMULATOR = "simulator"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,12 +38,45 @@ def demo(
         list[Path] | None, typer.Option("--novel", help="A text file of your own; may be repeated.")
     ] = None,
     images: Annotated[int, typer.Option("--images", min=1, max=50, help="Pictures in the batch.")] = IMAGES,
+    provider: Annotated[
+        Provider, typer.Option("--provider", help="Who makes the pictures: as configured, or a simulated remote one.")
+    ] = Provider.CONFIGURED,
 ) -> None:
     """Split novels into chapters, find their characters, render a batch of images; four workers share the work.
 
-    Example: workerctl demo --novel ~/novel.txt
+    With `--provider simulator` the pictures come over HTTP from a simulated provider that is slow and fails now and
+    then; it runs alone, without the novels.
+
+    Example: workerctl demo --novel ~/novel.txt    workerctl demo --provider simulator --images 20
     """
-    from .demo_parts import ImagePart, NovelPart, known_novels
+    from .demo_parts import ImagePart
+
+    if provider is Provider.SIMULATOR:
+        if novel:
+            fail("--provider simulator makes pictures alone; leave --novel out", Exit.USAGE)
+        _demonstrate_simulator(ImagePart(images))
+        return
+    parts = [*_novels(novel), ImagePart(images)]
+    with _running_workers(loaded()) as place:
+        _demonstrate(place, parts)
+
+
+def _demonstrate_simulator(part: Any) -> None:
+    from .demo_provider import bill, simulated, with_images_from
+
+    found = loaded()
+    if _is_running(found.home):
+        fail(f"a supervisor runs in {found.home} with its own providers; `workerctl stop` it first, or give --home")
+    with simulated() as simulator, _running_workers(with_images_from(simulator, found)) as place:
+        try:
+            _demonstrate(place, [part])
+        finally:
+            for line in bill(simulator):
+                console().print(line, markup=False)
+
+
+def _novels(novel: list[Path] | None) -> list[Any]:
+    from .demo_parts import NovelPart, known_novels
 
     own = [path.expanduser().resolve() for path in novel or []]
     missing = [path for path in own if not path.is_file()]
@@ -45,31 +86,37 @@ def demo(
     novels = [NovelPart(path, path.stem) for path in own] or known_novels(folder)
     if not novels:
         say(f"no novel in {folder}: type `scripts/demo` in the repository, or give `--novel FILE`; images only")
-    parts = [*novels, ImagePart(images)]
-    with _running_workers() as place:
-        began = time.monotonic()
-        _watch(place, parts)
-        seconds = time.monotonic() - began
-        unmet = _summarise(place, parts, seconds)
+    return novels
+
+
+def _demonstrate(place: Any, parts: list[Any]) -> None:
+    began = time.monotonic()
+    _watch(place, parts)
+    unmet = _summarise(place, parts, time.monotonic() - began)
     if unmet:
         fail("; ".join(unmet))
 
 
-@contextmanager
-def _running_workers() -> Iterator[Any]:
-    """The settings of a running supervisor; one that is started here is stopped here."""
+def _is_running(home: Path) -> bool:
     from ..contract import NotRunning
     from ..supervisor.client import request
+
+    try:
+        request(home, "status")
+    except NotRunning:
+        return False
+    return True
+
+
+@contextmanager
+def _running_workers(found: Any) -> Iterator[Any]:
+    """The settings of a running supervisor; one that is started here is stopped here."""
     from . import launch
     from .processes import stop
     from .waiting import Waiting
 
-    found = loaded()
-    try:
-        request(found.home, "status")
-        ours = False
-    except NotRunning:
-        ours = True
+    ours = not _is_running(found.home)
+    if ours:
         launch.prepare(found, instances=WORKERS, only=(), foreground=False)
         with Waiting() as waiting:
             process = waiting.begin(lambda: launch.start_in_background(found.home))

@@ -103,7 +103,7 @@ def _answers(database: Database) -> dict[str, Any]:
 
 def _schema(connection: psycopg.Connection[Any]) -> tuple[tuple[str, ...], str]:
     try:
-        return tuple(migration.name for migration in pending(connection)), ""
+        return tuple(migration.name for migration in pending(connection) if migration.phase == "pre"), ""
     except Unusable as error:
         return (), str(error)
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..broker.embedded import change_owner
 from ..contract import Unusable
 from ..settings import Loaded
 
@@ -35,6 +36,7 @@ def settle(loaded: Loaded) -> None:
         _refuse_unreachable(loaded, account)
         _hand_over(loaded.home, account)
         _become(account)
+        change_owner(loaded.home, account.uid)
 
 
 def act_as_owner(loaded: Loaded) -> None:
@@ -96,21 +98,27 @@ def _mode(path: Path) -> int:
 
 
 def _hand_over(home: Path, account: Account) -> None:
-    """The home and all in it become the user's; root's alone are taken, so that nobody can smuggle a file in."""
+    """The home and all in it become the user's. Only a home that is root's alone is taken: nobody else could have put
+    a file into it. It goes by descriptor and from the inside out, so that nothing can be exchanged meanwhile.
+    """
     if not home.exists():
         home.mkdir(mode=0o700, parents=True)
-    owner = home.lstat()
-    if owner.st_uid == account.uid:
-        return
-    if owner.st_uid != 0 or owner.st_mode & 0o022:
-        raise Unusable(
-            f"{home} is uid {owner.st_uid}'s or others may write to it: "
-            f"chown -R {account.name} {home}, or give another --home"
-        )
-    from ..broker.embedded import change_owner
-
-    change_owner(home, account.uid)
-    for _, folders, files, descriptor in os.fwalk(home, follow_symlinks=False):
-        for name in (*folders, *files):
-            os.chown(name, account.uid, account.gid, dir_fd=descriptor, follow_symlinks=False)
-    os.chown(home, account.uid, account.gid)
+    try:
+        top = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unusable(f"{home}: {error.strerror}; give the folder itself as --home") from None
+    try:
+        owner = os.fstat(top)
+        if owner.st_uid == account.uid:
+            return
+        if owner.st_uid != 0 or owner.st_mode & 0o022:
+            raise Unusable(
+                f"{home} is uid {owner.st_uid}'s or others may write to it: "
+                f"chown -R {account.name} {home}, or give another --home"
+            )
+        for _, folders, files, descriptor in os.fwalk(".", topdown=False, dir_fd=top, follow_symlinks=False):
+            for name in (*folders, *files):
+                os.chown(name, account.uid, account.gid, dir_fd=descriptor, follow_symlinks=False)
+        os.fchown(top, account.uid, account.gid)
+    finally:
+        os.close(top)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from .plain import Cell, table
+from .plain import seconds as duration
 
 STATUS_COLOURS = {
     "succeeded": "green",
@@ -27,10 +28,26 @@ def jobs_table(rows: list[Row]) -> str:
 
 
 def stats_table(rows: list[Row]) -> str:
-    """One line a queue and kind; the last three columns are the last hour's."""
-    header = ("queue", "kind", "pending", "running", "waiting", "succeeded/h", "dead/h", "cancelled/h")
-    names = ("queue", "kind", "pending", "running", "waiting", "succeeded", "dead", "cancelled")
-    return table(header, [[str(row[name]) for name in names] for row in rows], right=frozenset(range(2, 8)))
+    """Three lines a queue and kind: the last minute, hour and day."""
+    header = ("queue", "kind", "pending", "running", "", "jobs/s", "done", "failed", "dead", "wait p50", "p95", "p99",
+              "run p50", "p95", "p99")  # fmt: skip
+    lines = [_stats_row(row, during) for row in rows for during in ("1m", "1h", "1d")]
+    return table(header, lines, right=frozenset({2, 3, *range(5, 15)}))
+
+
+def _stats_row(row: Row, during: str) -> list[Cell]:
+    span, first = row[during], during == "1m"
+    times = [span[f"{what}_{share}_seconds"] for what in ("wait", "run") for share in ("p50", "p95", "p99")]
+    return [
+        row["queue"] if first else "",
+        row["kind"] if first else "",
+        f"{'~' if row['guessed'] else ''}{row['pending']}" if first else "",
+        str(row["running"]) if first else "",
+        (during, "grey"),
+        f"{span['per_second']:.3g}" if span["per_second"] else "",
+        *(str(span[name] or "") for name in ("succeeded", "failed", "dead")),
+        *("" if seconds is None else duration(seconds) for seconds in times),
+    ]
 
 
 def job_text(job: Row, failed: list[Row], log: list[Row]) -> str:

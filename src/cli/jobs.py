@@ -153,15 +153,15 @@ def cancel(ids: Annotated[list[int], typer.Argument(help="Ids of unfinished jobs
 
 
 def stats(as_json: JsonFlag = False) -> None:
-    """Per queue and kind: what waits and runs, and what the last hour ended.
+    """What waits and runs of each kind; jobs a second, how long they waited and took: last minute, hour and day.
 
     Example: workerctl jobs stats
     """
-    from ..broker.jobs import job_stats
+    from ..broker.depth import stats as read
     from .job_text import stats_table
 
     with database() as connection:
-        rows = job_stats(connection)
+        rows = read(connection)
     if as_json:
         print_json(rows)
     else:

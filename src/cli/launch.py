@@ -12,11 +12,10 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..broker.embedded import Server, plan_server
 from ..broker.found import configured, database_file
 from ..contract import AlreadyRunning, Exit, NotRunning, Unusable, WorkerctlError
 from ..settings import Loaded, Settings, cgroup, dump
@@ -25,6 +24,9 @@ from ..supervisor.client import request
 from ..supervisor.composition import Composition, save_composition
 from ..supervisor.state import load_desired, load_outcome, save_desired, write_atomically
 from .compose import Plan, check_connections, compose
+
+if TYPE_CHECKING:
+    from ..broker.embedded import Server
 
 POLL_SECONDS = 0.02
 
@@ -138,6 +140,8 @@ def _already_running(pid: object, home: Path) -> str:
 def _with_database(settings: Settings, home: Path) -> tuple[Settings, Server | None]:
     if settings.database_url is not None:
         return settings, None
+    from ..broker.embedded import plan_server
+
     server = plan_server(home, Path(settings.postgres_bin) if settings.postgres_bin else None)
     return msgspec.structs.replace(settings, database_url=server.url), server
 

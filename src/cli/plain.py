@@ -51,7 +51,7 @@ def seconds(value: float | None) -> str:
     if value is None:
         return "-"
     if value < 1:
-        return f"{value * 1000:.0f}ms"
+        return f"{value * 1000:.0f}ms" if value >= 0.01 else f"{value * 1000:.2g}ms"
     if value < 60:
         return f"{value:.0f}s"
     minutes, rest = divmod(int(value), 60)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..contract import Exit, NotRunning
-from .common import fail, home, loaded, print_json, say
+from .common import database, fail, home, loaded, print_json, say
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the audit line and `why`.")]
@@ -168,25 +168,41 @@ def scale(
 def status(
     as_json: JsonFlag = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")] = False,
+    fleet: Annotated[bool, typer.Option("--fleet", help="All machines on this database instead of this one.")] = False,
 ) -> None:
     """What runs: pools, slots, pids, phases, memory, jobs and last exits.
 
     Example: workerctl status
     """
-    from ..supervisor.client import request
-
-    place = home()
+    read = _fleet_status if fleet else _machine_status
     while True:
-        document = request(place, "status")["status"]
+        document, text = read()
         if as_json:
             print_json(document)
         else:
             if watch and sys.stdout.isatty():
                 sys.stdout.write("\x1b[H\x1b[2J")
-            _print_status(document)
+            sys.stdout.write(text + "\n")
         if not watch:
             return
         time.sleep(1)
+
+
+def _machine_status() -> tuple[dict[str, Any], str]:
+    from ..supervisor.client import request
+    from .status_table import status_text
+
+    document = request(home(), "status")["status"]
+    return document, status_text(document)
+
+
+def _fleet_status() -> tuple[dict[str, Any], str]:
+    from ..broker.overview import nodes, workers
+    from .fleet_table import fleet_text
+
+    with database() as connection:
+        document = {"nodes": nodes(connection), "workers": workers(connection)}
+    return document, fleet_text(document["nodes"], document["workers"])
 
 
 def show(

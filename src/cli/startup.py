@@ -60,9 +60,11 @@ def _file(kind: Kind, user: str | None) -> tuple[Path, str]:
 
     found = loaded(stay_root=True)
     place = places.this_place(found)
-    user = user or found.settings.supervisor.user
+    configured = found.settings.supervisor
     if user is not None:
         place = replace(place, user=user, group=_main_group(user))
+    elif configured.user is not None:
+        place = replace(place, user=configured.user, group=configured.group or _main_group(configured.user))
     match kind:
         case Kind.SYSTEMD:
             if not places.systemd_takes(place.program):

@@ -94,7 +94,7 @@ class _Source:
         """The queues, or none and why."""
         import psycopg
 
-        from ..broker.overview import queues
+        from ..broker.depth import queues
 
         if self._connection is None and time.monotonic() < self._retry_at:
             return [], "queues: the database does not answer"

@@ -73,22 +73,31 @@ def extract(payload: Extract, ctx: Context) -> dict[str, Any]:
     return {"manifest": payload.manifest, "language": language, "sections": len(told), "shares": len(groups)}
 
 
-@job("characters.chapters", queue="text", timeout_seconds=300)
-def chapters(payload: Chapters, ctx: Context) -> dict[str, Any]:
-    """Observe one share and leave what was seen in storage, under a name made from it."""
-    from .providers.characters import added, finder_for
+@job("characters.chapters", queue="text", timeout_seconds=900)
+async def chapters(payload: Chapters, ctx: Context) -> dict[str, Any]:
+    """Observe one share and leave what was seen in storage, under a name made from it.
 
-    finder = finder_for(payload.language)
-    by_index = {section.index: section for section in read_manifest(ctx.storage, payload.manifest).sections}
+    Offline, and by a model where a provider serves characters; a model's answers are kept, so that an attempt that
+    follows another asks for the rest alone.
+    """
+    from .providers.account import account_for, account_that
+    from .providers.characters import added, finder_for
+    from .threads import computed, stored
+
+    sections = await stored(_sections, payload, ctx.storage)
+    finder = await computed(finder_for, payload.language)
     observations = []
-    for done, index in enumerate(payload.sections, 1):
-        ctx.raise_if_cancelled()
-        if index not in by_index:
-            raise Fail(f"manifest {payload.manifest!r} has no section {index}")
-        observations.append(finder.observe(read_section(ctx.storage, by_index[index])))
-        ctx.progress(done, len(payload.sections))
-    key = put_document(ctx.storage, OBSERVATIONS, added(observations))
-    return {"observations": key, "sections": len(payload.sections), "provider": finder.name}
+    for done, (_, text) in enumerate(sections, 1):
+        observations.append(await computed(finder.observe, text))
+        ctx.progress(done, 2 * len(sections))
+    if account_for("characters.chapters", ctx.settings) is not None:
+        from .providers.model_characters import observed
+
+        account = account_that("characters.chapters", ctx.settings, "openai")
+        observations.append(await observed(ctx, account, sections))
+    total = added(observations)
+    key = await stored(put_document, ctx.storage, OBSERVATIONS, total)
+    return {"observations": key, "sections": len(sections), "provider": finder.name, "model": total.model or None}
 
 
 @job("characters.merge", queue="text", timeout_seconds=300)
@@ -98,16 +107,18 @@ def merge(payload: Merge, ctx: Context) -> dict[str, Any]:
     Shares that failed are left out and counted as `failed_shares`: their names may be found all the same, for
     mentions are counted in the whole novel.
     """
-    from .providers.characters import Observations, finder_for
+    from .providers.characters import Observations, added, finder_for
+    from .providers.claims import claims_about, joined
     from .report import REPORTS, Report, person_of
     from .text.mentions import Tally
 
     keys, failed = _shares(ctx, payload.parent)
     finder = finder_for(payload.language)
     limit = OBSERVATIONS_LIMIT_BYTES
-    found = finder.decide(
-        [msgspec.json.decode(ctx.storage.get(key, limit_bytes=limit), type=Observations) for key in keys]
-    )
+    observations = [msgspec.json.decode(ctx.storage.get(key, limit_bytes=limit), type=Observations) for key in keys]
+    total = added(observations)
+    found = joined(finder.decide(observations), total.claims)
+    claims = {person.name: claims_about(person, total.claims) for person in found}
     manifest = read_manifest(ctx.storage, payload.manifest)
     tally = Tally((person.name, person.names) for person in found)
     for section in manifest.sections:
@@ -116,25 +127,38 @@ def merge(payload: Merge, ctx: Context) -> dict[str, Any]:
             tally.add(section.index, read_section(ctx.storage, section))
         ctx.progress(section.index + 1, len(manifest.sections))
     persons = sorted(
-        (person_of(name, mentions, manifest.sections) for name, mentions in tally.mentions.items()),
+        (person_of(name, mentions, manifest.sections, claims[name]) for name, mentions in tally.mentions.items()),
         key=lambda person: (-person.mentions, person.name),
     )
     report = Report(
         manifest=payload.manifest,
         title=manifest.title,
         language=payload.language,
-        provider=finder.name,
+        provider=f"{finder.name}+{total.model}" if total.model else finder.name,
         failed_shares=failed,
+        claims=len(total.claims),
+        unproved=total.unproved,
         characters=persons,
     )
     return {
         "characters": put_document(ctx.storage, REPORTS, report),
         "manifest": payload.manifest,
-        "provider": finder.name,
+        "provider": report.provider,
         "found": len(persons),
         "failed_shares": failed,
+        "claims": report.claims,
+        "unproved": report.unproved,
         "top": [msgspec.to_builtins(person) for person in persons[:TOP]],
     }
+
+
+def _sections(payload: Chapters, storage: Storage) -> list[tuple[int, str]]:
+    """(index, text) of the share's sections. Raises Fail where the manifest has no such."""
+    by_index = {section.index: section for section in read_manifest(storage, payload.manifest).sections}
+    missing = [index for index in payload.sections if index not in by_index]
+    if missing:
+        raise Fail(f"manifest {payload.manifest!r} has no section {missing[0]}")
+    return [(index, read_section(storage, by_index[index])) for index in payload.sections]
 
 
 def share_out(sizes: Sequence[int]) -> list[list[int]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .. import Context, job
+from .. import Context, Fail, job
+
+if TYPE_CHECKING:
+    import psycopg
 
 _COPY = """
 COPY workerctl.execution_log (job_id, attempt, level, message, fields, logged_at) FROM STDIN
@@ -25,15 +28,31 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Any] = {}
 
 
-@job("log.write", batch=500)
-def write(entries: list[LogEntry], ctx: Context) -> None:
-    """Write all entries in one transaction: all of them or none."""
-    with (
-        ctx.database() as connection,
-        connection.transaction(),
-        connection.cursor() as cursor,
-        cursor.copy(_COPY) as copy,
-    ):
+@job("log.write", batch=500, batch_wait_seconds=1)
+def write(entries: list[LogEntry], ctx: Context) -> list[Fail | None]:
+    """Write all entries in one transaction; where the table refuses one of them, each for itself."""
+    import psycopg  # what registers a kind stays light
+
+    with ctx.database() as connection:
+        try:
+            _copy(connection, entries)
+        except psycopg.DataError:
+            return [_alone(connection, entry) for entry in entries]
+    return [None] * len(entries)
+
+
+def _alone(connection: psycopg.Connection[Any], entry: LogEntry) -> Fail | None:
+    import psycopg
+
+    try:
+        _copy(connection, [entry])
+    except psycopg.DataError as error:
+        return Fail(f"the execution log refuses this entry: {str(error).splitlines()[0]}")
+    return None
+
+
+def _copy(connection: psycopg.Connection[Any], entries: list[LogEntry]) -> None:
+    with connection.transaction(), connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         for entry in entries:
             fields = msgspec.json.encode(entry.fields).decode()
             copy.write_row((entry.job_id, entry.attempt, entry.level, entry.message, fields, entry.logged_at))

@@ -115,13 +115,13 @@ async def generate(payload: ImageGenerate, ctx: Context) -> dict[str, Any]:
     size = size_of(payload, account.settings.sizes if account is not None else ())
 
     async def keep(picture: bytes | Image, notes: Notes) -> dict[str, Any]:
-        made = await _kept(ctx, picture, recipe)
+        made = await kept(ctx, picture, recipe)
         return {**made, "seed": payload.seed, "index": payload.index, "provider": provider.name, **notes}
 
     return await provider.make(ImageRequest(payload.prompt, payload.seed, *size, source), ctx, keep)
 
 
-async def _kept(ctx: Context, picture: bytes | Image, recipe: Recipe) -> dict[str, Any]:
+async def kept(ctx: Context, picture: bytes | Image, recipe: Recipe) -> dict[str, Any]:
     """Encode and store a picture and its variants, named by their content. Raises UnreadableImage."""
     from .pictures.pipeline import finish
     from .pictures.recipe import THUMBNAIL

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from .. import Context, Fail, job
+from .. import Context, Fail, WrongField, job
 from ..storage import InvalidKey, ObjectMissing, ObjectTooLarge
 from .documents import content_key, put_document
 from .manifest import MANIFESTS, TEXTS, Manifest, ManifestSection
 
 if TYPE_CHECKING:
+    from ..settings import Settings
     from ..storage import Storage
     from .text.chapters import Section
     from .text.decoding import Decoded
 
 NOVEL_LIMIT_BYTES = 64 * 1024 * 1024
+LOOKED_AT_BYTES = 4 * 1024 * 1024  # of a file, when it is enqueued: some 20 ms
 
 
 class NovelSplit(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +41,26 @@ class NovelSplit(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"`path` must be absolute, not {self.path!r}")
 
 
-@job("novel.split", queue="text", timeout_seconds=300)
+def check_novel(payload: NovelSplit, _settings: Settings) -> None:
+    """Refuse a key that is none, and a file on this machine that is no text. Raises WrongField."""
+    from ..storage.interface import checked_key
+    from .text.decoding import UnreadableText, decode
+
+    try:
+        if payload.key is not None:
+            checked_key(payload.key)
+        path = Path(payload.path or "/")
+        if path.is_file() and path.stat().st_size <= LOOKED_AT_BYTES:
+            decode(path.read_bytes())
+    except InvalidKey as error:
+        raise WrongField("key", str(error)) from None
+    except UnreadableText as error:
+        raise WrongField("path", f"{payload.path}: {error}") from None
+    except (OSError, ValueError):
+        return  # it is for the worker to read
+
+
+@job("novel.split", queue="text", timeout_seconds=300, check=check_novel)
 def split(payload: NovelSplit, ctx: Context) -> dict[str, Any]:
     """Write a text for each section and, last, the manifest that names them.
 

@@ -66,7 +66,7 @@ async def _work(payload: VideoGenerate, ctx: Context, account: Account, call: Ca
             await downloaded(ctx, account, _address(answer), path, VIDEO_LIMIT_BYTES, "video/")
             kept = await _kept(ctx, path)
         except Unusable as error:
-            failure = unusable(ctx, call, str(error))
+            failure = await unusable(ctx, call, str(error))
             if isinstance(failure, Useless):
                 await fal.forget()
             raise failure from None

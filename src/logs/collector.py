@@ -11,18 +11,14 @@ from typing import Any, NamedTuple
 
 from ..contract import ENV_ALIVE, HEARTBEAT_SECONDS, Channel, ChannelClosed
 from .file import LogFile
+from .outlet import PATIENCE_SECONDS, Outlet
 from .shelf import Shelf
 from .stream import Numbering, Stream
-from .writer import Writer
 
 READ_BYTES = 64 * 1024
-PATIENCE_SECONDS = 2.0  # so long a slow or full disk holds up those who write; then lines are lost, and counted
-_RETRY_SECONDS = 0.1
 _LAST_READS = 16  # of one pipe when hurried: as much as a pipe holds at most
 _LAST_LINE_SECONDS = 0.1  # for all the half lines that are being written when hurried; then they are lines
 _LAST_LINE_BYTES = 8192  # of one of them
-_RECOVERY_SECONDS = 1.0  # how often a full disk is tried again for the sake of the notice alone
-_STILL_WRITING = "the disk did not answer"
 
 
 class Rotation(NamedTuple):
@@ -49,13 +45,15 @@ class Collector:
         self._shelf = Shelf(
             directory, rotation.keep, compress=rotation.compress, max_total_bytes=rotation.max_total_bytes
         )
-        self._writer = Writer()
         self._selector = selectors.DefaultSelector()
+        self._outlet = Outlet(
+            pause=self._pause,
+            resume=self._read_on,
+            let_go=lambda file: self._close_if_unused(file),
+        )
         self._streams: dict[str, Stream] = {}
         self._numberings: dict[int, Numbering] = {}
         self._files: dict[str, LogFile] = {}
-        self._refused: dict[str, Stream] = {}  # by name: waits for a disk that is full
-        self._dropping: dict[str, tuple[LogFile, Numbering]] = {}  # by path: whose lines were lost there last
         self._signals_fd = _catch_signals()
         self._leaving = self._reopening = False
         self._beat_at = 0.0
@@ -81,15 +79,12 @@ class Collector:
             self._complete_the_line(stream, until)
             self._end(stream)
             if stream.refused:
-                stream.refused_since = float("-inf")
-                self._write_refused(stream)
+                self._outlet.hurry(stream)
         self._mind_the_disk(PATIENCE_SECONDS)
 
     def _timeout_seconds(self) -> float | None:
-        if self._refused or self._writer.hangs:
-            return _RETRY_SECONDS
-        if self._dropping:
-            return _RECOVERY_SECONDS
+        if (pause := self._outlet.pause_seconds()) is not None:
+            return pause
         return None if self._channel is None else max(0.0, self._beat_at - time.monotonic())
 
     def _beat(self, now: float) -> None:
@@ -187,104 +182,31 @@ class Collector:
 
     def _take(self, stream: Stream, block: bytes) -> None:
         lines = stream.cutter.feed(block)
-        if not lines or self._write(stream, lines):
+        if not lines or self._outlet.write(stream, lines):
             stream.keep_half(grown=not lines)
-
-    def _write(self, stream: Stream, lines: bytes) -> bool:
-        """Whether they are on the disk; else they wait there for it, or are lost and counted."""
-        file = stream.file
-        if stream.refused:
-            self._lose(stream, stream.refused)  # hurried: there is no time left to wait
-            self._give_up(stream)
-        if self._writer.hangs or (file.dropped_lines and not self._say_drop(file, stream.numbering)):
-            self._lose(stream, lines)
-            return False
-        rest = self._writer.write(file, stream.stamp(lines), PATIENCE_SECONDS)
-        if rest is None:
-            self._dropping.setdefault(file.path, (file, stream.numbering))  # may be lost, may be written yet
-            return False
-        if rest:
-            now = time.monotonic()
-            stream.refused, stream.refused_since, stream.retry_at = rest, now, now + _RETRY_SECONDS
-            self._refused[stream.name] = stream
-            self._selector.unregister(stream.fd)
-        return not rest
 
     def _mind_the_disk(self, patience_seconds: float = 0.0) -> None:
         """Try again what the disk refused, and say what was lost."""
-        if self._writer.hangs and not self._settle(patience_seconds):
+        if not self._outlet.settle(patience_seconds):
             return
         if self._reopening:
             self._reopen()
-        for stream in list(self._refused.values()):
-            if time.monotonic() >= stream.retry_at:
-                self._write_refused(stream)
-            if self._writer.hangs:
-                return
-        for file, numbering in list(self._dropping.values()):
-            if not self._say_drop(file, numbering) and self._writer.hangs:
-                return
+        self._outlet.retry()
 
-    def _settle(self, patience_seconds: float) -> bool:
-        """Whether the batch that hung has ended; what was refused of it is lost."""
-        settled = self._writer.settle(patience_seconds)
-        if settled is None:
-            return False
-        file, rest = settled
-        if rest:
-            file.dropped_lines += file.saying or rest.count(b"\n")
-        file.saying = 0
-        return True
+    def _pause(self, stream: Stream) -> None:
+        self._selector.unregister(stream.fd)
 
-    def _write_refused(self, stream: Stream) -> None:
-        hung_before = self._writer.hangs
-        rest = stream.refused if hung_before else self._writer.write(stream.file, stream.refused, PATIENCE_SECONDS)
-        now = time.monotonic()
-        if rest is None:
-            self._dropping.setdefault(stream.file.path, (stream.file, stream.numbering))
-        elif rest and now - stream.refused_since < PATIENCE_SECONDS:
-            stream.refused, stream.retry_at = rest, now + _RETRY_SECONDS
-            return
-        elif rest:
-            self._lose(stream, rest)
-        else:
-            stream.keep_half(grown=False)
-        self._give_up(stream)
-
-    def _give_up(self, stream: Stream) -> None:
-        """Read on: what the disk refused is written or lost."""
-        stream.refused = b""
-        del self._refused[stream.name]
+    def _read_on(self, stream: Stream) -> None:
+        """What the disk had refused is written or lost."""
         if stream.ended:
             self._forget(stream)
         else:
             self._listen(stream)
 
-    def _lose(self, stream: Stream, lines: bytes) -> None:
-        stream.file.dropped_lines += lines.count(b"\n")
-        self._dropping[stream.file.path] = (stream.file, stream.numbering)
-        stream.keep_nothing()
-
-    def _say_drop(self, file: LogFile, numbering: Numbering) -> bool:
-        """Write how much was lost, in the place where it is missing; False while the disk still refuses."""
-        lost = file.dropped_lines
-        if lost:
-            text = f"[workerctl] {lost} lines were lost here: {file.reason or _STILL_WRITING}\n"
-            refused = self._writer.write(file, numbering.stamp(text.encode(), file.path), PATIENCE_SECONDS)
-            if refused is None:
-                file.saying, file.dropped_lines = lost, 0  # the notice is on its way
-            if refused is None or refused:
-                return False
-        file.dropped_lines = 0
-        file.reason = ""
-        self._dropping.pop(file.path, None)
-        self._close_if_unused(file)
-        return True
-
     def _end(self, stream: Stream) -> None:
         last_words = stream.cutter.last_words()
         if last_words:
-            self._write(stream, last_words)
+            self._outlet.write(stream, last_words)
         stream.ended = True
         if not stream.refused:  # else as soon as that is written or lost
             self._selector.unregister(stream.fd)
@@ -301,11 +223,11 @@ class Collector:
 
     def _close_if_unused(self, file: LogFile) -> None:
         used = any(stream.file is file for stream in self._streams.values())
-        if not used and file.path not in self._dropping and not self._writer.hangs:
+        if not used and self._outlet.has_let_go_of(file):
             self._files.pop(file.path, file).close()
 
     def _reopen(self) -> None:
-        self._reopening = self._writer.hangs  # then as soon as it does not
+        self._reopening = self._outlet.hangs  # then as soon as it does not
         if not self._reopening:
             for file in self._files.values():
                 file.close()

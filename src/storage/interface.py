@@ -54,8 +54,10 @@ class Storage(Protocol):
     the storage does not answer and Unusable (78) where it refuses our credentials or has no such bucket.
     """
 
-    def put(self, key: str, content: bytes | BinaryIO | Path, *, content_type: str = DEFAULT_CONTENT_TYPE) -> Stored:
-        """Write an object, or replace it. Streams and files are never held whole in memory."""
+    def put(
+        self, key: str, content: bytes | BinaryIO | Path | Iterator[bytes], *, content_type: str = DEFAULT_CONTENT_TYPE
+    ) -> Stored:
+        """Write an object, or replace it. Files, streams and iterators of blocks are never held whole in memory."""
         ...
 
     def get(self, key: str, *, limit_bytes: int | None = None) -> bytes:

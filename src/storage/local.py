@@ -34,7 +34,9 @@ class LocalStorage:
         self._root = root
         self._public_url = public_url
 
-    def put(self, key: str, content: bytes | BinaryIO | Path, *, content_type: str = DEFAULT_CONTENT_TYPE) -> Stored:
+    def put(
+        self, key: str, content: bytes | BinaryIO | Path | Iterator[bytes], *, content_type: str = DEFAULT_CONTENT_TYPE
+    ) -> Stored:
         target = self._path(key)
         with as_stream(content) as stream, _said(key, self._root):
             _make_folders(self._root / RESERVED_PART)

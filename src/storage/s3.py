@@ -6,7 +6,7 @@ import base64
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote, urlsplit
@@ -61,7 +61,9 @@ class S3Storage:
         self._lock = threading.Lock()
         self._made_client: Any = None
 
-    def put(self, key: str, content: bytes | BinaryIO | Path, *, content_type: str = DEFAULT_CONTENT_TYPE) -> Stored:
+    def put(
+        self, key: str, content: bytes | BinaryIO | Path | Iterator[bytes], *, content_type: str = DEFAULT_CONTENT_TYPE
+    ) -> Stored:
         place = self._place(key)
         with as_stream(content) as stream, self._said(key):
             first = _read_part(stream)
@@ -186,7 +188,8 @@ class S3Storage:
                 part = _read_part(stream)
             client.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
         except BaseException:
-            client.abort_multipart_upload(**place)
+            with suppress(Exception):  # it fails for the same reason; the bucket's own rule clears what is left
+                client.abort_multipart_upload(**place)
             raise
         return size_bytes, digest.hexdigest()
 

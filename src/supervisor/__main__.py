@@ -14,7 +14,7 @@ from ..contract import Exit, WorkerctlError
 from .composition import Composition, load_composition
 from .lock import take_lock
 from .loop import Supervisor
-from .roster import Words
+from .members import Words
 from .state import save_outcome
 
 DESCRIPTORS = 8192

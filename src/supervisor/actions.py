@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .roster import Cause, Lost, Words
+from .members import Words
+from .roster import Lost
+from .states import Cause
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from typing import Any
 
 from . import events as ev
 from . import releases
-from .roster import FAULTS, RECYCLED, Cause, Exit, Fault, Lost, Member, Primary, Roster, Slot, Team, describe
+from .members import Exit, Fault, Member, Slot, describe
+from .roster import Lost, Primary, Roster, Team
+from .states import FAULTS, RECYCLED, Cause
 from .teams import every_slot, forgiven, in_slot, scaled, without_empty_retired
 
 FAULTS_KEPT = 16  # beyond, more would change no delay and no judgement

@@ -9,7 +9,8 @@ from typing import Any
 
 from . import events as ev
 from .control import Request
-from .roster import Cause, Member
+from .members import Member
+from .states import Cause
 
 TEXT_LIMIT = 200  # characters of a command line or a reason that are kept
 
@@ -46,8 +47,12 @@ class Askers:
                 case ev.ReloadBegan():
                     self._wishes[None, Cause.RELOAD] = asker
                 case ev.StopAsked():
-                    self._wishes = {key: wish for key, wish in self._wishes.items() if key[1] is not Cause.ASKED}
+                    self.forget(Cause.ASKED)
                     self._wishes[None, Cause.ASKED] = asker
+
+    def forget(self, cause: Cause) -> None:
+        """From now on ends of this cause are nobody's wish, until somebody asks again."""
+        self._wishes = {key: wish for key, wish in self._wishes.items() if key[1] is not cause}
 
     def of(self, group: str, member: Member, cause: Cause) -> Asker | None:
         """Who wanted this end; None where it was nobody's wish, or the process left by itself."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .children import Child
-from .roster import Cause, shown_name
+from .roster import shown_name
+from .states import Cause
 
 
 class Census:

@@ -9,8 +9,9 @@ from ..contract import Exit, WorkerctlError
 from . import events as ev
 from .composition import Policy, load_composition
 from .control import Request, refusal
+from .members import Words
 from .reload_asked import begin
-from .roster import Roster, Team, Words, shown_name
+from .roster import Roster, Team, shown_name
 from .state import load_desired
 
 MUTATING = frozenset({"stop", "scale", "restart", "reload", "reset", "reopen"})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .composition import Group
-from .roster import Cause, Memory, Usage, Words, Work
+from .members import Memory, Usage, Words, Work
+from .states import Cause
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from .actions import Action, Kill, Rest, Trim
 from .clock import Clock
 from .composition import Policy
-from .roster import Cause, Member, Memory, Roster, Slot, Team
+from .members import Member, Memory, Slot
+from .roster import Roster, Team
+from .states import Cause
 
 
 def watch(team: Team, slot: Slot, member: Member, policy: Policy, clock: Clock) -> Iterator[Action]:

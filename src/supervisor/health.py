@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from ..contract import Exit as ExitCode
 from .clock import Clock
 from .composition import Policy
+from .members import Slot, Words, describe
 from .restart import fault_streak, is_unusable
-from .roster import Cause, Progress, Roster, Slot, Team, Words, describe
+from .roster import Roster, Team
+from .states import Cause, Progress
 
 BOOT_SLACK_SECONDS = 1.0  # between the kill of a process that is not ready in time and the verdict on its group
 

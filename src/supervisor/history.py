@@ -7,7 +7,8 @@ from typing import Any
 
 from . import events as ev
 from .askers import Asker
-from .roster import Member, shown_name
+from .members import Member
+from .roster import shown_name
 
 
 def exit_record(

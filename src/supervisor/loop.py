@@ -27,19 +27,20 @@ from .leftovers import Leftovers
 from .lock import open_alive, try_lock
 from .machine import KernelKills, machine_memory
 from .measure import Gauge
+from .members import Words
 from .notices import Notice, notices
-from .notify import Notifier
 from .perform import Performer
 from .plan import judge
 from .probes import Probes
 from .processes import Processes, become_subreaper
 from .readiness import Readiness
 from .report import report
-from .roster import Roster, Words, new_roster
+from .roster import Roster, new_roster
 from .spawn import Spawner
 from .state import append_exit, load_desired, save_desired, write_atomically
+from .states import Cause
 from .streams import Streams
-from .vitals import metrics, status_line
+from .wrapper import Wrapper
 
 ALIVE_POLL_SECONDS = 0.05
 LATE_SECONDS = 1.0  # so late, the machine or we were stopped, and the silence of others means nothing
@@ -57,7 +58,7 @@ class Supervisor:
         self._coming = self._home / "run" / "composition.json"  # of the newest release, committed or not
         self._roster: Roster = new_roster(composition, load_desired(self._home), time.monotonic())
         self._journal = Journal(self._home / "logs" / "supervisor.log", foreground=composition.foreground)
-        self._notifier = Notifier()  # before any child could inherit what it takes out of the environment
+        self._wrapper = Wrapper()
         self._alive = open_alive(self._home / "run")
         longest = max((group.stop_timeout_seconds for group in composition.groups), default=0.0)
         self._alive_deadline = time.monotonic() + longest + self._policy.alive_slack_seconds
@@ -91,7 +92,7 @@ class Supervisor:
         self._hangups = Hangups(composition, self._processes, self._journal)
         self._looked_at = time.monotonic()
         self._wakeups = self._catch_signals()  # before anybody can find us by the socket
-        self._notifier.listen(self._selector, lambda: self._take_stop(time.monotonic(), Asker("shutdown by PM2")))
+        self._wrapper.listen(self._selector, lambda: self._take_stop(time.monotonic(), Asker("shutdown by PM2")))
         self._control = ControlServer(self._home / "run", self._selector, self._answer)
 
     def run(self) -> Words:
@@ -102,15 +103,8 @@ class Supervisor:
         while self._roster.stop_at is None or not all(team.is_empty for team in self._roster.teams.values()):
             self._wait(next_at)
             next_at = self._settle()
-            if self._notifier.listens:
-                self._tell_wrapper()
+            self._wrapper.turn(time.monotonic(), self._roster, self._policy)
         return self._leave()
-
-    def _tell_wrapper(self) -> None:
-        now = time.monotonic()
-        extends = self._roster.stop_at is not None or self._roster.booted_at is None
-        text = status_line(self._roster, self._policy)
-        self._notifier.turn(now, text, lambda: metrics(self._roster, self._policy), extends=extends)
 
     def _leave(self) -> Words:
         self._processes.sweep()
@@ -139,6 +133,8 @@ class Supervisor:
             done = False
             for action in judgement.actions:
                 for event in self._performer.perform(action, self._roster):
+                    if isinstance(event, ev.StopAsked):
+                        self._askers.forget(Cause.ASKED)  # the end is our own judgement
                     self._record(event)
                     done = True
             if not done:
@@ -150,23 +146,18 @@ class Supervisor:
         self._journal.record(event)
         if isinstance(event, ev.Exited):
             self._remember_exit(event)
-        was_stopping = self._roster.stop_at is not None
+        was_stopping, releases = self._roster.stop_at is not None, self._roster.last_number
         self._roster = apply(self._roster, event)
+        if isinstance(event, ev.BecameReady) and self._roster.last_number != releases:
+            self._askers.forget(Cause.RELOAD)  # other code than its predecessor's began it
         if isinstance(event, ev.GotAlone):
             self._write_history(*self._census.lost())
-        if isinstance(event, ev.Booted):
-            self._notifier.booted()
-        if isinstance(event, ev.ReloadBegan):
-            self._notifier.reloading(event.at)
-        if isinstance(event, ev.ReloadFailed | ev.Committed):
-            self._notifier.ready()
         if isinstance(event, ev.Spawned | ev.Exited):
             self._leftovers.note(child for child in self._children if child.group.kind != "pool")
         if isinstance(event, ev.Committed):
             self._spawner.provide_wakes(self._roster.teams.values())
             self._keep_composition()
-        if not was_stopping and self._roster.stop_at is not None:
-            self._notifier.stopping()
+        self._wrapper.note(event, stops=not was_stopping and self._roster.stop_at is not None)
 
     def _remember_exit(self, event: ev.Exited) -> None:
         member = self._roster.member(event.group, event.slot, event.serial)
@@ -185,7 +176,7 @@ class Supervisor:
 
     def _wait(self, next_at: float) -> None:
         before = time.monotonic()
-        until = min(next_at, self._probes.next_at(), self._gauge.next_at, self._memory_at, self._notifier.next_at())
+        until = min(next_at, self._probes.next_at(), self._gauge.next_at, self._memory_at, self._wrapper.next_at())
         if self._awaits_alive or self._control.is_busy:
             until = min(until, before + ALIVE_POLL_SECONDS)
         now = self._look(max(0.0, until - before))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from .roster import Memory
+from .members import Memory
 
 PRESSURE = Path("/proc/pressure/memory")
 

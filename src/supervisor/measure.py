@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from .children import Child
-from .roster import Member, Usage
+from .members import Member, Usage
 
 AT_ONCE = 32
 CURVE_SAMPLES = 60

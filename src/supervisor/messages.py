@@ -6,7 +6,7 @@ from typing import Any
 
 from . import events as ev
 from .children import Child
-from .roster import Words, Work
+from .members import Words, Work
 
 FINGERPRINT_LIMIT = 64
 WORDS_LIMIT = 2000  # characters of last words that are kept

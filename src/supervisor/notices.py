@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .composition import Policy
+from .members import Slot
 from .restart import is_unusable, recycle_streak
-from .roster import Cause, Roster, Slot, Team, shown_name
+from .roster import Roster, Team, shown_name
+from .states import Cause
 
 
 class Notice(NamedTuple):

@@ -16,8 +16,12 @@ from .ears import jitter
 from .last_words import words_of_death
 from .probes import Probes
 from .processes import Processes
-from .roster import FAULTS, Roster
+from .roster import Roster
 from .spawn import Spawner
+from .states import FAULTS
+
+ToProcess = act.Go | act.Trim | act.Rest | act.Introduce | act.Drain | act.Hurry | act.Dump | act.Kill
+Decision = act.Park | act.Unpark | act.Retire | act.AnnounceReady | act.FailReload | act.Commit | act.Finish
 
 
 class Performer:
@@ -42,50 +46,43 @@ class Performer:
         match action:
             case act.Spawn():
                 yield from self._spawn(action, roster)
-            case act.Go(group=group, slot=slot, serial=serial, claims=claims):
-                if self._tell(serial, {"type": "go", "claims": claims}):
-                    yield ev.Went(now, group, slot, serial)
-            case act.Trim(group=group, slot=slot, serial=serial):
-                if self._tell(serial, {"type": "trim"}):
-                    yield ev.TrimSent(now, group, slot, serial)
-            case act.Rest(group=group, slot=slot, serial=serial, rests=rests):
-                if self._tell(serial, {"type": "stop-claiming" if rests else "claim-again"}):
-                    yield ev.RestSent(now, group, slot, serial, rests)
-            case act.Drain(group=group, slot=slot, serial=serial, cause=cause):
-                if self._signal_stop(serial):
-                    yield ev.DrainSent(now, group, slot, serial, cause)
-            case act.Hurry(group=group, slot=slot, serial=serial):
-                if self._signal_stop(serial):
-                    yield ev.HurrySent(now, group, slot, serial)
-            case act.Dump(group=group, slot=slot, serial=serial):
-                child = self._children.by_serial(serial)
-                if child is not None and child.pid is not None:
-                    self._processes.send(child.pid, signal.SIGUSR2)
-                    yield ev.DumpSent(now, group, slot, serial)
-            case act.Kill(group=group, slot=slot, serial=serial, cause=cause):
-                child = self._children.by_serial(serial)
-                if child is not None and child.pid is not None:
-                    self._processes.kill(child.pid)
-                    yield ev.KillSent(now, group, slot, serial, cause)
-            case act.Park(group=group, slot=slot):
-                yield ev.Parked(now, group, slot)
-            case act.Unpark(group=group, slot=slot):
-                yield ev.Unparked(now, group, slot)
-            case act.Retire(group=group, slot=slot):
-                yield ev.Retired(now, group, slot)
-            case act.Introduce(group=group, slot=slot, serial=serial):
-                if (child := self._children.by_serial(serial)) is not None and self._introduce(child):
-                    yield ev.Introduced(now, group, slot, serial)
             case act.TellLost():
                 yield from self._tell_lost(action, roster, now)
-            case act.AnnounceReady():
-                yield ev.Booted(now)
-            case act.FailReload(number=number, words=words, who=who):
-                yield ev.ReloadFailed(now, number, words, who)
-            case act.Commit(number=number):
-                yield ev.Committed(now, number)
-            case act.Finish(outcome=outcome):
-                yield ev.StopAsked(now, outcome)
+            case (
+                act.Park() | act.Unpark() | act.Retire() | act.AnnounceReady() | act.FailReload() | act.Commit()
+                | act.Finish()
+            ):  # fmt: skip
+                yield _decided(action, now)
+            case _:
+                if (event := self._to_process(action, now)) is not None:
+                    yield event
+
+    def _to_process(self, action: ToProcess, now: float) -> ev.Event | None:
+        """What is told, sent or done to one process; None where it is gone, or cannot hear now."""
+        serial = action.serial
+        who = (now, action.group, action.slot, serial)
+        match action:
+            case act.Go(claims=claims):
+                return ev.Went(*who) if self._tell(serial, {"type": "go", "claims": claims}) else None
+            case act.Trim():
+                return ev.TrimSent(*who) if self._tell(serial, {"type": "trim"}) else None
+            case act.Rest(rests=rests):
+                told = self._tell(serial, {"type": "stop-claiming" if rests else "claim-again"})
+                return ev.RestSent(*who, rests) if told else None
+            case act.Introduce():
+                return ev.Introduced(*who) if self._introduce(serial) else None
+            case act.Drain(cause=cause):
+                return ev.DrainSent(*who, cause) if self._signal_stop(serial) else None
+            case act.Hurry():
+                return ev.HurrySent(*who) if self._signal_stop(serial) else None
+            case act.Dump():
+                return ev.DumpSent(*who) if self._send(serial, signal.SIGUSR2) else None
+            case act.Kill(cause=cause):
+                child = self._children.by_serial(serial)
+                if child is None or child.pid is None:
+                    return None
+                self._processes.kill(child.pid)
+                return ev.KillSent(*who, cause)
 
     def _spawn(self, action: act.Spawn, roster: Roster) -> Iterator[ev.Event]:
         if action.group not in roster.teams:
@@ -118,7 +115,9 @@ class Performer:
             self._probes.begin(child, now)  # "notify" is heard of by itself
 
     def _begin(self, group: Group, slot: int, serial: int, roster: Roster) -> Child:
-        """A worker is forked from its template, a template from its spare where there is one; others are executed."""
+        """What has a template is forked from it, a template from its spare. Where there is none they are executed,
+        but for workers.
+        """
         member = roster.ready_template(group.template or group.name)
         template = self._children.by_serial(member.serial) if member is not None else None
         if template is not None and template.channel is not None:
@@ -139,16 +138,23 @@ class Performer:
 
     def _signal_stop(self, serial: int) -> bool:
         child = self._children.by_serial(serial)
+        return child is not None and self._send(serial, signal.Signals[child.group.stop_signal])
+
+    def _send(self, serial: int, number: signal.Signals) -> bool:
+        child = self._children.by_serial(serial)
         if child is None or child.pid is None:
             return False
-        self._processes.send(child.pid, signal.Signals[child.group.stop_signal])
+        self._processes.send(child.pid, number)
         return True
 
-    def _introduce(self, agent: Child) -> bool:
+    def _introduce(self, serial: int) -> bool:
         """Pools first, then the living: whoever of this node is neither listed nor newer has lost its supervisor.
 
         Without a free descriptor it is tried again at the next round.
         """
+        agent = self._children.by_serial(serial)
+        if agent is None:
+            return False
         try:
             for name, (_, write_end) in self._spawner.wakes.items():
                 self._children.tell(agent, {"type": "pool", "name": name}, (write_end,))
@@ -173,3 +179,22 @@ class Performer:
             }
             self._children.tell(agent, message)
             yield ev.LostTold(now, lost.incarnation)
+
+
+def _decided(action: Decision, now: float) -> ev.Event:
+    """A judgement that needs no hands: it is a fact as soon as it is made."""
+    match action:
+        case act.Park(group=group, slot=slot):
+            return ev.Parked(now, group, slot)
+        case act.Unpark(group=group, slot=slot):
+            return ev.Unparked(now, group, slot)
+        case act.Retire(group=group, slot=slot):
+            return ev.Retired(now, group, slot)
+        case act.AnnounceReady():
+            return ev.Booted(now)
+        case act.FailReload(number=number, words=words, who=who):
+            return ev.ReloadFailed(now, number, words, who)
+        case act.Commit(number=number):
+            return ev.Committed(now, number)
+        case act.Finish(outcome=outcome):
+            return ev.StopAsked(now, outcome)

@@ -9,12 +9,8 @@ from .actions import (
     Action,
     AnnounceReady,
     Drain,
-    Dump,
     Finish,
-    Go,
-    Hurry,
     Introduce,
-    Kill,
     Park,
     Retire,
     Spawn,
@@ -23,19 +19,18 @@ from .actions import (
 )
 from .clock import Clock
 from .composition import Policy
-from .fat import guard, has_room_for_successor, must_wait_for_memory, trim_is_due, watch
+from .fat import guard, has_room_for_successor, must_wait_for_memory, trim_is_due
 from .health import all_workers_parked, boot_verdict, groups_up
+from .living import watch_all
+from .members import Member, Slot, Words
 from .reload import admits, is_on_probation, is_proven
 from .reload import steps as reload_steps
 from .restart import must_park, next_try_at, probe_at, recycle_at
-from .roster import RECYCLED, Cause, Member, Roster, Slot, Team, Words
+from .roster import Roster, Team
+from .states import RECYCLED, Cause
 
 FORKS_AT_ONCE = 16  # a template answers them one by one, and each holds descriptors
-SIGNAL_GAP_SECONDS = 0.1  # two equal signals at once would arrive as one
 GOLDEN = 0.6180339887  # its multiples spread lifetimes evenly: workers that began together do not end together
-HURRY_REPEAT_SECONDS = 0.5  # and a busy machine may take longer to deliver the first
-BEATING = frozenset({"pool", "agent", "collector"})  # kinds whose silence means that they hang
-ROLE_PATIENCE = 2  # times a worker's: one turn of the agent may wait for several statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,87 +52,13 @@ def judge(roster: Roster, policy: Policy, now: float) -> Judgement:
 
 
 def _steps(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
-    yield from _watch(roster, policy, clock)
+    yield from watch_all(roster, policy, clock)
     yield from _talk_to_agent(roster, policy, clock)
     yield from guard(roster, policy)
     if roster.stop_at is not None:
         yield from _stop(roster, policy, clock)
     elif roster.alone:
         yield from _tend(roster, policy, clock)
-
-
-# What is true of every living process, whatever else goes on
-
-
-def _watch(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
-    for team in roster.teams.values():
-        for slot in team.slots:
-            for member in slot.members:
-                if member.kill_at is None:
-                    yield from _watch_member(roster, policy, clock, team, slot, member)
-
-
-def _watch_member(
-    roster: Roster, policy: Policy, clock: Clock, team: Team, slot: Slot, member: Member
-) -> Iterator[Action]:
-    name, number, serial = team.group.name, slot.number, member.serial
-    group = member.group or team.group
-    if member.pid is None:
-        patience = policy.hung_seconds if roster.hurried_at is None else policy.hurry_seconds
-        if clock.reached(member.spawned_at + patience):
-            yield from _kill_template(roster, member)
-        return
-    if team.group.kind == "pool" and member.went_at is None:
-        yield Go(name, number, serial, claims=not slot.canary)
-    if member.drain_at is not None:
-        yield from _watch_drain(roster, policy, clock, team, slot, member)
-    elif member.ready_at is None:
-        if clock.reached(member.spawned_at + group.boot_timeout_seconds):
-            yield Kill(name, number, serial, Cause.BOOT_TIMEOUT)
-        return
-    yield from watch(team, slot, member, policy, clock)
-    is_worker, beat_at = team.group.kind == "pool", member.heartbeat_at
-    if team.group.kind not in BEATING or beat_at is None:
-        return
-    if not clock.reached(beat_at + policy.hung_seconds * (1 if is_worker else ROLE_PATIENCE)):
-        return
-    if not is_worker:
-        yield Kill(name, number, serial, Cause.HUNG)
-    elif member.dump_at is None or member.dump_at < beat_at:
-        yield Dump(name, number, serial)
-    elif clock.reached(member.dump_at + policy.dump_seconds):
-        yield Kill(name, number, serial, Cause.HUNG)
-
-
-def _watch_drain(
-    roster: Roster, policy: Policy, clock: Clock, team: Team, slot: Slot, member: Member
-) -> Iterator[Action]:
-    name, number, serial = team.group.name, slot.number, member.serial
-    assert member.drain_at is not None
-    deadline = member.drain_at + (member.group or team.group).stop_timeout_seconds
-    if roster.hurried_at is not None:
-        deadline = min(deadline, max(member.drain_at, roster.hurried_at) + policy.hurry_seconds)
-    if clock.reached(deadline):
-        yield Kill(name, number, serial, member.drain_cause or Cause.ASKED)
-    elif roster.hurried_at is not None or _must_not_wait(roster, team):
-        sent_at = member.hurry_sent_at
-        due_at = member.drain_at + SIGNAL_GAP_SECONDS if sent_at is None else sent_at + HURRY_REPEAT_SECONDS
-        if clock.reached(due_at):
-            yield Hurry(name, number, serial)
-
-
-def _must_not_wait(roster: Roster, team: Team) -> bool:
-    """A collector that is to be replaced would read until the last stream ends; the next one goes on reading."""
-    return team.group.kind == "collector" and roster.stop_at is None
-
-
-def _kill_template(roster: Roster, waiting: Member) -> Iterator[Action]:
-    """It does not answer: the forks that were asked of it are lost with it."""
-    for team in roster.teams.values():
-        for slot in team.slots if team.group.kind == "template" else ():
-            for member in slot.members:
-                if member.serial == waiting.template and member.kill_at is None and member.pid is not None:
-                    yield Kill(team.group.name, slot.number, member.serial, Cause.HUNG)
 
 
 # The agent
@@ -227,8 +148,8 @@ def _room_to_replace(roster: Roster, policy: Policy) -> int:
 
 
 def _may_spawn(roster: Roster, team: Team, up: frozenset[str]) -> bool:
-    """A group starts after the others; later replacements need only their template."""
-    if team.retired or (team.group.template is not None and roster.ready_template(team.group.template) is None):
+    """A group starts after the others; later replacements need nothing, but workers their template."""
+    if team.retired or (team.group.kind == "pool" and roster.ready_template(team.group.template) is None):
         return False
     return team.opened_at is not None or all(name in up for name in team.group.after)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import events as ev
-from .roster import End, Exit, Reload, Reloaded, Roster, Slot, Team, Words, shown_name
+from .members import Exit, Slot, Words
+from .roster import End, Reload, Reloaded, Roster, Team, shown_name
 from .teams import every_slot, forgiven, scaled
 
 ENDS_KEPT = 64
@@ -128,7 +129,8 @@ def _with_canary(team: Team, roster: Roster, reload: Reload, template: str) -> T
         return team
     taken = {slot.number for slot in team.slots}
     number = next(number for number in range(1, len(taken) + 2) if number not in taken)
-    return replace(team, slots=(*team.slots, Slot(number, canary=True, awaits_release=True)))
+    slots = (*team.slots, Slot(number, canary=True, awaits_release=True))
+    return replace(team, slots=tuple(sorted(slots, key=lambda slot: slot.number)))
 
 
 def _without_canary(team: Team) -> Team:

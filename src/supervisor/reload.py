@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from .actions import Action, Commit, FailReload
 from .clock import Clock
 from .composition import Policy
-from .roster import FAULTS, End, Member, Reload, Roster, Slot, Team, Words, describe, shown_name
+from .members import Member, Slot, Words, describe
+from .roster import End, Reload, Roster, Team, shown_name
+from .states import FAULTS
 
 
 def steps(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:

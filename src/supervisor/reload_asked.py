@@ -41,7 +41,7 @@ def begin(
         for group in pools.values()
     }
     others = {
-        group.name: group
+        group.name: _with_new_template(group, fresh, number) if group.template else group
         for group in fresh.values()
         if group.kind not in (*KEPT, "pool") and group.name not in (*FIXED, *added) and _is_changed(roster, group, name)
     }
@@ -53,7 +53,7 @@ def begin(
         {name: group for name, group in pools.items() if name not in added},
         others,
         added,
-        tuple(other for other, group in running.items() if other not in fresh and not group.role),
+        tuple(other for other, group in running.items() if name is None and other not in fresh and not group.role),
         tuple(fresh),
     )
 
@@ -80,7 +80,7 @@ def _counted(group: Group, desired: Mapping[str, int]) -> Group:
 
 
 def _with_new_template(group: Group, fresh: dict[str, Group], number: int) -> Group:
-    """The pool as it will be, after a template of this release."""
+    """A pool, or a role, as it will be, after a template of this release."""
     template = f"{group.template}:{number}"
     after = tuple(template if other == group.template else other for other in group.after)
     assert group.template in fresh

@@ -7,8 +7,9 @@ from typing import Any
 
 from .composition import Policy
 from .health import progress
+from .members import Exit, Member, Slot
 from .notices import notices
-from .roster import Exit, Member, Reload, Reloaded, Roster, Slot, Team, shown_name
+from .roster import Reload, Reloaded, Roster, Team, shown_name
 
 
 def report(roster: Roster, policy: Policy, pid: int, now: float, private_bytes: Mapping[int, int]) -> dict[str, Any]:

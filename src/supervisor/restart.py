@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ..contract import Exit as ExitCode
 from .composition import Kind, Policy
-from .roster import FAULTS, Cause, Member, Slot, Team
+from .members import Member, Slot
+from .roster import Team
+from .states import FAULTS, Cause
 
 
 def cause_of(kind: Kind, member: Member, code: int | None, *, oom_killed: bool = False) -> Cause:

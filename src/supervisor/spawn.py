@@ -80,7 +80,7 @@ class Spawner:
             return child
 
     def ask_fork(self, template: Child, group: Group, slot: int, serial: int) -> Child:
-        """A worker, or a template's spare; its pid follows as `forked`. Raises OSError without descriptors."""
+        """A worker, a template's spare or a role; its pid follows as `forked`. Raises OSError without descriptors."""
         worker = group.kind == "pool"
         incarnation = f"{self._identity}.{serial}" if worker else None
         with ExitStack() as stack:
@@ -90,7 +90,8 @@ class Spawner:
             stack.callback(_close_unless_added, channel, serial, self._children)
             request = {
                 "type": "fork",
-                "as": "worker" if worker else "template",
+                "as": "worker" if worker else "template" if group.kind == "template" else "program",
+                "module": group.command[-1] if group.command else None,  # of a program, as `python -m` knows it
                 "serial": serial,
                 "incarnation": incarnation,
                 "pool": group.name,

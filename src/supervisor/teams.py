@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .roster import Slot, Team
+from .members import Slot
+from .roster import Team
 
 
 def every_slot(team: Team, change: Callable[[Slot], Slot]) -> Team:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..broker.surroundings import Surroundings
-from ..contract import Channel, Exit
+from ..contract import Channel, Exit, WorkerctlError
 from .identity import Identity
 from .process import WorkerProcess
 
@@ -88,8 +88,14 @@ def _work(request: dict[str, Any], around: Surroundings) -> int:
             os.sched_setaffinity(0, me.cores)
     if me.nice:
         os.nice(me.nice)
-    channel, _, _, *wake = request["fds"]
-    return WorkerProcess(me, around, Channel(socket.socket(fileno=channel)), (wake[0], wake[1]) if wake else None).run()
+    descriptor, _, _, *wake = request["fds"]
+    channel = Channel(socket.socket(fileno=descriptor))
+    try:
+        return WorkerProcess(me, around, channel, (wake[0], wake[1]) if wake else None).run()
+    except WorkerctlError as error:
+        sys.stderr.write(f"{error}\n")
+        channel.send({"type": "failed", "exit_code": error.exit_code, "message": str(error)})
+        return error.exit_code
 
 
 def _take_descriptors(fds: list[int], foreign: tuple[int, ...]) -> None:

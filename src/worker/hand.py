@@ -80,17 +80,19 @@ class Hand:
         self._collect_logs(run)
         if isinstance(outcome, Raised) and outcome.error is LOST:
             outcome = Raised(HandedBack())  # for those of its jobs that were not lost
-        for job in run.jobs:
+        consequences_said = False
+        for job, its_outcome in zip(run.jobs, run.outcomes(outcome), strict=True):
             if (job.id, job.attempt) in self._lost:
                 self._lost.discard((job.id, job.attempt))
                 self._forget([(job.id, job.attempt)])
                 continue
-            settlement = settle(job, outcome, run.context, self._retry_delay_seconds, self._jitter())
+            settlement = settle(job, its_outcome, run.context, self._retry_delay_seconds, self._jitter())
             self._unsaid[job.id, job.attempt] = settlement
             self.finished.append((job, settlement, run.started))
             self._count(settlement)
-            if job is run.first:
-                self._follow_ups += [FollowUp(job.id, spec) for spec in follow_ups(settlement, run.context)]
+            if not consequences_said and (specs := follow_ups(settlement, run.context)):
+                consequences_said = True  # of a batch call once, with the first of its jobs that succeeded
+                self._follow_ups += [FollowUp(job.id, spec) for spec in specs]
 
     def request(self, want: int, renew_seconds: float | None) -> Request:
         """Everything there is to say, and how much is wanted."""

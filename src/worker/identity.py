@@ -59,7 +59,13 @@ def registration(me: Identity, around: Surroundings) -> Registration:
 def known_kinds(settings: Settings) -> list[KnownKind]:
     """Every registered kind with its effective numbers."""
     return [
-        KnownKind(handler.kind, handler.queue, handler.max_attempts or settings.jobs.max_attempts, handler.batch)
+        KnownKind(
+            handler.kind,
+            handler.queue,
+            handler.max_attempts or settings.jobs.max_attempts,
+            handler.batch,
+            handler.batch_wait_seconds,
+        )
         for handler in handlers().values()
     ]
 

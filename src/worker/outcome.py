@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,23 @@ def settle(job: Claimed, outcome: Outcome, context: Context, retry_delay_seconds
             return Ended(job.id, job.attempt, "dead", error=describe(final))
         case Raised(error):
             return _failed(job, error, retry_delay_seconds, jitter)
+
+
+def per_job(outcome: Outcome, jobs: int, unfit: Mapping[int, InvalidPayload]) -> list[Outcome]:
+    """A batch call's outcome as one for each of its jobs, in order.
+
+    `unfit` are the jobs, by position, whose payloads the handler never saw. What was raised is the others' all; a list
+    has one item for each of them, a value or an exception; anything else is the result of each.
+    """
+    seen = jobs - len(unfit)
+    if isinstance(outcome, Raised) or not isinstance(outcome.value, list | tuple):
+        each = iter([outcome] * seen)
+    elif len(outcome.value) != seen:
+        wrong = Fail(f"the handler returned {len(outcome.value)} outcomes for {seen} payloads; it returns one for each")
+        each = iter([Raised(wrong)] * seen)
+    else:
+        each = iter([Raised(item) if isinstance(item, BaseException) else Returned(item) for item in outcome.value])
+    return [Raised(unfit[position]) if position in unfit else next(each) for position in range(jobs)]
 
 
 def follow_ups(settlement: Settlement, context: Context) -> list[dict[str, Any]]:

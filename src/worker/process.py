@@ -148,7 +148,7 @@ class WorkerProcess:
         """Stop claiming, finish what is in hand; a second SIGTERM leaves no time for that."""
         now = time.monotonic()
         if self._leave_at is None:
-            self._seats.closed = True
+            self._seats.drain()
             self._leave_at = now + max(0.0, self._stop_timeout_seconds - LEAVE_MARGIN_SECONDS)
             self._channel.send({"type": "draining", **({"reason": reason} if reason else {})})
         if self._terms > 1:

@@ -8,8 +8,8 @@ import time
 import msgspec
 
 from ..broker.exchange import Claimed
-from ..handler import Context, Handler
-from .outcome import Outcome
+from ..handler import Context, Handler, InvalidPayload
+from .outcome import Outcome, per_job
 
 
 class Run(msgspec.Struct, eq=False):
@@ -24,10 +24,15 @@ class Run(msgspec.Struct, eq=False):
     begun: bool = False  # the task has taken its first step
     stop_reason: BaseException | None = None  # why the main thread asked it to stop, if it did
     outcome: Outcome | None = None  # set once, by the thread that ran the handler
+    unfit: dict[int, InvalidPayload] = {}  # of a batch call: the payloads that it is not given, by position
 
     @property
     def deadline(self) -> float:
         return self.started + self.timeout_seconds
+
+    def outcomes(self, outcome: Outcome) -> list[Outcome]:
+        """What the outcome of the call means for each of its jobs."""
+        return [outcome] if self.handler.batch == 1 else per_job(outcome, len(self.jobs), self.unfit)
 
     @property
     def first(self) -> Claimed:

@@ -125,6 +125,8 @@ class Runner:
         outcome: Outcome
         try:
             outcome = Returned(_call(run))
+        except Cancel as error:
+            outcome = Raised(run.stop_reason or error)  # it heard that it is not wanted; only we know why
         except BaseException as error:
             outcome = Raised(error)
         self._end(run, outcome)
@@ -141,7 +143,21 @@ class Runner:
 
 def _call(run: Run) -> Any:
     """Call the handler; for `async def` this gives the coroutine. Raises InvalidPayload before anything of it runs."""
-    payloads = [decode(run.handler, job.payload) for job in run.jobs]
-    argument = payloads if run.handler.batch > 1 else payloads[0]
+    argument = _fitting(run) if run.handler.batch > 1 else decode(run.handler, run.first.payload)
     arguments = (argument, run.context) if run.handler.takes_context else (argument,)
     return run.handler.function(*arguments)
+
+
+def _fitting(run: Run) -> list[Any]:
+    """The payloads of a batch call that fit; those that do not are its jobs' own failures. Raises where none does."""
+    payloads = []
+    for position, job in enumerate(run.jobs):
+        try:
+            payloads.append(decode(run.handler, job.payload))
+        except InvalidPayload as error:
+            run.unfit[position] = error
+    if not payloads:
+        raise run.unfit[0]
+    fitting = [job for position, job in enumerate(run.context.jobs) if position not in run.unfit]
+    run.context.jobs = tuple(fitting)
+    return payloads

@@ -19,6 +19,7 @@ from .outcome import HandedBack, Raised, TimedOut
 from .run import Run
 from .runner import Runner
 from .services import WorkerServices
+from .tally import Tally
 
 FLUSH_JOBS = 50  # settlements are written together, at the latest when so many wait
 FLUSH_SECONDS = 0.020  # or the first of them has waited so long
@@ -42,6 +43,7 @@ class Seats:
         self._concurrency = around.settings.pools[me.pool].concurrency
         self._jobs = around.settings.jobs
         self._finished_jobs = FinishedJobs(around.settings.logs)
+        self._tally = Tally()
         self._services = WorkerServices(around.settings, around.home, around.database)
         self.claimed_kinds: Counter[str] = Counter()  # since the last report, which takes them
         self._woken = True  # look for work as soon as there is a link
@@ -98,14 +100,21 @@ class Seats:
             want = min(self.free, self._appetite) if look or self._unsaid_since is not None else 0
             self._exchange(want, renew, now)
 
+    def drain(self) -> None:
+        """Claim nothing more, and give back what need not be waited for."""
+        self.closed = True
+        for run in self.hand.active:
+            if run.handler.hand_back:
+                self.runner.stop(run, HandedBack())
+
     def leave(self) -> bool:
         """Settle what ended, hand back the rest, and be forgotten; False where the queue could not be told."""
         for run in list(self.hand.active):
             self.runner.stop(run, HandedBack())
             self.hand.finish(run, Raised(HandedBack()))
         self._log_finished(time.monotonic())
-        if self.link.up and not self.hand.empty:
-            self._exchange(0, False, time.monotonic())
+        if self.link.up and not (self.hand.empty and not self._tally):
+            self._exchange(0, True, time.monotonic())
         told = self.link.up or self.hand.empty
         self.link.leave()
         return told
@@ -113,6 +122,7 @@ class Seats:
     def _log_finished(self, now: float) -> None:
         for job, settlement, started in self.hand.finished:
             self._finished_jobs.add(job, settlement, now - started)
+            self._tally.add(job, settlement, now - started)
         self.hand.finished.clear()
         self._finished_jobs.write()
 
@@ -133,6 +143,8 @@ class Seats:
 
     def _exchange(self, want: int, renew: bool, now: float) -> None:
         request = self.hand.request(want, self._jobs.lease_seconds if renew else None)
+        if renew:
+            request.stats = self._tally.stats()
         try:
             reply = self.link.exchange(request, now)
         except Rejected:
@@ -144,13 +156,16 @@ class Seats:
             self._stop_lost(self.hand.reconcile(set()))
             return
         self.hand.said(request)
+        if renew:
+            self._tally.clear()
         self._unsaid_since = None
         if want:
             self._woken = False
             self._poll_at = now + self._jobs.poll_interval_seconds
         self._hear(reply, want, now)
         if renew or reply.claimed:
-            self._renew_at = now + (BUSY_RENEW_SECONDS if self.hand.active else HEARTBEAT_SECONDS)
+            busy = self.hand.active or self._tally
+            self._renew_at = now + (BUSY_RENEW_SECONDS if busy else HEARTBEAT_SECONDS)
 
     def _exchange_one_by_one(self, request: Request, now: float) -> None:
         """Something cannot be stored: find it, so that it spoils nothing else."""
@@ -192,7 +207,7 @@ class Seats:
             self.claimed_kinds[job.kind] += 1
             if self.hand.knows(job):
                 self.hand.put_back(job.id, job.attempt, CLAIM_IN_HAND_SECONDS)
-            elif job.kind in batches:
+            elif job.kind in batches and len(batches[job.kind].jobs) < batches[job.kind].handler.batch:
                 batches[job.kind].jobs.append(job)
             else:
                 handler = handlers()[job.kind]
@@ -200,15 +215,14 @@ class Seats:
                 if handler.batch > 1:
                     batches[job.kind] = runs[-1]
         for run in runs:
+            if run.handler.batch > 1:
+                run.context.jobs = tuple(map(_known, run.jobs))
             self.hand.add(run)
             self._overdue_at = min(self._overdue_at, run.deadline)
         return runs
 
     def _new_run(self, handler: Handler, job: Claimed) -> Run:
-        known = Job(id=job.id, kind=job.kind, queue=job.queue, attempt=job.attempt, failures=job.failures,
-                    max_attempts=job.max_attempts, priority=job.priority, user_id=job.user_id, plan=job.plan,
-                    parent_id=job.parent_id, created_at=job.created_at)  # fmt: skip
-        context = Context(known, self._services)
+        context = Context(_known(job), self._services)
         run = Run(handler, [job], context, handler.timeout_seconds or self._jobs.timeout_seconds)
         context.deadline = run.deadline
         return run
@@ -232,6 +246,12 @@ class Seats:
     def _stop_lost(self, runs: list[Run]) -> None:
         for run in runs:
             self.runner.stop(run, LOST)
+
+
+def _known(job: Claimed) -> Job:
+    return Job(id=job.id, kind=job.kind, queue=job.queue, attempt=job.attempt, failures=job.failures,
+               max_attempts=job.max_attempts, priority=job.priority, user_id=job.user_id, plan=job.plan,
+               parent_id=job.parent_id, created_at=job.created_at)  # fmt: skip
 
 
 def _next_check(run: Run, now: float) -> float:

@@ -1,9 +1,11 @@
-"""The template: imports the job modules once, freezes them, and forks a worker from itself per request."""
+"""The template: imports the job modules once, freezes them, and forks workers, and the agent, from itself."""
 
 from __future__ import annotations
 
 import gc
+import importlib
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -15,7 +17,7 @@ from typing import Any
 from setproctitle import setproctitle
 
 from ..broker.surroundings import Surroundings, surroundings
-from ..contract import Channel, ChannelClosed, Exit, WorkerctlError
+from ..contract import ENV_CHANNEL, Channel, ChannelClosed, Exit, WorkerctlError
 from .fork import fork_child, fork_worker
 from .load import check_forkable, load_modules, open_descriptors
 from .rehearsal import rehearse
@@ -32,7 +34,10 @@ class Imported:
 
 
 def main() -> int:
-    """Serve until the supervisor says stop or is gone; the exit code of the process."""
+    """Serve until the supervisor says stop or is gone; the exit code of the process.
+
+    The arguments are modules of programs that will be forked from here too, to be shared with them.
+    """
     setproctitle("workerctl: template")
     channel = Channel.from_environment()
     if channel is None:
@@ -43,6 +48,8 @@ def main() -> int:
     try:
         around = surroundings()
         own = open_descriptors()
+        for program in sys.argv[1:]:
+            importlib.import_module(program)
         load_modules(around.settings, warm=True, after_each=lambda name: check_forkable(name, own))
     except WorkerctlError as error:
         if error.__cause__ is not None:
@@ -91,7 +98,10 @@ def _answer(channel: Channel, request: dict[str, Any], imported: Imported, own: 
             pid = fork_child(request, imported.supervisor_pid, own, be_a_spare)
         else:
             rehearse(imported.around)
-            pid = fork_worker(request, imported.around, imported.supervisor_pid, own)
+            if request["as"] == "worker":
+                pid = fork_worker(request, imported.around, imported.supervisor_pid, own)
+            else:
+                pid = fork_child(request, imported.supervisor_pid, own, lambda: _run_program(request))
     except OSError as error:
         channel.send({"type": "fork-failed", "serial": serial, "message": f"fork: {error.strerror}"})
     else:
@@ -99,6 +109,16 @@ def _answer(channel: Channel, request: dict[str, Any], imported: Imported, own: 
     finally:
         for descriptor in request["fds"]:
             os.close(descriptor)
+
+
+def _run_program(request: dict[str, Any]) -> int:
+    """A program of ours as `python -m` would run it, on memory that it shares with us; its exit code."""
+    os.environ[ENV_CHANNEL] = str(request["fds"][0])
+    try:
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else Exit.DONE if end.code is None else Exit.FAILED
+    return Exit.DONE
 
 
 if __name__ == "__main__":

@@ -68,20 +68,21 @@ specs = st.lists(
     st.fixed_dictionaries(
         {"kind": st.sampled_from(list(KINDS))},
         optional={
-            "queue": st.just("second"), "user_id": st.sampled_from("uv"), "model": st.sampled_from("mn"),
+            "queue": st.just("second"), "user_id": st.sampled_from("uuuv"), "model": st.sampled_from("mn"),
             "plan": st.just("free"), "unique_key": st.sampled_from(["k1", "k2"]), "priority": st.sampled_from([-5, 5]),
             "later": st.just(True),
         },
     ),
     min_size=1, max_size=4,
 ).map(with_distinct_keys)  # fmt: skip
+wants = st.sampled_from([4, 4, 2, 1, 0])
 outcomes = st.lists(
     st.tuples(
         ids,
         st.sampled_from(["succeeded", "succeeded", "dead", "cancelled", "failed", "back", "snooze", "children"]),
         specs, st.booleans(), st.booleans(),
     ),
-    max_size=3,
+    min_size=1, max_size=4,
 )  # fmt: skip
 
 
@@ -126,6 +127,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.model = Model(LIMITS, RATES, ADMISSION)
         self.tags = itertools.count(1)
         self.numbers = itertools.count(1)
+        self.trials = itertools.count()
         self.incarnations: dict[int, str] = {}
         self.sessions: dict[int, int] = {}
         self.handed: list[tuple[int, int]] = []  # (job, attempt) of every claim ever
@@ -133,10 +135,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     # --- workers
 
-    @initialize()
-    def two_workers(self) -> None:
+    @initialize(first=specs, second=specs)
+    def two_workers_and_some_jobs(self, first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
         self.a_worker_comes(True, False)
         self.a_worker_comes(True, False)
+        self.somebody_enqueues(first)
+        self.somebody_enqueues(second)
 
     @precondition(lambda self: len(self.model.workers) < 4)
     @rule(all_kinds=st.booleans(), second_only=st.booleans())
@@ -175,7 +179,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert exchange(self.connection, worker, Request(want=9, session=resumed.session - 1, ended=late)).gone
 
     @precondition(lambda self: self.model.workers)
-    @rule(which=ids, want=st.integers(0, 4), results=outcomes)
+    @rule(which=ids, want=wants, results=outcomes)
     def a_worker_speaks(self, which: int, want: int, results: list[Any]) -> None:
         worker = self._worker(which)
         said = self._request(worker, want, results)
@@ -183,6 +187,20 @@ class QueueMachine(RuleBasedStateMachine):
         self._heard(said, reply)
         self._look()
         self._claimed(worker, said.request, reply)
+
+    @precondition(lambda self: self.model.workers)
+    @rule(wanted=specs, which=ids, want=wants, results=outcomes)
+    def somebody_enqueues_and_a_worker_speaks(
+        self, wanted: list[dict[str, Any]], which: int, want: int, results: list[Any]
+    ) -> None:
+        self.somebody_enqueues(wanted)
+        self.a_worker_speaks(which, want, results)
+
+    @precondition(lambda self: self.model.workers)
+    @rule(turns=st.lists(st.tuples(ids, wants, outcomes), min_size=2, max_size=4))
+    def workers_go_on(self, turns: list[Any]) -> None:
+        for which, want, results in turns:
+            self.a_worker_speaks(which, want, results)
 
     @precondition(lambda self: len(self.model.workers) > 1)
     @rule(which=ids, want=st.integers(1, 4), results=outcomes, others_results=outcomes)
@@ -251,7 +269,7 @@ class QueueMachine(RuleBasedStateMachine):
         job = self._job(which)
         assert retry_jobs(self.connection, [job.id]) == self.model.retry(job.id)
 
-    @rule(name=st.sampled_from(list(LIMITS)), most=st.sampled_from([None, 0, 1, 2, 3]))
+    @rule(name=st.sampled_from(list(LIMITS)), most=st.sampled_from([None, 0, 1, 2, 3, 3]))
     def somebody_changes_a_limit(self, name: str, most: int | None) -> None:
         if most is None and "{" in name:
             return  # the keys' templates stay: what was enqueued without one would be under no limit
@@ -284,6 +302,25 @@ class QueueMachine(RuleBasedStateMachine):
             assert job.status != "pending" or self.seen[job.id].due == job.due, job
 
     @invariant()
+    def what_is_not_ones_own_cannot_be_settled(self) -> None:
+        """Neither by its holder under another attempt, nor by another under its attempt."""
+        running = [job for job in self.model.jobs.values() if job.status == "running"]
+        if not running:
+            return
+        trial = next(self.trials)
+        job = running[trial % len(running)]
+        others = [worker for worker in self.model.workers if worker != job.holder]
+        for worker, attempt in ((job.holder, job.attempt - 1), *((other, job.attempt) for other in others[:1])):
+            assert worker is not None
+            late: list[dict[str, Any]] = [
+                {"ended": [Ended(job.id, attempt, "dead")]},
+                {"again": [Again(job.id, attempt, failed=True)]},
+                {"parents": [Parent(job.id, attempt, [{"kind": "plain", "payload": {"tag": -1}}])]},
+            ]
+            reply = exchange(self.connection, worker, Request(**late[trial % 3]))
+            assert reply.lost == [job.id], f"{worker} settled {job} as attempt {attempt}: {late[trial % 3]}"
+
+    @invariant()
     def seats_are_taken_by_running_jobs_alone(self) -> None:
         seats = dict(self.connection.execute(SEATS).fetchall())
         names = {name for name, most in self.model.limits.items() if most is not None and "{" not in name}
@@ -312,9 +349,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Nothing is lost: with time, free limits and a worker that knows every kind, all that is left ends."""
-        if {job_id: seen.row for job_id, seen in self.seen.items()} != {
-            job.id: job.row for job in self.model.jobs.values()
-        }:
+        if self._rows() != {job.id: job.row for job in self.model.jobs.values()}:
             return  # a step has failed already: what came of it says nothing
         for queue in list(self.model.paused):
             self.somebody_pauses_a_queue(queue, False)
@@ -414,14 +449,20 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _look(self) -> None:
         """What the database has now; new rows get to know the model."""
-        found = {}
+        self.seen = self._seen()
+        new = {job_id: seen.tag for job_id, seen in self.seen.items() if job_id not in self.model.jobs}
+        if new or self.model.expected:
+            self.model.born(new)
+
+    def _rows(self) -> dict[int, tuple[Any, ...]]:
+        return {job_id: seen.row for job_id, seen in self._seen().items()}
+
+    def _seen(self) -> dict[int, Seen]:
+        found: dict[int, Seen] = {}
         for job_id, *row, tag, due, held, rank, reserved_by in self.connection.execute(ROWS).fetchall():
             assert job_id not in found, f"{job_id} is in two places"
             found[job_id] = Seen(tuple(row), tag, due, held, rank, reserved_by)
-        self.seen = found
-        new = {job_id: seen.tag for job_id, seen in found.items() if job_id not in self.model.jobs}
-        if new or self.model.expected:
-            self.model.born(new)
+        return found
 
     def _claimed(self, worker: int, request: Request, reply: Reply) -> None:
         """What was handed out was free to be, in order; and where something was, nobody went away empty."""

@@ -49,5 +49,5 @@ def test_its_settings_are_ones(tmp_path: Path) -> None:
     (tmp_path / "workerctl.toml").write_text(text)
     settings = load(None, None, {}, tmp_path).settings
     assert settings.limits == tomllib.loads(text)["limits"]
-    assert settings.pools["pictures"].queues == ["pictures"]
+    assert settings.pools["pictures"].queues == ("pictures",)
     assert settings.schedule["cleanup"].timezone == "Europe/Berlin"

@@ -29,7 +29,9 @@ def test_every_python_block_runs(queue: psycopg.Connection[Any], tmp_path: Path)
     try:
         for block in blocks("python"):
             exec(compile(block, "docs/jobs.md", "exec"), page)
-        assert {"thumbnail.make", "invoice.send", "album.make", "album.publish", "metric.store"} <= set(handlers())
+        assert {"thumbnail.make", "invoice.send", "album.make", "album.publish", "metric.store", "video.wait"} <= set(
+            handlers()
+        )
         assert len(page["job_ids"]) == 3
         for test in [value for name, value in page.items() if name.startswith("test_")]:
             test(tmp_path)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from workerctl.broker.connection import connect, statement
+from workerctl.broker.depth import queues
 from workerctl.broker.fleet import (
     database_now,
     hold_primary,
@@ -24,7 +25,6 @@ from workerctl.broker.overview import (
     nodes,
     pause_queue,
     pause_schedule,
-    queues,
     run_schedule,
     schedules,
 )
@@ -173,7 +173,7 @@ def test_a_paused_queue_hands_out_nothing_and_says_so(queue: Queue, new_worker: 
     worker = new_worker()
     pause_queue(queue, "default", paused=True)
     assert worker.claims(1) == []
-    assert queues_with_due_jobs(queue) == []
+    assert queues_with_due_jobs(queue) == {}
     assert "paused" in show_job(queue, job_id)["waits_because"]
     assert [(row["queue"], row["paused"], row["due"]) for row in queues(queue)] == [("default", True, 1)]
     pause_queue(queue, "default", paused=False)

@@ -36,7 +36,7 @@ def test_migrations_run_once_and_only_know_their_own_text(queue: Queue) -> None:
     with pytest.raises(Unusable, match="differs"):
         migrate(queue)
     queue.execute("DELETE FROM workerctl.migration")
-    queue.execute("INSERT INTO workerctl.migration VALUES (9999, '9999_future', 'x')")
+    queue.execute("INSERT INTO workerctl.migration VALUES (9999, '9999_future', 'post', 'x')")
     with pytest.raises(Unusable, match="upgrade workerctl"):
         migrate(queue)
     versions = [migration.version for migration in migrations()]

@@ -168,6 +168,12 @@ def test_a_user_that_does_not_exist_is_refused(startup):
     assert (done.returncode, "useradd" in done.stderr) == (1, True)
 
 
+def test_the_unit_runs_as_the_configured_user(startup, tmp_path):
+    (tmp_path / "workerctl.toml").write_text('[supervisor]\nuser = "nobody"\ngroup = "daemon"\n')
+    text = startup("systemd", "--print").stdout
+    assert "User=nobody\nGroup=daemon\n" in text
+
+
 def test_the_longest_deadline_counts_be_it_a_pools_or_an_apps(startup, tmp_path):
     app = '[apps.web]\ncommand = "sleep 1000"\nstop_timeout = "100s"\nboot_timeout = "5m"\n'
     (tmp_path / "workerctl.toml").write_text(app)

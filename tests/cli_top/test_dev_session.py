@@ -80,12 +80,14 @@ def test_a_changed_configuration_is_followed_and_a_wrong_one_waits(project, term
     screen.until_closed()
 
 
-def test_a_new_pool_needs_a_stop_and_a_start_which_it_does_by_itself(project, terminal):
+def test_a_new_pool_comes_by_itself_and_what_needs_a_stop_and_a_start_gets_them(project, terminal):
     config = project / "workerctl.toml"
     screen = terminal(project, "dev", 220, 50)
     screen.until("2 workers ready; watching", history=True)
     config.write_text(config.read_text() + '[pools.images]\nqueues = ["images"]\ninstances = 1\n')
-    screen.until("needs a stop and a start", history=True)
+    screen.until("renewed in", history=True)
+    config.write_text("connection_limit = 30\n" + config.read_text())
+    screen.until("connection_limit: that needs a stop and a start", history=True)
     screen.until("3 workers ready; watching", history=True)
     screen.type("C-c")
     screen.until_closed()

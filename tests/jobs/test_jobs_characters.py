@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,8 @@ NOVEL = (
 
 def run(kind: str, payload: object, ctx: Context) -> dict[str, Any]:
     handler = handlers()[kind]
-    return handler.function(validate(handler, payload), ctx)
+    found = handler.function(validate(handler, payload), ctx)
+    return asyncio.run(found) if handler.is_async else found
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""log.write: many entries, one COPY, all or none."""
+"""log.write: many entries, one COPY; one that the table refuses fails alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from workerctl.handler import Context, InvalidPayload, handlers, validate
+from workerctl.handler import Context, Fail, InvalidPayload, handlers, validate
 from workerctl.jobs.execution_log import LogEntry, write
 
 NOW = dt.datetime(2026, 11, 22, 10, 0, tzinfo=dt.UTC)
@@ -36,12 +36,13 @@ def test_an_entry_needs_no_job(queue: psycopg.Connection[Any], queue_context: Ca
     assert row in ((None, None, "error"), {"job_id": None, "attempt": None, "level": "error"})
 
 
-def test_one_entry_that_the_table_refuses_leaves_no_row(
+def test_one_entry_that_the_table_refuses_fails_alone(
     queue: psycopg.Connection[Any], queue_context: Callable[..., Context]
 ):
-    with pytest.raises(psycopg.errors.NumericValueOutOfRange):
-        write([entry(), entry(job_id=2**70)], queue_context("log.write"))
-    assert queue.execute("SELECT FROM workerctl.execution_log").fetchone() is None
+    outcomes = write([entry(), entry(job_id=2**70), entry()], queue_context("log.write"))
+    assert [type(outcome) for outcome in outcomes] == [type(None), Fail, type(None)]
+    assert "out of range" in str(outcomes[1])
+    assert queue.execute("SELECT count(*) FROM workerctl.execution_log").fetchone() == (2,)
 
 
 def test_the_handler_takes_up_to_500_jobs_at_once():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from workerctl import Context, Retry, job
+from workerctl import Context, Fail, Retry, job
 
 GATE_SECONDS = 60.0
 
@@ -160,6 +160,26 @@ def fatten(payload: dict, ctx: Context) -> None:
 @job("huge.result")
 async def huge_result(payload: dict, ctx: Context) -> str:
     return "x" * (2 << 20)
+
+
+@job("tally", batch=4, batch_wait_seconds=0.5)
+def tally(payloads: list[Sum], ctx: Context) -> list:
+    """Each job gets how many there were in its call; a negative one fails for itself."""
+    return [Fail("negative") if payload.a < 0 else {"of": len(payloads)} for payload in payloads]
+
+
+@job("yielding", hand_back=True)
+async def yielding(payload: dict, ctx: Context) -> dict:
+    return await gated(payload, ctx)
+
+
+@job("yielding.thread", hand_back=True)
+def yielding_thread(payload: dict, ctx: Context) -> dict:
+    _note(payload, ctx, "began")
+    while not Path(payload["gate"]).exists():
+        ctx.raise_if_cancelled()
+        time.sleep(0.01)
+    return {"attempt": ctx.job.attempt}
 
 
 @job("hangs.in.c")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
+from typing import Any
 
 import pytest
 from lifecycle_house import House, until
@@ -147,8 +148,16 @@ def test_lists_filter_by_status_kind_and_user(running: House) -> None:
 
 def test_stats_count_by_queue_and_kind(running: House) -> None:
     waited(running, "add", "a=1", "--queue", "statistics")
-    [row] = [row for row in running.json("jobs", "stats") if row["queue"] == "statistics"]
-    assert (row["kind"], row["succeeded"], row["pending"]) == ("add", 1, 0)
+
+    def counted() -> dict[str, Any]:
+        [row] = [row for row in running.json("jobs", "stats") if row["queue"] == "statistics"]
+        return row if row["1m"]["succeeded"] else {}
+
+    row = until(counted, 5, what="the worker has said what it ran")
+    assert (row["kind"], row["1h"]["succeeded"], row["pending"]) == ("add", 1, 0)
+    assert 0 < row["1m"]["run_p50_seconds"] < 1
+    assert 0 < row["1m"]["wait_p99_seconds"] < 5
+    assert "statistics" in running.ok("jobs", "stats")
 
 
 def test_jobs_that_do_not_exist_are_named(running: House) -> None:

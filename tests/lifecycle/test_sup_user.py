@@ -145,3 +145,19 @@ def test_a_home_of_a_third_user_is_left_alone(fresh_house: House) -> None:
     done = as_root(fresh_house, "start")
     assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
     assert f"chown -R {USER}" in done.stderr
+
+
+def test_a_home_that_is_a_link_or_open_to_others_is_not_handed_over(fresh_house: House) -> None:
+    elsewhere = fresh_house.folder / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    fresh_house.home.symlink_to(elsewhere)
+    fresh_house.configure(CONFIG + f'[supervisor]\nuser = "{USER}"\n')
+    done = as_root(fresh_house, "start")
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+    assert "give the folder itself as --home" in done.stderr
+    fresh_house.home.unlink()
+    fresh_house.home.mkdir()
+    fresh_house.home.chmod(0o777)
+    done = as_root(fresh_house, "start")
+    assert (done.returncode, "others may write to it" in done.stderr) == (78, True), done.stderr
+    assert elsewhere.stat().st_uid == fresh_house.home.stat().st_uid == 0

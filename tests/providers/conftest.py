@@ -22,7 +22,7 @@ from workerctl.broker.exchange import Again, Claimed, Ended, FollowUp, Parent, R
 from workerctl.broker.fleet import KnownKind, Registration, register_worker
 from workerctl.broker.jobs import show_job
 from workerctl.broker.migrate import migrate
-from workerctl.handler import Context, Job, handlers, know_settings, validate
+from workerctl.handler import Context, Job, decode, handlers, know_settings
 from workerctl.jobs.providers import calls
 from workerctl.producer import enqueue
 from workerctl.settings import Settings, load
@@ -112,9 +112,9 @@ class Desk:
             handler = handlers()[claimed.kind]
             try:
                 if not handler.is_async:
-                    payload = validate(handler, claimed.payload)
+                    payload = decode(handler, claimed.payload)
                     return Returned(await asyncio.to_thread(handler.function, payload, context))
-                task = asyncio.ensure_future(handler.function(validate(handler, claimed.payload), context))
+                task = asyncio.ensure_future(handler.function(decode(handler, claimed.payload), context))
                 if self.stop is not None:
                     self.stop(context, task)
                 return Returned(await task)

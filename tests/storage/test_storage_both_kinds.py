@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +29,14 @@ class Trickle(io.RawIOBase):
         return block
 
 
+def blocks_of(content: bytes, *, breaks: bool = False) -> Iterator[bytes]:
+    """As a download gives them, empty ones between."""
+    for start in range(0, len(content), 300_007):
+        yield from (content[start : start + 300_007], b"")
+    if breaks:
+        raise RuntimeError("the sender is gone")
+
+
 def test_what_is_put_is_got_back(storage: Storage):
     stored = storage.put("小说/第一回.txt", "滚滚长江东逝水".encode(), content_type="text/plain; charset=utf-8")
     assert storage.get("小说/第一回.txt").decode() == "滚滚长江东逝水"
@@ -49,11 +58,11 @@ def test_a_second_put_replaces_the_first(storage: Storage):
     assert storage.get("a") == b"second"
 
 
-@pytest.mark.parametrize("form", ["bytes", "file", "stream"])
+@pytest.mark.parametrize("form", ["bytes", "file", "stream", "blocks"])
 def test_big_content_arrives_whole_in_every_form(storage: Storage, form: str, tmp_path: Path):
     file = tmp_path / "big.bin"
     file.write_bytes(BIG)
-    content = {"bytes": BIG, "file": file, "stream": Trickle(BIG)}[form]
+    content = {"bytes": BIG, "file": file, "stream": Trickle(BIG), "blocks": blocks_of(BIG)}[form]
     stored = storage.put("big", content)  # type: ignore[arg-type]
     assert (stored.size_bytes, stored.sha256) == (len(BIG), hashlib.sha256(BIG).hexdigest())
     assert storage.get("big") == BIG
@@ -64,6 +73,8 @@ def test_a_stream_that_breaks_off_leaves_what_was_there(storage: Storage, size: 
     storage.put("a", b"before")
     with pytest.raises(RuntimeError, match="the sender is gone"):
         storage.put("a", Trickle(BIG[:size], breaks=True))  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="the sender is gone"):
+        storage.put("a", blocks_of(BIG[:size], breaks=True))
     assert storage.get("a") == b"before"
     assert [entry.key for entry in storage.list()] == ["a"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from toy_house import House, is_alive, until
 
-from workerctl.supervisor.roster import FAULTS, RECYCLED, Cause
+from workerctl.supervisor.states import FAULTS, RECYCLED, Cause
 
 MEBIBYTE = 1 << 20
 MEMORY = Path("/sys/fs/cgroup/memory")  # of cgroup v1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from workerctl.supervisor.last_words import words_of_death
-from workerctl.supervisor.roster import Cause, Lost
+from workerctl.supervisor.roster import Lost
+from workerctl.supervisor.states import Cause
 
 STACK = [
     "Thread 0x00007f (most recent call first):",

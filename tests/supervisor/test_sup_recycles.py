@@ -9,10 +9,10 @@ from toy_world import HOUSE, POLICY, World
 
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.composition import Policy
+from workerctl.supervisor.members import Fault, Member, Slot, Usage
 from workerctl.supervisor.notices import notices
 from workerctl.supervisor.report import report
 from workerctl.supervisor.restart import recycle_at, recycle_streak
-from workerctl.supervisor.roster import Fault, Member, Slot, Usage
 
 MEBIBYTE = 1 << 20
 

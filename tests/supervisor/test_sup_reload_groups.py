@@ -11,10 +11,11 @@ from workerctl.supervisor.actions import Go, Spawn
 from workerctl.supervisor.composition import Group
 from workerctl.supervisor.health import progress
 from workerctl.supervisor.reload_asked import NotReloadable
-from workerctl.supervisor.roster import Cause, Progress
+from workerctl.supervisor.states import Cause, Progress
 
 LOGS = Group("logs", "pool", template="template", after=("template", "agent"), instances=2)
 SIDE = Group("side", "command", command=("side",), after=("logs",))
+SIDE_BY_DEFAULT = msgspec.structs.replace(SIDE, after=("default",))
 OTHER_TEMPLATE = Group("template-logs", "template", role=True, command=("x",), after=("migrate",), env={"A": "1"})
 
 
@@ -141,6 +142,16 @@ def test_scaling_up_meanwhile_counts_the_canary_for_nothing() -> None:
     world.run(20)
     assert world.phases() == ["ready", "ready"]
     assert not any(slot.canary for slot in world.roster.teams["default"].slots)
+
+
+def test_a_reload_of_one_pool_brings_and_removes_nothing_else() -> None:
+    world = World((*HOUSE, SIDE_BY_DEFAULT)).run(3)
+    side = serials(world, "side")
+    world.groups = (*HOUSE, LOGS)
+    world.reload("default")
+    world.run(20)
+    assert world.roster.reloaded is not None and world.roster.reloaded.outcome == "committed"
+    assert serials(world, "side") == side and "logs" not in world.roster.teams
 
 
 def test_what_is_new_or_gone_is_not_reloaded_alone() -> None:

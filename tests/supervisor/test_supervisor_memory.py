@@ -12,9 +12,10 @@ from toy_world import HOUSE, POLICY, World
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.actions import Drain, Kill, Rest, Spawn
 from workerctl.supervisor.machine import KernelKills, machine_memory
+from workerctl.supervisor.members import Member, Memory, Usage
 from workerctl.supervisor.plan import plan
 from workerctl.supervisor.restart import cause_of
-from workerctl.supervisor.roster import Cause, Member, Memory, Usage
+from workerctl.supervisor.states import Cause
 
 MEBIBYTE = 1 << 20
 

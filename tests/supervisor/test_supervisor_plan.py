@@ -10,8 +10,10 @@ from workerctl.supervisor.actions import Drain, Finish, Kill, Park, Retire, Spaw
 from workerctl.supervisor.apply import apply
 from workerctl.supervisor.composition import Group, Ready
 from workerctl.supervisor.health import progress
+from workerctl.supervisor.members import Words
 from workerctl.supervisor.plan import plan
-from workerctl.supervisor.roster import Cause, Progress, Roster, Words
+from workerctl.supervisor.roster import Roster
+from workerctl.supervisor.states import Cause, Progress
 
 ONE = (Group("app", "command", command=("app",), boot_timeout_seconds=10, stop_timeout_seconds=30),)
 

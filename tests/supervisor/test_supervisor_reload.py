@@ -12,7 +12,7 @@ from workerctl.supervisor.composition import Group
 from workerctl.supervisor.health import progress
 from workerctl.supervisor.plan import plan
 from workerctl.supervisor.report import report
-from workerctl.supervisor.roster import Cause, Phase, Progress
+from workerctl.supervisor.states import Cause, Phase, Progress
 
 WITH_SPARE = tuple(
     msgspec.structs.replace(group, instances=2) if group.kind == "template" else group for group in HOUSE

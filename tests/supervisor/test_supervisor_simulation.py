@@ -27,12 +27,17 @@ from toy_world import HOUSE, POLICY, World, busy
 from workerctl.supervisor import actions as act
 from workerctl.supervisor import apply, fat, plan, restart
 from workerctl.supervisor import events as ev
-from workerctl.supervisor.plan import BEATING, ROLE_PATIENCE
-from workerctl.supervisor.roster import Cause, Memory, Phase, Roster, Slot, Team
+from workerctl.supervisor.composition import Group
+from workerctl.supervisor.living import BEATING, ROLE_PATIENCE
+from workerctl.supervisor.members import Memory, Slot
+from workerctl.supervisor.roster import Roster, Team
+from workerctl.supervisor.states import Cause, Phase
 
 WITH_SPARE = tuple(
     msgspec.structs.replace(group, instances=2) if group.kind == "template" else group for group in HOUSE
 )
+LOGS = Group("logs", "pool", template="template", after=("template", "agent"), instances=2)
+SIDE = Group("side", "command", command=("side",), after=("default",), instances=2)
 SHARE = st.floats(0, 0.999)
 PLANNED = frozenset({Cause.RELOAD, Cause.LIFETIME, Cause.MEMORY_SOFT, Cause.ASKED})
 EPSILON_SECONDS = 0.001
@@ -100,6 +105,14 @@ class Trouble(RuleBasedStateMachine):
             self.bad.add((broken, number))
         self.world.run(0.01)
 
+    @rule(pool=st.booleans(), app=st.booleans())
+    def somebody_changes_the_config(self, pool: bool, app: bool) -> None:
+        if self.world.roster.booted_at is None or self.world.roster.stop_at is not None:
+            return
+        self.world.groups = (*WITH_SPARE, *((LOGS,) if pool else ()), *((SIDE,) if app else ()))
+        self.world.reload()
+        self.world.run(0.01)
+
     @rule(slot=st.integers(1, 12), jobs=st.integers(0, 8))
     def a_worker_gets_work(self, slot: int, jobs: int) -> None:
         busy(self.world, slot, jobs)
@@ -128,7 +141,8 @@ class Trouble(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         team = self.world.roster.teams["default"]
-        assert sum(not slot.retired for slot in team.slots) == team.desired
+        assert sum(1 for _ in team.wanted) == team.desired
+        assert sum(slot.canary and not slot.retired for slot in team.slots) <= 1
         for other in self.world.roster.teams.values():
             self.check_slots(other)
         self.check_actions()
@@ -209,7 +223,8 @@ class Trouble(RuleBasedStateMachine):
     def check_canary(self, before: Roster, action: act.Spawn) -> None:
         reload = before.reload
         assert reload is not None and action.release == reload.number, "a worker of a release that was given up"
-        siblings = [m for slot in before.teams[action.group].slots for m in slot.members if m.release == reload.number]
+        siblings = [m for name in reload.pools for slot in before.teams[name].slots for m in slot.members
+                    if m.release == reload.number]  # fmt: skip
         served = [self.world.now - member.ready_at for member in siblings if member.ready_at is not None]
         staying = [member for member in siblings if not member.is_leaving]
         assert not staying or max(served, default=0) >= POLICY.probation_seconds, "a second one before the canary"
@@ -222,7 +237,7 @@ class Trouble(RuleBasedStateMachine):
         world.boots_in, world.drains_in = (lambda _: 0.1), (lambda _: 0.2)
         world.happen(ev.MachineSampled(world.now, Memory(1000, 900)))
         world.fails, world.forks_answered = (lambda _: None), True
-        # where no worker was wanted nobody could try the code: then it was committed, and is mended now
+        # where every slot had been given up nobody could try the code: then it was committed, and is mended now
         self.bad = {(kind, number) for kind, number in self.bad if number != world.roster.teams["default"].release}
         if world.roster.stop_at is None:
             for name in world.roster.teams:

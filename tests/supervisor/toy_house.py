@@ -35,6 +35,13 @@ def behaviour():
     except FileNotFoundError:
         return []
 
+def wait_for_adoption():
+    end = time.monotonic() + 10
+    while os.getppid() != supervisor:
+        if time.monotonic() > end:
+            os._exit(1)
+        time.sleep(0.0002)
+
 def hang_in_here():
     time.sleep(1000)
 
@@ -61,8 +68,7 @@ def work(request):
     faulthandler.register(signal.SIGUSR2)
     if "default-term" in does:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    while os.getppid() != supervisor:
-        time.sleep(0.0002)
+    wait_for_adoption()
     try:
         wait_for(channel, "go")
     except ChannelClosed:
@@ -144,8 +150,7 @@ def be_a_spare(request):
     os.setsid()
     channel_fd, out, err = request["fds"]
     os.dup2(out, 1); os.dup2(err, 2)
-    while os.getppid() != supervisor:
-        time.sleep(0.0002)
+    wait_for_adoption()
     serve(Channel(socket.socket(fileno=channel_fd)))
     os._exit(0)
 

@@ -12,10 +12,13 @@ from workerctl.supervisor import actions as act
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.apply import apply
 from workerctl.supervisor.composition import Composition, Group, Node, Policy, Ready
-from workerctl.supervisor.plan import BEATING, judge, plan
+from workerctl.supervisor.living import BEATING
+from workerctl.supervisor.members import Member, Slot, Usage, Work
+from workerctl.supervisor.plan import judge, plan
 from workerctl.supervisor.reload_asked import begin
 from workerctl.supervisor.restart import cause_of
-from workerctl.supervisor.roster import FAULTS, Member, Roster, Slot, Team, Usage, Work, new_roster
+from workerctl.supervisor.roster import Roster, Team, new_roster
+from workerctl.supervisor.states import FAULTS
 
 POLICY = Policy()
 BEAT_SECONDS = 14.0  # just in time and all at once, so that hours pass quickly

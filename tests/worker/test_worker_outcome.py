@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from workerctl.broker.exchange import Again, Claimed, Ended, Parent
-from workerctl.handler import Cancel, Context, Fail, Job, Retry, Services, Snooze
+from workerctl.handler import Cancel, Context, Fail, InvalidPayload, Job, Refused, Retry, Services, Snooze
 from workerctl.worker.outcome import (
     HandedBack,
     Outcome,
@@ -20,6 +20,7 @@ from workerctl.worker.outcome import (
     TimedOut,
     backoff_seconds,
     follow_ups,
+    per_job,
     settle,
 )
 
@@ -126,3 +127,54 @@ def test_backoff_doubles_to_one_hour_and_jitter_adds_a_tenth() -> None:
     assert [backoff_seconds(failures, 15, 0.0) for failures in (1, 2, 3, 4)] == [15, 30, 60, 120]
     assert backoff_seconds(100, 15, 0.0) == 3600
     assert backoff_seconds(1, 10, 1.0) == pytest.approx(11)
+
+
+def test_a_list_is_one_outcome_for_each_job_of_a_batch_call() -> None:
+    retry, unfit = Retry("later"), InvalidPayload("no number")
+    assert per_job(Returned([1, retry, None]), 4, {1: unfit}) == [
+        Returned(1),
+        Raised(unfit),
+        Raised(retry),
+        Returned(None),
+    ]
+
+
+def test_what_is_no_list_is_the_result_of_every_job_of_the_call() -> None:
+    assert per_job(Returned({"n": 2}), 2, {}) == [Returned({"n": 2})] * 2
+    assert per_job(Returned(None), 2, {}) == [Returned(None)] * 2
+
+
+def test_what_is_raised_fails_every_job_of_the_call_but_an_unfit_one_keeps_its_own_reason() -> None:
+    boom, unfit = Raised(ValueError("boom")), InvalidPayload("no number")
+    assert per_job(boom, 3, {0: unfit}) == [Raised(unfit), boom, boom]
+    assert per_job(Raised(unfit), 1, {0: unfit}) == [Raised(unfit)]
+
+
+def test_a_list_of_the_wrong_length_is_said() -> None:
+    [first, second] = per_job(Returned([1, 2, 3]), 2, {})
+    assert isinstance(first, Raised)
+    assert first == second
+    assert str(first.error) == "the handler returned 3 outcomes for 2 payloads; it returns one for each"
+
+
+def test_a_batch_call_makes_no_children() -> None:
+    ctx = Context(Job(7, "k"), cast(Services, SimpleNamespace()), jobs=(Job(7, "k"), Job(8, "k")))
+    with pytest.raises(Refused, match="no one parent"):
+        ctx.enqueue("a", child=True)
+    with pytest.raises(Refused, match="no children"):
+        ctx.on_done("a")
+    ctx.enqueue("a")
+
+
+def test_a_continuation_inherits_user_plan_and_priority_as_children_do() -> None:
+    ctx = Context(Job(7, "k", user_id="u", plan="paid", priority=3), cast(Services, SimpleNamespace()))
+    ctx.enqueue("a", child=True)
+    ctx.on_done("b", {"x": 1}, priority=9)
+    assert ctx.enqueued == [{"kind": "a", "payload": {}, "user_id": "u", "plan": "paid", "priority": 3, "child": True}]
+    assert ctx.done_next == {
+        "kind": "b",
+        "payload": {"x": 1, "parent": 7},
+        "user_id": "u",
+        "plan": "paid",
+        "priority": 9,
+    }

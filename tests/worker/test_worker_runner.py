@@ -16,8 +16,8 @@ import msgspec
 import pytest
 
 from workerctl.broker.exchange import Claimed
-from workerctl.handler import Cancel, Context, Handler, InvalidPayload, Job, Services, handlers, job
-from workerctl.worker.outcome import Raised, Returned, TimedOut
+from workerctl.handler import Cancel, Context, Handler, InvalidPayload, Job, Retry, Services, handlers, job
+from workerctl.worker.outcome import HandedBack, Raised, Returned, TimedOut
 from workerctl.worker.run import Run
 from workerctl.worker.runner import Runner
 
@@ -199,6 +199,63 @@ def test_a_batch_kind_is_called_once_with_all_payloads(runner: Runner, handler: 
 
     runner.start([new_run(handler(many, batch=10), {"x": 1}, {"x": 2}, {"x": 3})])
     assert finish(runner)[0].outcome == Returned(6)
+
+
+def test_of_a_batch_only_the_payloads_that_fit_are_seen(runner: Runner, handler: Any) -> None:
+    def each(payloads: list[Point], ctx: Context) -> list[Any]:
+        return [
+            Retry("two") if point.x == 2 else (point.x, known.id)
+            for point, known in zip(payloads, ctx.jobs, strict=True)
+        ]
+
+    run = new_run(handler(each, batch=10), {"x": 1}, {"x": "no"}, {"x": 2}, {"x": 4})
+    run.context.jobs = tuple(Job(claimed.id, claimed.kind) for claimed in run.jobs)
+    runner.start([run])
+    outcome = finish(runner)[0].outcome
+    assert outcome is not None
+    first, unfit, retry, last = run.outcomes(outcome)
+    assert (first, last) == (Returned((1, 1)), Returned((4, 4)))
+    assert isinstance(unfit, Raised)
+    assert isinstance(unfit.error, InvalidPayload)
+    assert isinstance(retry, Raised)
+    assert isinstance(retry.error, Retry)
+
+
+def test_a_batch_of_which_no_payload_fits_does_not_call_its_handler(runner: Runner, handler: Any) -> None:
+    def never(payloads: list[Point]) -> None:
+        raise AssertionError("never called")
+
+    run = new_run(handler(never, batch=10), {"x": "no"}, {})
+    runner.start([run])
+    outcome = finish(runner)[0].outcome
+    assert outcome is not None
+    assert [type(each.error) for each in run.outcomes(outcome) if isinstance(each, Raised)] == [InvalidPayload] * 2
+
+
+def test_a_thread_that_hears_that_it_is_not_wanted_ends_for_the_reason_why(runner: Runner, handler: Any) -> None:
+    begun = threading.Event()
+
+    def polite(payload: dict[str, Any], ctx: Context) -> None:
+        begun.set()
+        while True:
+            ctx.raise_if_cancelled()
+            time.sleep(0.005)
+
+    run = new_run(handler(polite), {})
+    runner.start([run])
+    assert begun.wait(5)
+    runner.stop(run, HandedBack())
+    outcome = finish(runner)[0].outcome
+    assert isinstance(outcome, Raised)
+    assert isinstance(outcome.error, HandedBack)
+
+
+@pytest.mark.parametrize("options", [{"batch": 0}, {"batch_wait_seconds": 1}, {"batch": 5, "batch_wait_seconds": -1}])
+def test_a_batch_that_cannot_be_is_refused_where_it_is_written(handler: Any, options: dict[str, Any]) -> None:
+    def many(payloads: list[Point]) -> None: ...
+
+    with pytest.raises(ValueError, match="batch"):
+        handler(many, **options)
 
 
 def test_no_end_is_missed_however_close_it_comes_to_the_last(runner: Runner, handler: Any) -> None:

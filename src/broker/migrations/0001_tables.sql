@@ -22,7 +22,8 @@ CREATE TABLE workerctl.kind (
     name         text PRIMARY KEY CHECK (name <> '' AND length(name) <= 200),
     queue        text NOT NULL,
     max_attempts smallint,
-    batch        integer NOT NULL DEFAULT 1 CHECK (batch >= 1)
+    batch        integer NOT NULL DEFAULT 1 CHECK (batch >= 1),
+    batch_wait   double precision NOT NULL DEFAULT 0 CHECK (batch_wait >= 0)  -- seconds that the first waits for others
 );
 
 CREATE TABLE workerctl.queue (
@@ -38,6 +39,7 @@ CREATE TABLE workerctl.lane (
     kind  text NOT NULL CHECK (kind <> '' AND length(kind) <= 200),
     keyed boolean NOT NULL DEFAULT false,  -- its jobs carry limit keys: each is checked before it is handed out
     batch integer NOT NULL DEFAULT 1,      -- as kind.batch says, here because every claim reads it
+    batch_wait double precision NOT NULL DEFAULT 0,  -- as kind.batch_wait says
     paused boolean NOT NULL DEFAULT false, -- as queue.paused_at says
     UNIQUE (queue, kind, keyed)
 );
@@ -93,6 +95,8 @@ CREATE TABLE workerctl.node (
     cores        integer NOT NULL,
     started_at   timestamptz NOT NULL DEFAULT now(),
     lease_until  timestamptz NOT NULL,
+    schema       integer NOT NULL DEFAULT 2147483647,  -- the last migration that its code knows
+    renewed_at   timestamptz NOT NULL DEFAULT now(),
     steady_since timestamptz NOT NULL DEFAULT now()  -- since when its lease has been renewed without a gap
 );
 
@@ -110,6 +114,7 @@ CREATE TABLE workerctl.worker (
     excluded_queues text[] NOT NULL DEFAULT '{}',
     started_at      timestamptz NOT NULL DEFAULT now(),
     lease_until     timestamptz NOT NULL,
+    schema          integer NOT NULL,  -- the last migration that its code knows
     session         integer NOT NULL DEFAULT 0  -- + 1 with every connection: what an earlier one said late is not heard
 );
 

@@ -52,8 +52,8 @@ BEGIN
           LEFT JOIN workerctl.kind k ON k.name = s.kind
          CROSS JOIN (SELECT unnest(CASE WHEN templates = '{}' THEN '{f}' ELSE '{f,t}' END::boolean[])) AS f(keyed)
     )
-    INSERT INTO workerctl.lane (queue, kind, keyed, batch, paused)
-    SELECT w.queue, w.kind, w.keyed, coalesce(k.batch, 1), q.paused_at IS NOT NULL
+    INSERT INTO workerctl.lane (queue, kind, keyed, batch, batch_wait, paused)
+    SELECT w.queue, w.kind, w.keyed, coalesce(k.batch, 1), coalesce(k.batch_wait, 0), q.paused_at IS NOT NULL
       FROM wanted w
       LEFT JOIN workerctl.kind k ON k.name = w.kind
       LEFT JOIN workerctl.queue q ON q.name = w.queue

@@ -72,7 +72,7 @@ BEGIN
 END $$;
 
 -- `picked` and up to `most` jobs of a limited lane in rank order; no more where somebody else is counting at this moment.
-CREATE FUNCTION workerctl.pick_limited(lane workerctl.lane, most bigint, picked bigint[]) RETURNS bigint[]
+CREATE FUNCTION workerctl.pick_limited(lane workerctl.lane, most bigint, picked bigint[], low jsonb) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
     room record;
@@ -92,10 +92,12 @@ BEGIN
         more := ARRAY(
             SELECT l.id FROM workerctl.live l
              WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+               AND l.rank >= workerctl.lowest(low, lane.id)
              ORDER BY l.rank, l.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
     ELSE
         FOR job IN SELECT * FROM workerctl.live l
                     WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+                      AND l.rank >= workerctl.lowest(low, lane.id)
                     ORDER BY l.rank, l.id LIMIT 4 * greatest(most, 0) + 100 FOR UPDATE SKIP LOCKED LOOP
             EXIT WHEN cardinality(more) >= most;
             IF workerctl.admit(job, picked || more) THEN

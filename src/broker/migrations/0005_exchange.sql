@@ -98,22 +98,52 @@ BEGIN
     RETURN suspect;
 END $$;
 
+-- The low water of lanes, {lane: rank}: no job below was seen a moment ago, so a look begins there. While somebody's old
+-- snapshot keeps dead index entries, every look would step over all of them. It is remembered in the session for 2 s from
+-- a full look, so that what comes below later (a priority, a retry) waits no longer; a pooler may share it, it is a fact
+-- about the lanes. NULL where looks are cheap: nothing is remembered then.
+CREATE FUNCTION workerctl.low_water() RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    remembered jsonb := nullif(current_setting('workerctl.low_water', true), '');
+BEGIN
+    RETURN CASE WHEN (remembered ->> 'until')::double precision > extract(epoch FROM clock_timestamp()) THEN remembered END;
+END $$;
+
+-- Where a look at this lane begins.
+CREATE FUNCTION workerctl.lowest(low jsonb, lane integer) RETURNS bigint LANGUAGE sql IMMUTABLE
+RETURN coalesce((low ->> lane::text)::bigint, -9223372036854775808);
+
+-- Index entries that this transaction's looks have stepped over, dead ones included.
+CREATE FUNCTION workerctl.stepped_over() RETURNS bigint LANGUAGE sql VOLATILE
+RETURN pg_stat_get_xact_tuples_returned('workerctl.live_claim'::regclass);
+
 -- Up to `most` jobs of a lane without limits, in rank order; of a batch kind up to a batch.
-CREATE FUNCTION workerctl.pick(lane integer, most bigint) RETURNS bigint[]
+CREATE FUNCTION workerctl.pick(lane integer, most bigint, low jsonb) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 BEGIN
     RETURN ARRAY(
         SELECT l.id FROM workerctl.live l
          WHERE l.lane_id = lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+           AND l.rank >= workerctl.lowest(low, lane)
          ORDER BY l.rank, l.id
          LIMIT (SELECT CASE WHEN a.batch > 1 AND most > 0 THEN a.batch ELSE most END FROM workerctl.lane a WHERE a.id = lane)
            FOR UPDATE SKIP LOCKED);
 END $$;
 
+-- Seconds until a lane whose kind gathers batches may be claimed from: 0 once a whole batch waits, or its first job has
+-- waited for long enough. Reads as many index entries as a batch has.
+CREATE FUNCTION workerctl.ripe_in(lane workerctl.lane) RETURNS double precision LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN count(*) >= lane.batch THEN 0
+                ELSE greatest(0, lane.batch_wait - extract(epoch FROM now() - min(f.run_at))::double precision) END
+      FROM (SELECT l.run_at FROM workerctl.live l
+             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+             ORDER BY l.rank, l.id LIMIT lane.batch) f;
+$$;
+
 -- How many jobs each of these lanes gives, so that together they are the first `want` by rank: what a worker would get
 -- from one queue. Lanes without room are left out; the room is looked at without a lock and counted again under it.
 CREATE FUNCTION workerctl.share_out(
-    lanes integer[], want integer, any_limits boolean, OUT lane workerctl.lane, OUT limited boolean, OUT jobs bigint
+    lanes integer[], want integer, any_limits boolean, low jsonb, OUT lane workerctl.lane, OUT limited boolean, OUT jobs bigint
 ) RETURNS SETOF record LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
@@ -125,7 +155,7 @@ BEGIN
                      CROSS JOIN LATERAL (
                            SELECT l.rank FROM workerctl.live l
                             WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-                              AND l.run_at <= now()
+                              AND l.run_at <= now() AND l.rank >= workerctl.lowest(low, a.id)
                             ORDER BY l.rank, l.id
                             LIMIT greatest(0, least(CASE WHEN a.batch > 1 THEN 1 ELSE want END, room.free))) h
                      WHERE a.id = ANY (lanes)
@@ -148,6 +178,8 @@ DECLARE
     any_keyed boolean;
     picked bigint[] := '{}';
     jobs json;
+    low jsonb := workerctl.low_water();
+    stepped bigint;
 BEGIN
     IF EXISTS (SELECT FROM workerctl.live WHERE status = 'pending' AND NOT held AND deaths > 0) THEN
         suspect := workerctl.first_suspect(me, in_hand);
@@ -159,25 +191,35 @@ BEGIN
             want := 0;
         END IF;
     END IF;
-    lanes := ARRAY(
-        SELECT a.id FROM workerctl.lane a
-         CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading every pending job instead of one per lane
-               SELECT l.id FROM workerctl.live l
-                WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
-                ORDER BY l.rank, l.id LIMIT 1) due
-         WHERE a.kind = ANY (me.kinds) AND NOT a.paused
-           AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END);
+    stepped := workerctl.stepped_over();
+    LOOP
+        lanes := ARRAY(
+            SELECT a.id FROM workerctl.lane a
+             CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading every pending job instead of one per lane
+                   SELECT l.id FROM workerctl.live l
+                    WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+                      AND l.rank >= workerctl.lowest(low, a.id)
+                    ORDER BY l.rank, l.id LIMIT 1) due
+             WHERE a.kind = ANY (me.kinds) AND NOT a.paused
+               AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
+               AND CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a) = 0 ELSE true END);
+        EXIT WHEN lanes <> '{}' OR low IS NULL;
+        low := NULL;  -- nothing stands above the low water: look below
+    END LOOP;
+    IF low IS NULL AND workerctl.stepped_over() - stepped > 1000 THEN
+        low := jsonb_build_object('until', extract(epoch FROM clock_timestamp()) + 2);
+    END IF;
     IF cardinality(lanes) = 1 AND NOT any_limits THEN
-        picked := picked || workerctl.pick(lanes[1], want);
+        picked := picked || workerctl.pick(lanes[1], want, low);
     ELSIF lanes <> '{}' THEN
         FOR look IN 1 .. 4 LOOP  -- again where all that stood in front went out of sight, for want of seats of its keys
             any_keyed := false;
-            FOR share IN SELECT * FROM workerctl.share_out(lanes, want, any_limits) LOOP
+            FOR share IN SELECT * FROM workerctl.share_out(lanes, want, any_limits, low) LOOP
                 any_keyed := any_keyed OR (share.lane).keyed;
                 IF share.limited THEN
-                    picked := workerctl.pick_limited(share.lane, share.jobs, picked);
+                    picked := workerctl.pick_limited(share.lane, share.jobs, picked, low);
                 ELSE
-                    picked := picked || workerctl.pick((share.lane).id, share.jobs);
+                    picked := picked || workerctl.pick((share.lane).id, share.jobs, low);
                 END IF;
             END LOOP;
             EXIT WHEN picked <> '{}' OR NOT any_keyed;
@@ -191,11 +233,19 @@ BEGIN
            SET status = 'running', worker_id = me.id, reserved_by = NULL, attempt = l.attempt + 1, started_at = clock_timestamp()
           FROM workerctl.lane a
          WHERE l.id = ANY (picked) AND a.id = l.lane_id
-        RETURNING l.rank, l.id, json_build_array(
+        RETURNING l.rank, l.id, l.lane_id, l.deaths > 0 AS suspect, json_build_array(
             l.id, a.kind, a.queue, l.attempt, l.failures, l.deaths, l.max_attempts, l.priority, l.user_id, l.plan,
-            l.parent_id, l.created_at, l.payload) AS job
+            l.parent_id, l.created_at, l.payload, extract(epoch FROM l.started_at - l.run_at)) AS job
     )
-    SELECT json_agg(c.job ORDER BY c.rank, c.id) INTO jobs FROM claimed c;
+    SELECT json_agg(c.job ORDER BY c.rank, c.id),
+           CASE WHEN low IS NOT NULL THEN low || (
+               SELECT jsonb_object_agg(f.lane_id::text, f.rank) FROM (
+                      SELECT c.lane_id, min(c.rank) AS rank FROM claimed c WHERE NOT c.suspect GROUP BY c.lane_id) f) END
+      INTO jobs, low
+      FROM claimed c;
+    IF low IS NOT NULL THEN
+        PERFORM set_config('workerctl.low_water', low::text, false);
+    END IF;
     RETURN jobs;
 END $$;
 
@@ -211,7 +261,8 @@ BEGIN
         (SELECT json_agg(json_build_array(l.id, l.attempt)) FROM workerctl.live l WHERE l.worker_id = resume.worker_id), '[]'));
 END $$;
 
--- One round trip of a worker. `request`: {want, session?, in_hand?, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?}.
+-- One round trip of a worker. `request`: {want, session?, in_hand?, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?,
+-- stats?}.
 -- Reply: {gone: true} where this worker has been given up (its lease ended or its supervisor reported it dead) or has
 -- connected anew since this was said, else
 -- {lost: ids whose settlement touched nothing, cancel: ids in hand that somebody cancelled, claimed: jobs}.
@@ -260,6 +311,9 @@ BEGIN
     END IF;
     IF request ? 'logs' THEN
         PERFORM workerctl.insert_jobs(request -> 'logs');
+    END IF;
+    IF request ? 'stats' THEN
+        PERFORM workerctl.count_runs(request -> 'stats');
     END IF;
     IF request ? 'progress' THEN
         UPDATE workerctl.live l

@@ -2,24 +2,30 @@
 
 CREATE FUNCTION workerctl.register_worker(
     incarnation text, node_id text, host text, pool text, slot integer, pid integer, kinds jsonb, queues text[],
-    excluded_queues text[], lease_seconds double precision
+    excluded_queues text[], lease_seconds double precision, schema integer DEFAULT 2147483647
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
     new_id bigint;
 BEGIN
-    INSERT INTO workerctl.kind AS k (name, queue, max_attempts, batch)
-    SELECT r.name, r.queue, r.max_attempts, r.batch
-      FROM jsonb_to_recordset(kinds) AS r(name text, queue text, max_attempts smallint, batch integer)
+    PERFORM workerctl.require_compatible(schema);
+    INSERT INTO workerctl.kind AS k (name, queue, max_attempts, batch, batch_wait)
+    SELECT r.name, r.queue, r.max_attempts, r.batch, r.batch_wait_seconds
+      FROM jsonb_to_recordset(kinds)
+               AS r(name text, queue text, max_attempts smallint, batch integer, batch_wait_seconds double precision)
      ORDER BY r.name
         ON CONFLICT (name) DO UPDATE
-           SET queue = excluded.queue, max_attempts = excluded.max_attempts, batch = excluded.batch
-         WHERE (k.queue, k.max_attempts, k.batch) IS DISTINCT FROM (excluded.queue, excluded.max_attempts, excluded.batch);
-    UPDATE workerctl.lane a SET batch = k.batch FROM workerctl.kind k WHERE k.name = a.kind AND k.batch <> a.batch;
-    INSERT INTO workerctl.worker AS w (incarnation, node_id, host, pool, slot, pid, kinds, queues, excluded_queues, lease_until)
+           SET queue = excluded.queue, max_attempts = excluded.max_attempts, batch = excluded.batch,
+               batch_wait = excluded.batch_wait
+         WHERE (k.queue, k.max_attempts, k.batch, k.batch_wait)
+               IS DISTINCT FROM (excluded.queue, excluded.max_attempts, excluded.batch, excluded.batch_wait);
+    UPDATE workerctl.lane a SET batch = k.batch, batch_wait = k.batch_wait
+      FROM workerctl.kind k WHERE k.name = a.kind AND (k.batch, k.batch_wait) <> (a.batch, a.batch_wait);
+    INSERT INTO workerctl.worker AS w (incarnation, node_id, host, pool, slot, pid, kinds, queues, excluded_queues, lease_until,
+                                       schema)
     VALUES (incarnation, node_id, host, pool, slot, pid,
             ARRAY(SELECT r.name FROM jsonb_to_recordset(kinds) AS r(name text)), queues, excluded_queues,
-            now() + make_interval(secs => lease_seconds))
+            now() + make_interval(secs => lease_seconds), schema)
         ON CONFLICT ON CONSTRAINT worker_incarnation_key DO UPDATE SET lease_until = excluded.lease_until  -- its answer was lost
     RETURNING w.id INTO new_id;
     RETURN new_id;
@@ -58,6 +64,12 @@ BEGIN
       FROM workerctl.live l
      WHERE l.id = ANY (returned) AND (l.lone_deaths >= 3 OR l.cancel_asked_at IS NOT NULL);
     IF poison IS NOT NULL THEN
+        INSERT INTO workerctl.run_stats (queue, kind, succeeded, failed, dead, cancelled, wait_seconds, run_seconds, waits, runs)
+        SELECT a.queue, a.kind, 0, 0, count(*) FILTER (WHERE p.status = 'dead'), count(*) FILTER (WHERE p.status <> 'dead'),
+               0, 0, '{}', '{}'
+          FROM jsonb_to_recordset(poison) AS p(id bigint, status text)
+          JOIN workerctl.live l ON l.id = p.id JOIN workerctl.lane a ON a.id = l.lane_id
+         GROUP BY a.queue, a.kind;
         PERFORM workerctl.finish(poison);
     END IF;
     DELETE FROM workerctl.worker w WHERE w.id = ANY (gone);
@@ -72,17 +84,19 @@ END $$;
 -- that has been steady for a whole lease, on a server that has been up for one: an outage of the database expires nobody.
 -- Returns how many workers were given up.
 CREATE FUNCTION workerctl.renew_node(
-    node_id text, host text, version text, cores integer, lease_seconds double precision
+    node_id text, host text, version text, cores integer, lease_seconds double precision, schema integer DEFAULT 2147483647
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
     lease interval := make_interval(secs => lease_seconds);
     expired bigint[];
 BEGIN
-    INSERT INTO workerctl.node AS n (id, host, version, cores, lease_until)
-    VALUES (node_id, host, version, cores, now() + lease)
+    PERFORM workerctl.require_compatible(schema);
+    INSERT INTO workerctl.node AS n (id, host, version, cores, lease_until, schema)
+    VALUES (node_id, host, version, cores, now() + lease, schema)
         ON CONFLICT (id) DO UPDATE
            SET lease_until = now() + lease, host = excluded.host, version = excluded.version, cores = excluded.cores,
+               schema = excluded.schema, renewed_at = now(),
                steady_since = CASE WHEN n.lease_until < now() THEN now() ELSE n.steady_since END;
     expired := ARRAY(
         SELECT w.id FROM workerctl.worker w, workerctl.node n

@@ -1,12 +1,14 @@
--- The queues that have a due job nobody has claimed yet.
-SELECT DISTINCT a.queue
+-- The queues that have a due job nobody has claimed yet, and in how many seconds one may be: more than 0 where a batch is
+-- still gathered.
+SELECT a.queue, min(CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a) ELSE 0 END)
   FROM workerctl.lane a
-  LEFT JOIN workerctl.queue q ON q.name = a.queue
  CROSS JOIN LATERAL (SELECT 1 FROM workerctl.live l
                       WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
                       ORDER BY l.rank, l.id LIMIT 1) due
- WHERE q.paused_at IS NULL
-UNION
-SELECT a.queue
+ WHERE NOT a.paused
+ GROUP BY a.queue
+UNION ALL
+SELECT a.queue, 0
   FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
- WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.run_at <= now()
+ WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.run_at <= now() AND NOT a.paused
+ GROUP BY a.queue

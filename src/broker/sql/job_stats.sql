@@ -1,17 +1,21 @@
--- Work that is not done, and what ended within the last hour, per queue and kind.
-SELECT queue, kind,
-       coalesce(sum(jobs) FILTER (WHERE status = 'pending'), 0)::bigint AS pending,
-       coalesce(sum(jobs) FILTER (WHERE status = 'running'), 0)::bigint AS running,
-       coalesce(sum(jobs) FILTER (WHERE status = 'waiting'), 0)::bigint AS waiting,
-       coalesce(sum(jobs) FILTER (WHERE status = 'succeeded'), 0)::bigint AS succeeded,
-       coalesce(sum(jobs) FILTER (WHERE status = 'dead'), 0)::bigint AS dead,
-       coalesce(sum(jobs) FILTER (WHERE status = 'cancelled'), 0)::bigint AS cancelled
-  FROM (SELECT a.queue, a.kind, l.status, count(*) AS jobs
-          FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
-         GROUP BY a.queue, a.kind, l.status
-        UNION ALL
-        SELECT queue, kind, status, count(*) FROM workerctl.history
-         WHERE finished_at > now() - interval '1 hour'
-         GROUP BY queue, kind, status) AS counted
- GROUP BY queue, kind
- ORDER BY queue, kind
+-- Attempts that ended within the last minute, hour and day, per queue and kind, with their histograms.
+WITH span AS (
+    SELECT w.name AS during, w.seconds, s.*
+      FROM (VALUES ('1m', 60), ('1h', 3600), ('1d', 86400)) AS w(name, seconds)
+      JOIN workerctl.run_stats s ON s.at > now() - make_interval(secs => w.seconds)
+), bucket AS (
+    SELECT s.during, s.queue, s.kind, b.of_waits, b.key, sum(b.value::bigint)::bigint AS jobs
+      FROM span s
+     CROSS JOIN LATERAL (SELECT true AS of_waits, w.* FROM jsonb_each_text(s.waits) w
+                         UNION ALL SELECT false, r.* FROM jsonb_each_text(s.runs) r) b
+     GROUP BY s.during, s.queue, s.kind, b.of_waits, b.key
+), histogram AS (
+    SELECT b.during, b.queue, b.kind, jsonb_object_agg(b.key, b.jobs) FILTER (WHERE b.of_waits) AS waits,
+           jsonb_object_agg(b.key, b.jobs) FILTER (WHERE NOT b.of_waits) AS runs
+      FROM bucket b GROUP BY b.during, b.queue, b.kind
+)
+SELECT s.during, s.queue, s.kind, s.seconds, sum(s.succeeded)::bigint AS succeeded, sum(s.failed)::bigint AS failed,
+       sum(s.dead)::bigint AS dead, sum(s.cancelled)::bigint AS cancelled, h.waits, h.runs
+  FROM span s LEFT JOIN histogram h USING (during, queue, kind)
+ GROUP BY s.during, s.queue, s.kind, s.seconds, h.waits, h.runs
+ ORDER BY s.queue, s.kind, s.seconds

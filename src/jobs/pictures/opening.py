@@ -78,6 +78,7 @@ def decoded(image: Image.Image, content: bytes) -> Image.Image:
             source = turned if turned.mode == "CMYK" else flat
             with suppress(ImageCms.PyCMSError):  # a profile for other pixels than these: it says nothing
                 flat = _in_srgb(source, profile)
+        flat = flat.copy() if flat is image else flat  # without the decoder, which may hold as much again
         flat.info = {}
         return flat
 

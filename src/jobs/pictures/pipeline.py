@@ -16,6 +16,7 @@ from .watermark import draw_watermark
 
 WHOLE = "image"  # the name of the picture itself among its files
 FOLDER = "images"
+_HELD_TIMES = {"WEBP": 2, "AVIF": 2}  # the memory of a picture that decoding takes, against the others
 
 __all__ = ["FOLDER", "WHOLE", "PictureFile", "UnreadableImage", "finish"]
 
@@ -51,10 +52,20 @@ def _from_picture(picture: Image.Image, recipe: Recipe) -> list[PictureFile]:
 
 
 def _from_bytes(content: bytes, recipe: Recipe) -> list[PictureFile]:
-    with open_picture(content, recipe.max_pixels) as image, turns().take(image.width * image.height):
+    with open_picture(content, recipe.max_pixels) as image:
+        pixels = image.width * image.height * _HELD_TIMES.get(image.format or "", 1)
+        del image  # its decoder may hold as much as the picture
+    with turns().take(pixels):
+        return _from_file(content, recipe)
+
+
+def _from_file(content: bytes, recipe: Recipe) -> list[PictureFile]:
+    """A function of its own, so that whatever it holds is free before the turn ends."""
+    with open_picture(content, recipe.max_pixels) as image:
         picture = decoded(image, content)
         is_as_wanted = image.format == recipe.format.upper() and not recipe.watermark and not needs_change(image)
-        return _files(picture, stripped(content, recipe.format) if is_as_wanted else None, recipe)
+    del image
+    return _files(picture, stripped(content, recipe.format) if is_as_wanted else None, recipe)
 
 
 def _files(picture: Image.Image, whole: bytes | None, recipe: Recipe) -> list[PictureFile]:

@@ -20,11 +20,15 @@ class CallFailed(Exception):
 
 
 class Throttled(CallFailed):
-    """Too many calls: the provider wants to be left alone, for `after_seconds` where it says so. Free of charge."""
+    """Too many calls: the provider wants to be left alone, for `after_seconds` where it says so.
 
-    def __init__(self, words: str, after_seconds: float | None = None) -> None:
+    Free of charge, but where something was made already (`made`) and only its download has to wait.
+    """
+
+    def __init__(self, words: str, after_seconds: float | None = None, *, made: bool = False) -> None:
         super().__init__(words)
         self.after_seconds = after_seconds
+        self.made = made
 
 
 class Rejected(CallFailed):

@@ -56,6 +56,7 @@ class Result:
 
     made: Made
     used: Used
+    is_remembered: bool = True  # for later attempts; else `work` has kept it where the next one looks first
 
 
 async def paid(
@@ -99,24 +100,31 @@ async def _watched(
         _breakers[name] = _breaker(name).left()
         raise
     _breakers[name] = _breaker(name).answered()
-    await asyncio.to_thread(_end, ctx, call, account, "paid", result.used, result.made)
+    await asyncio.to_thread(
+        _end, ctx, call, account, "paid", result.used, result.made if result.is_remembered else None
+    )
     return result.made
 
 
 async def _failed(ctx: Context, account: Account, call: Call, estimate: Used, failure: CallFailed) -> None:
     """Account for a failed call, and raise what it means for its job."""
     name, words = account.name, str(failure)
+    # An earlier try of the same call may have been paid for, and its key can bring that back.
+    open_still = call.resumed and _is_keyed(account)
     broken = isinstance(failure, (Broken, Unsettled))
     _breakers[name] = _breaker(name).failed(time.monotonic()) if broken else _breaker(name).answered()
     match failure:
-        case Throttled(after_seconds=asked):
-            seconds = await asyncio.to_thread(_throttled, ctx, account, call, asked, words)
+        case Throttled(after_seconds=asked, made=made):
+            if not made and not open_still:
+                await asyncio.to_thread(_end, ctx, call, account, None, Used())
+            seconds = await asyncio.to_thread(_pause, ctx, account, asked, words)
             _paused_until[name] = time.monotonic() + seconds, words
             raise _snooze(account, seconds, words) from None
         case Rejected():
-            await asyncio.to_thread(_end, ctx, call, account, None, Used())
+            ended, used = ("unknown", estimate) if open_still else (None, Used())
+            await asyncio.to_thread(_end, ctx, call, account, ended, used)
             raise Fail(f"provider {name} refuses: {words}") from None
-        case Broken():
+        case Broken() if not open_still:
             await asyncio.to_thread(_end, ctx, call, account, None, Used())
         case Useless():
             await asyncio.to_thread(_end, ctx, call, account, "wasted", estimate)
@@ -130,13 +138,17 @@ async def given_up(ctx: Context, account: Account, call: Call, paid_for: Used | 
     await asyncio.to_thread(_end, ctx, call, account, "wasted" if paid_for else None, paid_for or Used())
 
 
-def unusable(ctx: Context, call: Call, words: str) -> CallFailed:
+async def unusable(ctx: Context, call: Call, words: str) -> CallFailed:
     """What an answer that nobody can use means: ask for the same once more, then, or with the last attempt, give it up.
 
     It may have been spoilt on its way. Given up it was paid for nothing, and the next call is a new one.
     """
+    spoilt = f"spoilt {call.id}"
     last = ctx.job.failures + 1 >= ctx.job.max_attempts
-    return Useless(words) if call.resumed or last else Unsettled(words)
+    if last or await asyncio.to_thread(ctx.remembered, spoilt):
+        return Useless(words)
+    await asyncio.to_thread(ctx.remember, spoilt, True)
+    return Unsettled(words)
 
 
 def _raise_if_left_alone(account: Account) -> None:
@@ -171,7 +183,7 @@ def _begin(ctx: Context, account: Account, purpose: str, estimate: Used) -> Any:
     budgets = budgets_for(ctx.settings, account, job.user_id, job.plan)
     values = {
         "job": job.id, "attempt": job.attempt, "purpose": purpose, "kind": job.kind, "provider": account.name,
-        "model": account.model, "user": job.user_id, "plan": job.plan, "keyed": account.settings.type == "openai",
+        "model": account.model, "user": job.user_id, "plan": job.plan, "keyed": _is_keyed(account),
         "estimate": cost_of(estimate, account.settings), "budgets": msgspec.json.encode(budgets).decode(),
     }  # fmt: skip
     with ctx.database() as connection:
@@ -189,9 +201,13 @@ def _end(ctx: Context, call: Call, account: Account, state: str | None, used: Us
         connection.execute(_END, values)
 
 
-def _throttled(ctx: Context, account: Account, call: Call, asked_seconds: float | None, words: str) -> float:
-    """Free of charge, and a pause for the whole fleet; the seconds it lasts."""
-    _end(ctx, call, account, None, Used())
+def _pause(ctx: Context, account: Account, asked_seconds: float | None, words: str) -> float:
+    """A pause for the whole fleet; the seconds it lasts."""
     with ctx.database() as connection:
         row = connection.execute(_PAUSE, [account.name, asked_seconds, words]).fetchone()
     return float(row[0]) if row is not None else 0.0
+
+
+def _is_keyed(account: Account) -> bool:
+    """Whether the provider takes an idempotency key: it can be asked for the same call again."""
+    return account.settings.type == "openai"

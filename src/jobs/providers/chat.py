@@ -80,10 +80,13 @@ async def converse(
     conversation: Conversation,
     kept: Callable[[Reply], Any],
     heard: Callable[[int], None] = lambda _tokens: None,
+    *,
+    is_remembered: bool = True,
 ) -> Any:
     """What `kept` (run in a thread) made of the answer, in this attempt or an earlier one: at most 64 KiB of JSON.
 
-    `heard` is told how many tokens have come, about. Raises Fail, Retry and Snooze as `paid` does.
+    Without `is_remembered` a later attempt asks again: `kept` has put it where that one looks first. `heard` is told
+    how many tokens have come, about. Raises Fail, Retry and Snooze as `paid` does.
     """
     import asyncio
 
@@ -94,7 +97,7 @@ async def converse(
         used = Used(input_tokens=_or(reply.input_tokens, conversation.input_tokens),
                     output_tokens=_or(reply.output_tokens, estimate_tokens(reply.text)))  # fmt: skip
         reply.input_tokens, reply.output_tokens = used.input_tokens, used.output_tokens
-        return Result(await asyncio.to_thread(kept, reply), used)
+        return Result(await asyncio.to_thread(kept, reply), used, is_remembered)
 
     return await paid(ctx, account, purpose, estimate, work)
 

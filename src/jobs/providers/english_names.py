@@ -72,7 +72,7 @@ class EnglishNames:
     def decide(self, observations: Sequence[Observations]) -> list[Character]:
         total = added(observations)
         names = {name: kinds for name, kinds in total.evidence.items() if _is_name(kinds)}
-        return _joined({name: kinds["inside"] + kinds.get("first", 0) for name, kinds in names.items()})
+        return joined({name: kinds["inside"] + kinds.get("first", 0) for name, kinds in names.items()})
 
     def _look(self, seen: Observations, text: str, match: re.Match[str]) -> None:
         before = text[max(0, match.start() - 24) : match.start()]
@@ -114,7 +114,7 @@ def _is_name(kinds: Mapping[str, int]) -> bool:
     )
 
 
-def _joined(weights: Mapping[str, int]) -> list[Character]:
+def joined(weights: Mapping[str, int]) -> list[Character]:
     """A part of one single longer name is the same person: Coffin where there is but one Coffin, Peter Coffin."""
     holders: defaultdict[str, set[str]] = defaultdict(set)
     for name in weights:

@@ -47,7 +47,7 @@ class FalImages:
                 content = await fetched(ctx, self.account, _address(answer), PICTURE_LIMIT_BYTES, "image/")
                 return Result(await keep(content, notes), estimate)
             except (Unusable, ValueError) as error:  # UnreadableImage is a ValueError
-                failure = unusable(ctx, call, str(error))
+                failure = await unusable(ctx, call, str(error))
                 if isinstance(failure, Useless):
                     await fal.forget()
                 raise failure from None

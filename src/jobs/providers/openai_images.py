@@ -55,7 +55,7 @@ class OpenAIImages:
                 content, notes = await self._taken(ctx, answer)
                 made = await keep(content, notes)
             except (Unusable, ValueError) as error:  # UnreadableImage is a ValueError
-                raise unusable(ctx, call, str(error)) from None
+                raise await unusable(ctx, call, str(error)) from None
             usage = answer.usage or _Usage()
             return Result(made, Used(1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
 

@@ -153,6 +153,8 @@ class Fal:
         fault = self._faults.draw(operation, request_id, request.entry.prompt)
         self._ledger.note(request.entry, fault)
         if fault is not None and fault.kind in UNPAID:
+            if operation == "result":
+                self._break(request, fault)
             return _failed(fault)
         if operation == "status":
             reply = self._status(call, request, fault)
@@ -197,6 +199,13 @@ class Fal:
             self._ledger.delivered(entry) if whole else self._ledger.undelivered(entry, client_gone=gone)
         )
         return reply
+
+    def _break(self, request: Request, fault: Fault) -> None:
+        """A 500 at the result is the work's own end, and not billed."""
+        is_undone = request.state(time.monotonic()) == COMPLETED and not request.entry.deliveries
+        if fault.kind is FaultKind.SERVER_ERROR and request.trouble is None and is_undone:
+            request.trouble = Trouble(500, "Internal server error", "internal_error")
+            self._ledger.unpaid(request.entry, "failed")
 
     def _cancel(self, request: Request) -> Reply:
         now = time.monotonic()

@@ -1,0 +1,24 @@
+-- Every lane, per queue and kind, with how much waits and runs in it; what is over 20,000 is guessed.
+WITH running AS (
+    SELECT l.lane_id, count(*) AS jobs FROM workerctl.live l WHERE l.worker_id IS NOT NULL GROUP BY l.lane_id
+), parent AS (
+    SELECT p.lane_id, count(*) AS jobs
+      FROM (WITH RECURSIVE step AS (
+                (SELECT c.parent_id FROM workerctl.live c WHERE c.parent_id IS NOT NULL ORDER BY c.parent_id LIMIT 1)
+                UNION ALL
+                SELECT (SELECT c.parent_id FROM workerctl.live c WHERE c.parent_id > s.parent_id ORDER BY c.parent_id LIMIT 1)
+                  FROM step s WHERE s.parent_id IS NOT NULL
+            ) SELECT s.parent_id FROM step s WHERE s.parent_id IS NOT NULL LIMIT 10000) f
+      JOIN workerctl.live p ON p.id = f.parent_id
+     GROUP BY p.lane_id
+)
+SELECT a.queue, a.kind, bool_or(a.paused) AS paused, sum(d.pending)::bigint AS pending, bool_or(d.guessed) AS guessed,
+       sum(d.later)::bigint AS later, sum(d.retries)::bigint AS retries, sum(d.held)::bigint AS held,
+       coalesce(sum(r.jobs), 0)::bigint AS running, coalesce(sum(p.jobs), 0)::bigint AS waiting,
+       extract(epoch FROM now() - min(d.oldest_due_at))::double precision AS oldest_due_seconds
+  FROM workerctl.lane a
+ CROSS JOIN LATERAL workerctl.lane_depth(a.id) d
+  LEFT JOIN running r ON r.lane_id = a.id
+  LEFT JOIN parent p ON p.lane_id = a.id
+ GROUP BY a.queue, a.kind
+ ORDER BY a.queue, a.kind

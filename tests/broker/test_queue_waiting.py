@@ -1,0 +1,87 @@
+"""`jobs show` says why a job waits, and about how long."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import psycopg
+import pytest
+
+from workerctl.broker.exchange import RunStats
+from workerctl.broker.jobs import show_job
+from workerctl.broker.limits import configure_limits
+from workerctl.producer import enqueue, enqueue_many
+
+Queue = psycopg.Connection[Any]
+
+
+def why(queue: Queue, job: int) -> str:
+    return str(show_job(queue, job)["waits_because"])
+
+
+def went(worker: Any, jobs: int, run_seconds: float) -> None:
+    """As if so many jobs of kind `a` had been run within the last ten minutes."""
+    worker.says(stats=[RunStats("default", "a", succeeded=jobs, run_seconds=jobs * run_seconds)])
+
+
+def test_a_kind_limit_names_who_sits_in_its_seats(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"a": 2}, {}, {})
+    first, second, third, fourth = enqueue_many([("a", None)] * 4, conn=queue)
+    assert len(new_worker().claims(8)) == 2
+    said = why(queue, fourth)
+    assert f"waiting for a seat of a (2 of 2 taken: held by job {first} on host default/1 for 0." in said
+    assert f"job {second} on host default/1" in said
+    assert said.endswith("; 1 before it")
+    assert "before it" not in why(queue, third)
+
+
+def test_a_key_limit_names_the_key_and_the_place_among_those_that_wait_for_it(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"user:{user_id}": 1}, {}, {})
+    jobs = enqueue_many([{"kind": "a", "user_id": "u7"}] * 4, conn=queue)
+    worker = new_worker()
+    worker.claims(8)
+    went(worker, 10, 60.0)
+    said = why(queue, jobs[3])
+    assert f"waiting for a seat of user:u7 (1 of 1 taken: held by job {jobs[0]}" in said
+    assert said.endswith("; 2 before it; about 3 min"), said
+    assert show_job(queue, jobs[3])["waits_seconds"] == pytest.approx(180)
+
+
+def test_a_rate_says_until_when(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {"a": (1, 600.0), "model:{model}": (1, 300.0)}, {})
+    enqueue("a", conn=queue)
+    second = enqueue("a", conn=queue)
+    new_worker().claims(8)
+    until = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=600)
+    assert why(queue, second).startswith(f"rate a is used up (1 starts) until {until:%Y-%m-%d %H:}")
+    assert 590 < show_job(queue, second)["waits_seconds"] <= 600
+    _, keyed = enqueue_many([("b", {"model": "m"})] * 2, conn=queue)
+    new_worker().claims(8)
+    assert why(queue, keyed).startswith("rate model:m is used up (1 starts) until ")
+
+
+def test_a_suspect_and_a_gathered_batch_say_so(queue: Queue, new_worker: Any) -> None:
+    suspect = enqueue("a", conn=queue)
+    new_worker(("a",))
+    queue.execute("UPDATE workerctl.live SET deaths = 1")
+    assert "to run alone" in why(queue, suspect)
+    new_worker(("b",), batch=5, batch_wait=60)
+    gathered = enqueue_many([("b", None)] * 2, conn=queue)[1]
+    assert why(queue, gathered).startswith("gathering a batch: number 2 of 5, for ")
+
+
+def test_the_place_in_line_and_the_pace_make_a_guess(queue: Queue, new_worker: Any) -> None:
+    jobs = enqueue_many([("a", None)] * 60, conn=queue)
+    worker = new_worker()
+    assert why(queue, jobs[0]) == "waiting for a free worker; next in line"
+    went(worker, 300, 1.0)
+    assert why(queue, jobs[59]) == "waiting for a free worker; 59 before it; about 2 min"
+    assert show_job(queue, jobs[59])["waits_seconds"] == pytest.approx(120)
+
+
+def test_a_job_that_does_not_wait_gives_no_reason(queue: Queue, new_worker: Any) -> None:
+    job = enqueue("a", conn=queue)
+    new_worker().claims(1)
+    shown = show_job(queue, job)
+    assert (shown["waits_because"], shown["waits_seconds"], shown["waits_for"]) == (None, None, None)

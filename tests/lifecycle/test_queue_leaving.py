@@ -1,0 +1,50 @@
+"""Batch calls and jobs that may be handed back, with real workers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from lifecycle_house import House, until
+
+
+def settled(house: House, jobs: list[int]) -> list[dict[str, Any]]:
+    ended = ("succeeded", "dead", "cancelled")
+    until(lambda: all(house.job(job)["status"] in ended for job in jobs), what="all are settled")
+    return [house.job(job) for job in jobs]
+
+
+def test_a_batch_call_settles_each_of_its_jobs_for_itself(running: House) -> None:
+    began = time.monotonic()
+    jobs = settled(running, running.enqueue_all("tally", [{"a": 1}, {"a": -1}, {"a": "many"}, {"a": 2}]))
+    assert time.monotonic() - began < 5
+    assert [job["status"] for job in jobs] == ["succeeded", "dead", "dead", "succeeded"]
+    assert [job["result"] for job in jobs] == [{"of": 3}, None, None, {"of": 3}]
+    assert jobs[1]["error"] == "negative"
+    assert "$.a" in jobs[2]["error"]
+
+
+def test_a_batch_gathers_for_its_time_and_not_longer(running: House) -> None:
+    first = running.enqueue("tally", a=1)
+    second = running.enqueue("tally", a=1)
+    jobs = settled(running, [first, second])
+    assert [job["result"] for job in jobs] == [{"of": 2}] * 2
+    gathered = (jobs[0]["started_at"] - jobs[0]["created_at"]).total_seconds()
+    assert 0.45 < gathered < 3
+
+
+@pytest.mark.parametrize("kind", ["yielding", "yielding.thread"])
+def test_a_job_that_may_be_handed_back_is_not_waited_for(house: House, kind: str) -> None:
+    house.start(1)
+    job = house.gated(kind)
+    slow = house.gated("gated.thread")
+    house.ok("restart", "default")
+    until(lambda: len(house.noted("began", job)) == 2, 10, what="the successor has it")
+    [old, new] = [line[3] for line in house.noted("began", job)]
+    assert old != new
+    assert house.job(slow)["status"] == "running", "the others are waited for"
+    house.open_gate()
+    ended = house.until_status(job, "succeeded")
+    assert (ended["failures"], ended["deaths"], ended["attempt"]) == (0, 0, 2)
+    assert house.until_status(slow, "succeeded")["attempt"] == 1
