@@ -129,6 +129,14 @@ class Trouble(RuleBasedStateMachine):
     def workers_fail_at_boot(self, code: int | None) -> None:
         self.world.fails = lambda name: code if name == "default" else None
 
+    @rule()
+    def workers_crash_for_some_minutes(self) -> None:
+        """Long enough for slots to be parked and probed."""
+        self.world.fails = lambda name: 1 if name == "default" else None
+        self.every_worker_ends(None)
+        self.world.run(POLICY.park_probe_seconds + 200)
+        self.world.fails = lambda _: None
+
     @rule(answered=st.booleans())
     def the_template_answers(self, answered: bool) -> None:
         self.world.forks_answered = answered
