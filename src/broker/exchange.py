@@ -130,6 +130,9 @@ class Resumed(msgspec.Struct, frozen=True):
     claims: set[tuple[int, int]]
 
 
+FIRST = Resumed(0, set())  # of a worker that has just been registered: `workerctl.worker.session` begins there
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Reply)
 

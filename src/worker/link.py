@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from ..broker.connection import connect
-from ..broker.exchange import Reply, Request, exchange, resume
+from ..broker.exchange import FIRST, Reply, Request, exchange, resume
 from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
 from ..broker.found import Database
 from ..contract import Unreachable
@@ -53,7 +53,9 @@ class Link:
             self._connection = connect(self._database.url, application="worker", pooled=self._database.pooled)
             if self._worker_id is None:
                 self._worker_id = register_worker(self._connection, self._registration, self._kinds)
-            resumed = resume(self._connection, self._worker_id)
+                resumed = FIRST  # nobody has spoken for this worker before
+            else:
+                resumed = resume(self._connection, self._worker_id)
         except (Unreachable, psycopg.Error) as error:
             self._lost(now, error)
             return None

@@ -235,7 +235,7 @@ BEGIN
          WHERE l.id = ANY (picked) AND a.id = l.lane_id
         RETURNING l.rank, l.id, l.lane_id, l.deaths > 0 AS suspect, json_build_array(
             l.id, a.kind, a.queue, l.attempt, l.failures, l.deaths, l.max_attempts, l.priority, l.user_id, l.plan,
-            l.parent_id, l.created_at, l.payload, extract(epoch FROM l.started_at - l.run_at)) AS job
+            l.parent_id, l.created_at, l.payload, date_part('epoch', l.started_at - l.run_at)) AS job
     )
     SELECT json_agg(c.job ORDER BY c.rank, c.id),
            CASE WHEN low IS NOT NULL THEN low || (
