@@ -186,6 +186,10 @@ class Trouble(RuleBasedStateMachine):
                     self.check_spawn(at, action, before)
                 case act.Drain():
                     self.check_drain(action, before)
+                case act.Unpark():
+                    slot = before.slot(action.group, action.slot)
+                    assert slot is not None and slot.parked_at is not None
+                    assert at - slot.parked_at > POLICY.park_probe_seconds - EPSILON_SECONDS, "probed too early"
                 case act.Kill():
                     self.check_kill(at, action, before)
         self.world.performed.clear()
