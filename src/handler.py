@@ -301,7 +301,7 @@ class Context(msgspec.Struct, eq=False):
         self.progress_now = (done, total)
 
     def log(self, message: str, *, level: str = "info", **fields: Any) -> None:
-        """Add a row to the job's execution log. Written within about two seconds, through `log.write`."""
+        """Add a row to the execution log within about two seconds. A worker that dies loses its last second at most."""
         now = dt.datetime.now(dt.UTC).isoformat()
         self.logged.append({"job_id": self.job.id, "attempt": self.job.attempt, "level": level,
                             "message": message, "fields": fields, "logged_at": now})  # fmt: skip
@@ -336,14 +336,7 @@ class Context(msgspec.Struct, eq=False):
         database: `async def` handlers call it by asyncio.to_thread. Raises ValueError for what does not fit,
         ClaimLost where the job is not this attempt's any more.
         """
-        content = None if value is None else msgspec.json.encode(to_json(value))
-        if not key or len(key) > MEMORY_KEY_LIMIT:
-            raise ValueError(f"remember({key[:40]!r}): a key has 1 to {MEMORY_KEY_LIMIT} characters")
-        if content is not None and (len(content) > MEMORY_LIMIT_BYTES or holds_nul(content)):
-            raise ValueError(
-                f"remember({key!r}): at most {MEMORY_LIMIT_BYTES} bytes of JSON, without the character NUL"
-            )
-        text = None if content is None else content.decode()
+        text = memory_text(key, value)
         with self.database() as connection:
             row = connection.execute(_REMEMBER, [self.job.id, self.job.attempt, key, text]).fetchone()
         if row is None or not row[0]:
@@ -369,6 +362,16 @@ class Context(msgspec.Struct, eq=False):
 
     def _inherited(self) -> dict[str, Any]:
         return {"user_id": self.job.user_id, "plan": self.job.plan, "priority": self.job.priority}
+
+
+def memory_text(key: str, value: Any) -> str | None:
+    """What a job remembers under a key, as JSON; None forgets it. Raises ValueError for what does not fit."""
+    content = None if value is None else msgspec.json.encode(to_json(value))
+    if not key or len(key) > MEMORY_KEY_LIMIT:
+        raise ValueError(f"remember({key[:40]!r}): a key has 1 to {MEMORY_KEY_LIMIT} characters")
+    if content is not None and (len(content) > MEMORY_LIMIT_BYTES or holds_nul(content)):
+        raise ValueError(f"remember({key!r}): at most {MEMORY_LIMIT_BYTES} bytes of JSON, without the character NUL")
+    return None if content is None else content.decode()
 
 
 def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
