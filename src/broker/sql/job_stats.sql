@@ -13,9 +13,11 @@ WITH span AS (
     SELECT b.during, b.queue, b.kind, jsonb_object_agg(b.key, b.jobs) FILTER (WHERE b.of_waits) AS waits,
            jsonb_object_agg(b.key, b.jobs) FILTER (WHERE NOT b.of_waits) AS runs
       FROM bucket b GROUP BY b.during, b.queue, b.kind
+), counted AS (
+    SELECT s.during, s.queue, s.kind, s.seconds, sum(s.succeeded)::bigint AS succeeded, sum(s.failed)::bigint AS failed,
+           sum(s.dead)::bigint AS dead, sum(s.cancelled)::bigint AS cancelled
+      FROM span s GROUP BY s.during, s.queue, s.kind, s.seconds
 )
-SELECT s.during, s.queue, s.kind, s.seconds, sum(s.succeeded)::bigint AS succeeded, sum(s.failed)::bigint AS failed,
-       sum(s.dead)::bigint AS dead, sum(s.cancelled)::bigint AS cancelled, h.waits, h.runs
-  FROM span s LEFT JOIN histogram h USING (during, queue, kind)
- GROUP BY s.during, s.queue, s.kind, s.seconds, h.waits, h.runs
- ORDER BY s.queue, s.kind, s.seconds
+SELECT c.*, h.waits, h.runs
+  FROM counted c LEFT JOIN histogram h USING (during, queue, kind)
+ ORDER BY c.queue, c.kind, c.seconds
