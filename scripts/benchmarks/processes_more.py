@@ -24,8 +24,9 @@ from workerctl.contract import ENV_CHANNEL, Channel
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.apply import apply
 from workerctl.supervisor.composition import Composition, Group, Node, Policy
+from workerctl.supervisor.members import Work
 from workerctl.supervisor.plan import judge
-from workerctl.supervisor.roster import Roster, Work, new_roster
+from workerctl.supervisor.roster import Roster, new_roster
 
 WORKERS = 4
 IDLE_SECONDS = 15.0

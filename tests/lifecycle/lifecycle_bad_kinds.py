@@ -71,6 +71,7 @@ def exits(payload: dict, ctx: Context) -> None:
 @job("bad.spike")
 def spike(payload: dict, ctx: Context) -> None:
     """Touches every page of so much memory, and gives it back at once."""
+    _note(payload, ctx, "spiking")
     with mmap.mmap(-1, payload["mebibytes"] * MIB) as memory:
         block = b"x" * (16 * MIB)
         for at in range(0, len(memory), len(block)):

@@ -124,7 +124,7 @@ def test_two_templates_that_die_at_once_come_back_and_nobody_waits(build: Callab
     victims = [house.ready()[0]["pid"], house.ready("other")[0]["pid"]]
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
-    until(lambda: house.ready("other") and house.ready("other")[0]["pid"] not in victims)
+    until(lambda: [worker for worker in house.ready("other") if worker["pid"] not in victims])
     stands(house, 2)
 
 

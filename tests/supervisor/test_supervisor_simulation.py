@@ -129,6 +129,14 @@ class Trouble(RuleBasedStateMachine):
     def workers_fail_at_boot(self, code: int | None) -> None:
         self.world.fails = lambda name: code if name == "default" else None
 
+    @rule()
+    def workers_crash_for_some_minutes(self) -> None:
+        """Long enough for slots to be parked and probed."""
+        self.world.fails = lambda name: 1 if name == "default" else None
+        self.every_worker_ends(None)
+        self.world.run(POLICY.park_probe_seconds + 200)
+        self.world.fails = lambda _: None
+
     @rule(answered=st.booleans())
     def the_template_answers(self, answered: bool) -> None:
         self.world.forks_answered = answered
@@ -178,6 +186,10 @@ class Trouble(RuleBasedStateMachine):
                     self.check_spawn(at, action, before)
                 case act.Drain():
                     self.check_drain(action, before)
+                case act.Unpark():
+                    slot = before.slot(action.group, action.slot)
+                    assert slot is not None and slot.parked_at is not None
+                    assert at - slot.parked_at > POLICY.park_probe_seconds - EPSILON_SECONDS, "probed too early"
                 case act.Kill():
                     self.check_kill(at, action, before)
         self.world.performed.clear()
@@ -328,4 +340,4 @@ def test_a_supervisor_with_this_mistake_is_caught(name: str, monkeypatch: pytest
     module, function, mistake = MUTATIONS[name]
     monkeypatch.setattr(module, function, mistake)
     with pytest.raises((AssertionError, KeyError, ExceptionGroup)):
-        run_state_machine_as_test(Trouble, settings=settings(QUICK, max_examples=150))
+        run_state_machine_as_test(Trouble, settings=settings(QUICK, max_examples=100))

@@ -1,0 +1,34 @@
+"""The script that breaks the processes of a house, for half a minute; and that its blows come from the seed alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SEED = 7
+
+
+def test_a_seed_gives_the_same_blows_and_a_longer_run_has_every_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    from disorder.blows import PACK, blows
+
+    assert blows(SEED, 60) == blows(SEED, 60) != blows(SEED + 1, 60)
+    longer = blows(SEED, 300)
+    assert longer[: len(blows(SEED, 60))] == blows(SEED, 60)
+    assert {blow.deed for blow in longer} == {deed for _, deed, _, _ in PACK}
+
+
+@pytest.mark.long
+def test_a_house_stands_and_no_job_is_lost_after_half_a_minute_of_blows() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "chaos", "processes", "--seconds", "30", "--jobs", "400", "--seed", str(SEED)],
+        capture_output=True, text=True, timeout=400, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all invariants hold" in done.stdout
