@@ -82,8 +82,8 @@ class WatchedQueue(RuleBasedStateMachine):
                 key = holds[job_id]
                 limit = next(name for name, rendered in self.model.jobs[job_id].keys if rendered == key)
                 free = (self.model.limits[limit] or 0) - self.model.taken(key)
-                pending = [job for job in self.model.live() if job.status == "pending" and job.due]
-                let_in = [job for job in pending if not self.seen[job.id].held and key in dict(job.keys).values()]
+                in_line = (job for job in self.model.live() if job.status == "pending" and job.due)
+                let_in = [job for job in in_line if not self.seen[job.id].held and key in dict(job.keys).values()]
                 assert free <= 0 or let_in, f"{job_id} waits for {key}, which has {free} seats and nobody in line"
 
     @invariant()
