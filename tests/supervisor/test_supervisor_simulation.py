@@ -334,7 +334,6 @@ MUTATIONS: dict[str, tuple[object, str, object]] = {
         (act.Drain(team.group.name, slot.number, member.serial, Cause.ASKED) for member in slot.members
          if member.is_ready and member.spawned_at < team.restart_at), None)),
     "every release may start everywhere at once": (plan, "admits", lambda *_: True),
-    "drains do not end": (living, "_watch_drain", _nothing),
     "silence is not noticed": (living, "_watch_member", _nothing),
     "surplus is kept": (plan, "_surplus", lambda _: []),
     "a template that does not answer is waited for": (living, "_kill_template", _nothing),
