@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import math
 import os
 import re
 import time
@@ -300,7 +301,7 @@ class Context(msgspec.Struct, eq=False):
         self.progress_now = (done, total)
 
     def log(self, message: str, *, level: str = "info", **fields: Any) -> None:
-        """Add a row to the job's execution log. Written within about two seconds, through `log.write`."""
+        """Add a row to the execution log within about two seconds. A worker that dies loses its last second at most."""
         now = dt.datetime.now(dt.UTC).isoformat()
         self.logged.append({"job_id": self.job.id, "attempt": self.job.attempt, "level": level,
                             "message": message, "fields": fields, "logged_at": now})  # fmt: skip
@@ -335,14 +336,7 @@ class Context(msgspec.Struct, eq=False):
         database: `async def` handlers call it by asyncio.to_thread. Raises ValueError for what does not fit,
         ClaimLost where the job is not this attempt's any more.
         """
-        content = None if value is None else msgspec.json.encode(to_json(value))
-        if not key or len(key) > MEMORY_KEY_LIMIT:
-            raise ValueError(f"remember({key[:40]!r}): a key has 1 to {MEMORY_KEY_LIMIT} characters")
-        if content is not None and (len(content) > MEMORY_LIMIT_BYTES or holds_nul(content)):
-            raise ValueError(
-                f"remember({key!r}): at most {MEMORY_LIMIT_BYTES} bytes of JSON, without the character NUL"
-            )
-        text = None if content is None else content.decode()
+        text = memory_text(key, value)
         with self.database() as connection:
             row = connection.execute(_REMEMBER, [self.job.id, self.job.attempt, key, text]).fetchone()
         if row is None or not row[0]:
@@ -370,6 +364,16 @@ class Context(msgspec.Struct, eq=False):
         return {"user_id": self.job.user_id, "plan": self.job.plan, "priority": self.job.priority}
 
 
+def memory_text(key: str, value: Any) -> str | None:
+    """What a job remembers under a key, as JSON; None forgets it. Raises ValueError for what does not fit."""
+    content = None if value is None else msgspec.json.encode(to_json(value))
+    if not key or len(key) > MEMORY_KEY_LIMIT:
+        raise ValueError(f"remember({key[:40]!r}): a key has 1 to {MEMORY_KEY_LIMIT} characters")
+    if content is not None and (len(content) > MEMORY_LIMIT_BYTES or holds_nul(content)):
+        raise ValueError(f"remember({key!r}): at most {MEMORY_LIMIT_BYTES} bytes of JSON, without the character NUL")
+    return None if content is None else content.decode()
+
+
 def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     """One job as the database takes it, checked as far as this process can. Raises InvalidPayload and Refused."""
     unknown = options.keys() - OPTIONS
@@ -382,7 +386,10 @@ def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     content = {} if payload is None else to_json(payload)
     if kind in _registry:
         validate(_registry[kind], content)
-    size = len(msgspec.json.encode(content))
+    text = msgspec.json.encode(content)
+    if b"null" in text and _holds_no_number(content):
+        raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
+    size = len(text)
     if size > PAYLOAD_LIMIT_BYTES:
         raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
     spec = {"kind": kind, "payload": content} | {name: value for name, value in options.items() if value is not None}
@@ -402,6 +409,18 @@ def to_json(payload: Any) -> Any:
         return msgspec.to_builtins(payload, str_keys=True)
     except (TypeError, msgspec.MsgspecError) as error:
         raise InvalidPayload(f"payload is not JSON: {error}") from None
+
+
+def _holds_no_number(content: Any) -> bool:
+    """Whether a number in it would silently become null."""
+    match content:
+        case float():
+            return not math.isfinite(content)
+        case dict():
+            return any(map(_holds_no_number, content.values()))
+        case list() | tuple():
+            return any(map(_holds_no_number, content))
+    return False
 
 
 def _place(function: Callable[..., Any]) -> str:

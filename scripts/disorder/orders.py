@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,8 +70,12 @@ class Plan:
 
 
 def whole(seed: int, provider: str) -> Plan:
-    """Twenty orders at 2 s a picture, a kill every 10 s, 5 % of the calls with a fault."""
-    return Plan((2,) * 10 + (20,) * 6 + (50,) * 4, 2.0, 10.0, 0.05, seed, provider=provider)
+    """Twenty orders at 2 s a picture, a kill every 10 s, 5 % of the calls with a fault.
+
+    By fal's protocol a picture takes some twenty calls, so that about every one meets a fault: no time is promised.
+    """
+    slack = 1.5 if provider == "openai" else None
+    return Plan((2,) * 10 + (20,) * 6 + (50,) * 4, 2.0, 10.0, 0.05, seed, slack=slack, provider=provider)
 
 
 def small(seed: int, provider: str) -> Plan:
@@ -90,6 +95,7 @@ class Seen:
 
 def run(plan: Plan, keep: bool) -> bool:
     """Whether a promise was broken. Leaves nothing running, and nothing on the disk unless told to or broken."""
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     for name in [name for name in os.environ if name.startswith(("PG", "WORKERCTL_", "R2_", "AWS_"))]:
         del os.environ[name]
     os.environ.pop("DATABASE_URL", None)

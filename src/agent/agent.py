@@ -173,6 +173,7 @@ class Agent:
         assert self._queries is not None
         self._renew_at = now + RENEW_SECONDS
         around = self._around
+        began = time.monotonic()
         renew_node(
             self._queries,
             node_id=around.node_id,
@@ -181,6 +182,7 @@ class Agent:
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             lease_seconds=around.settings.jobs.lease_seconds,
         )
+        self._primary.note_leases(self._queries, RENEW_SECONDS, time.monotonic() - began, now)
         if self._primary.renew(self._queries):
             holds = self._primary.term is not None
             self._channel.send({"type": "primary", "holds_lease": holds, "holder": around.host if holds else None})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -23,6 +26,7 @@ UPKEEP_SECONDS = 3600.0
 UPKEEP_AGAIN_SECONDS = 5.0  # while there is more to remove: a bounded piece at a time, under the statement timeout
 TIDY_SECONDS = 5.0  # how long a job may wait beside a free seat after an accident
 PARTITION_DAYS = 3
+NOTE_SECONDS = 10.0  # how often the look at leases is noted
 FINISH_SECONDS = 30.0  # how often it is looked whether older versions are gone
 
 
@@ -43,7 +47,7 @@ class Primary:
         self._post_migrations = any(migration.phase == "post" for migration in migrations())
         self._url_direct = settings.database_url_direct or settings.database_url or ""
         self._finishing: threading.Thread | None = None
-        self._upkeep_at = self._tidy_at = self._finish_at = 0.0
+        self._upkeep_at = self._tidy_at = self._finish_at = self._note_at = 0.0
         self.term: int | None = None
 
     def renew(self, connection: psycopg.Connection[Any]) -> bool:
@@ -69,16 +73,39 @@ class Primary:
             self._make_due_ticks(connection, database_now(connection))
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_SECONDS
-            tidy_limits(connection)
-            connection.execute(statement("tidy_stats"))
+            with self._duty(connection, "limits", TIDY_SECONDS):
+                tidy_limits(connection)
+            with self._duty(connection, "statistics", TIDY_SECONDS):
+                connection.execute(statement("tidy_stats"))
         if self._post_migrations and now >= self._finish_at:
             self._finish_at = now + FINISH_SECONDS
             if self._finishing is None or not self._finishing.is_alive():
                 self._finishing = finish_in_background(self._url_direct)
         if now >= self._upkeep_at:
-            row = connection.execute(statement("upkeep"), {"days": PARTITION_DAYS, "keep": self._retention}).fetchone()
-            gone = row is not None and row[1] > 0
-            self._upkeep_at = now + (UPKEEP_AGAIN_SECONDS if gone else UPKEEP_SECONDS)
+            self._keep_up(connection, now)
+
+    def note_leases(
+        self, connection: psycopg.Connection[Any], every_seconds: float, seconds: float, now: float
+    ) -> None:
+        """This agent has looked for workers whose lease is over, as every node's does; the primary's is shown."""
+        if self.term is not None and now >= self._note_at:
+            self._note_at = now + NOTE_SECONDS
+            connection.execute(statement("note_duty"), {"name": "leases", "every": every_seconds, "seconds": seconds})
+
+    def _keep_up(self, connection: psycopg.Connection[Any], now: float) -> None:
+        values = {"days": PARTITION_DAYS, "keep": self._retention}
+        with self._duty(connection, "partitions and retention", UPKEEP_SECONDS):
+            row = connection.execute(statement("upkeep"), values).fetchone()
+        gone = row is not None and row[1] > 0
+        self._upkeep_at = now + (UPKEEP_AGAIN_SECONDS if gone else UPKEEP_SECONDS)
+
+    @contextlib.contextmanager
+    def _duty(self, connection: psycopg.Connection[Any], name: str, every_seconds: float) -> Iterator[None]:
+        """Note that it was done, and how long it took; what fails is not noted."""
+        began = time.monotonic()
+        yield
+        values = {"name": name, "every": every_seconds, "seconds": time.monotonic() - began}
+        connection.execute(statement("note_duty"), values)
 
     def _known_schedules(self, connection: psycopg.Connection[Any]) -> dict[str, dt.datetime]:
         rows = [

@@ -28,14 +28,15 @@ class Task:
 
 
 def next_due(task: Task, after: dt.datetime) -> dt.datetime:
-    """The first due time after an instant.
+    """The first due time after an instant, in UTC: times of one zone compare by its clock's face, which is twice at 2.
 
     Cron expressions go by the task's own time zone, with daylight saving as Debian's cron keeps it; `@every` counts
     from 1970, so that every machine of the fleet means the same instants.
     """
     period = every_seconds(task.cron)
     if period is None:
-        return next(CronSim(task.cron, after.astimezone(ZoneInfo(task.timezone))))
+        times = (due.astimezone(dt.UTC) for due in CronSim(task.cron, after.astimezone(ZoneInfo(task.timezone))))
+        return next(due for due in times if due > after)  # within the hour that comes twice it begins with its first
     return dt.datetime.fromtimestamp((after.timestamp() // period + 1) * period, dt.UTC)
 
 
@@ -45,6 +46,7 @@ def due_times(task: Task, last: dt.datetime, now: dt.datetime) -> list[dt.dateti
     What nobody was there for, late by more than the grace, goes by `missed`: skip all of it, make the latest once,
     or make all.
     """
+    last, now = last.astimezone(dt.UTC), now.astimezone(dt.UTC)
     late = now - dt.timedelta(seconds=GRACE_SECONDS)
     in_time = _between(task, max(last, late), now)
     if task.missed == "skip" or last >= late:

@@ -28,6 +28,11 @@ def schedules(connection: Connection) -> list[Row]:
     return _rows(connection, "list_schedules")
 
 
+def duties(connection: Connection) -> list[Row]:
+    """What the primary does of itself: when it last did, and how long that took."""
+    return _rows(connection, "list_duties")
+
+
 def pause_queue(connection: Connection, name: str, *, paused: bool) -> None:
     """Stop or go on handing out jobs of a queue; running ones are not touched."""
     connection.execute(statement("pause_queue"), {"name": name, "paused": paused})

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from .. import __version__
 from ..contract import ENV_HOME, ENV_NODE, ENV_SETTINGS, Unusable
 from ..settings import PoolSettings, Settings
@@ -105,24 +107,62 @@ def compose(plan: Plan) -> Composition:
     )
 
 
+def auto_pools(settings: Settings, desired: Mapping[str, int]) -> frozenset[str]:
+    """Pools whose number of workers nobody gave: `auto` or `max`, and not scaled."""
+    return frozenset(name for name, pool in settings.pools.items() if isinstance(pool.instances, str)) - set(desired)
+
+
+def fit_connections(
+    composition: Composition, wanted: Mapping[str, int], flexible: frozenset[str]
+) -> tuple[Composition, str | None]:
+    """Fewer workers in `flexible` pools (auto, max), at least one in each, as far as connection_limit asks for it.
+
+    Returns the composition and, where it changed, one line that says so. `wanted` as for `check_connections`.
+    """
+    counts = _counts(composition, wanted)
+    asked = sum(counts.values())
+    limit = composition.policy.connection_limit
+    while limit is not None and _connections(composition.policy, counts)[1] > limit:
+        most = max((name for name in counts if name in flexible), key=counts.__getitem__, default=None)
+        if most is None or counts[most] <= 1:
+            break
+        counts[most] -= 1
+    fewer = sum(counts.values())
+    if fewer == asked:
+        return composition, None
+    groups = tuple(
+        msgspec.structs.replace(group, instances=counts[group.name]) if group.name in flexible else group
+        for group in composition.groups
+    )
+    note = f"auto: {fewer} workers instead of {asked}: connection_limit {limit} has no room for more"
+    return msgspec.structs.replace(composition, groups=groups), note
+
+
 def check_connections(composition: Composition, wanted: Mapping[str, int]) -> None:
     """Raises Unusable, with the sum, where the workers need more connections than there are.
 
     `wanted` are counts of pools that differ from the composition's. `scale` is judged by the supervisor alike.
     """
     policy = composition.policy
-    counts = {
-        group.name: wanted.get(group.name, group.instances) for group in composition.groups if group.kind == "pool"
-    }
+    counts = _counts(composition, wanted)
     workers = sum(counts.values())
-    surge = max((max(1, int(count * policy.surge_fraction)) for count in counts.values() if count), default=0)
-    total = (workers + surge) * policy.connections_per_worker + policy.connections_fixed
+    surge, total = _connections(policy, counts)
     if policy.connection_limit is not None and total > policy.connection_limit:
         raise Unusable(
             f"{workers} workers need {total} database connections (({workers} workers + {surge} while one is replaced) "
             f"x {policy.connections_per_worker} + {policy.connections_fixed} others), "
             f"connection_limit is {policy.connection_limit}; start fewer, or raise it where the database allows more"
         )
+
+
+def _counts(composition: Composition, wanted: Mapping[str, int]) -> dict[str, int]:
+    return {group.name: wanted.get(group.name, group.instances) for group in composition.groups if group.kind == "pool"}
+
+
+def _connections(policy: Policy, counts: Mapping[str, int]) -> tuple[int, int]:
+    """The surge, and the connections of all."""
+    surge = max((max(1, int(count * policy.surge_fraction)) for count in counts.values() if count), default=0)
+    return surge, (sum(counts.values()) + surge) * policy.connections_per_worker + policy.connections_fixed
 
 
 def worker_cores(cores: list[int], reserved: int) -> tuple[int, ...] | None:

@@ -22,11 +22,22 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check() -> None:
-    """Validate the configuration: exit 78 and one line where it cannot work.
+    """Validate the configuration: exit 78 and one line where it cannot work; kinds that nobody knows are noted.
 
     Example: workerctl -c config/workerctl.toml config check
     """
+    from ..contract import WorkerctlError
+    from ..handler import handlers
+    from ..worker.load import load_modules
+    from .known_kinds import unknown_kinds
+
     found = loaded()
+    try:
+        load_modules(found.settings, warm=False)
+        for line in unknown_kinds(found.settings, handlers()):
+            say(f"note: {line}")
+    except WorkerctlError as error:
+        say(f"note: which kinds there are is not known here: {error}")
     say(f"{found.config_path or 'defaults'}: fine")
 
 

@@ -125,23 +125,27 @@ def queue_resume(name: Annotated[str, typer.Argument(help="The queue")]) -> None
 
 
 def schedule_list(as_json: JsonFlag = False) -> None:
-    """Scheduled tasks with their last due time and job, and the next.
+    """Scheduled tasks with their last due time and job, and the next; and what the primary does of itself.
 
     Example: workerctl schedule list
     """
+    from zoneinfo import ZoneInfo
+
     from ..agent.schedule import Task, next_due
     from ..broker.fleet import database_now
-    from ..broker.overview import schedules
-    from .plain import table
+    from ..broker.overview import duties, schedules
+    from .plain import seconds, table
 
     with database() as connection:
         rows = schedules(connection)
+        built_in = duties(connection)
         now = database_now(connection)
     for row in rows:
-        row["next_due_at"] = next_due(Task(row["name"], row["cron"], row["timezone"]), now)
+        due_at = next_due(Task(row["name"], row["cron"], row["timezone"]), now)
+        row["next_due_at"] = due_at.astimezone(ZoneInfo(row["timezone"]))
         row["paused"] = row.pop("paused_at") is not None
     if as_json:
-        print_json(rows)
+        print_json(rows + [duty | {"built_in": True} for duty in built_in])
         return
     cells = [
         [row["name"], row["cron"], row["timezone"], row["kind"],
@@ -150,6 +154,12 @@ def schedule_list(as_json: JsonFlag = False) -> None:
         for row in rows
     ]  # fmt: skip
     sys.stdout.write(table(("name", "cron", "time zone", "kind", "last", "job", "next"), cells) + "\n")
+    cells = [
+        [duty["name"], f"@every {seconds(duty['every_seconds'])}",
+         f"{seconds((now - duty['last_run_at']).total_seconds())} ago", seconds(duty["last_seconds"])]
+        for duty in built_in
+    ]  # fmt: skip
+    sys.stdout.write("\n" + table(("built in", "every", "last", "took"), cells, right=frozenset({2, 3})) + "\n")
 
 
 def schedule_run(name: TaskArgument) -> None:

@@ -46,12 +46,13 @@ def logs(
     Example: workerctl logs --err -n 100 -f
     """
     from ..logs import reader
+    from .slots import parse
 
     directory = home() / "logs"
     if not directory.is_dir() and not follow:
         fail(f"there are no logs in {directory}; nothing has been started here", Exit.NOT_RUNNING)
     streams = [stream for stream, wanted in (("out", out), ("err", err)) if wanted] or ["out", "err"]
-    selection = None if name is None else [reader.parse_place(name)]
+    selection = None if name is None else [reader.Place(*parse(name))]
     pattern = _pattern(grep)
     after = None if since is None else dt.datetime.now(dt.UTC) - dt.timedelta(seconds=_duration(since))
     if lines is None and since is None and job is None:
@@ -109,21 +110,29 @@ def _user_name(uid: int) -> str:
         return "a user without a name"
 
 
-def flush() -> None:
-    """Empty the logs.
+def flush(
+    name: Annotated[
+        str | None, typer.Argument(help="POOL, app, role or POOL/SLOT; else all.", metavar="NAME[/SLOT]")
+    ] = None,
+) -> None:
+    """Empty the logs, rotated files included.
 
     Example: workerctl flush
     """
+    from ..logs.sources import Place, find_sources
     from ..supervisor.client import request
+    from .slots import parse
 
     directory = home() / "logs"
-    count = 0
-    for path in directory.glob("*.log*"):
-        path.unlink()
-        count += 1
+    sources = find_sources(directory, None if name is None else [Place(*parse(name))])
+    if name is not None and not sources:
+        fail(f"there are no logs of {name} in {directory}")
+    paths = [path for source in sources for path in source.chain()]
+    for path in paths:
+        path.unlink(missing_ok=True)
     with contextlib.suppress(NotRunning):
-        request(home(), "reopen", reason="flush")
-    say(f"removed {count} log files in {directory}")
+        request(home(), "reopen", reason=f"flush {name or ''}".strip())
+    say(f"removed {len(paths)} log files in {directory}")
 
 
 def _text_line(line: Any) -> str:

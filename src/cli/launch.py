@@ -23,7 +23,7 @@ from ..settings.cores import machine_cores, resolve_instances
 from ..supervisor.client import request
 from ..supervisor.composition import Composition, save_composition
 from ..supervisor.state import load_desired, load_outcome, save_desired, write_atomically
-from .compose import Plan, check_connections, compose
+from .compose import Plan, auto_pools, check_connections, compose, fit_connections
 
 if TYPE_CHECKING:
     from ..broker.embedded import Server
@@ -83,7 +83,7 @@ def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...
     desired = load_desired(home)
     if instances is not None:
         desired["default"] = resolve_instances(instances, len(cores), plan.reserved_cores)  # type: ignore[arg-type]
-    check_connections(composition, desired)
+    composition, desired = _fitted(composition, desired, settings, is_auto=isinstance(instances, str))
     if instances is not None:
         save_desired(home, desired)
     dump(settings, home / "run" / "settings.json")
@@ -92,6 +92,20 @@ def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...
     write_atomically(database_file(home), msgspec.json.encode(database))
     save_composition(composition, home / "run" / "composition.json")
     return composition
+
+
+def _fitted(
+    composition: Composition, desired: dict[str, int], settings: Settings, *, is_auto: bool
+) -> tuple[Composition, dict[str, int]]:
+    """What connection_limit has room for; what was not a number of the user's own is made smaller, and that is said."""
+    flexible = auto_pools(settings, desired) | ({"default"} if is_auto else frozenset())
+    composition, note = fit_connections(composition, desired, flexible)
+    if note is not None:
+        sys.stderr.write(f"note: {note}\n")
+        fitted = {group.name: group.instances for group in composition.groups if group.name in flexible}
+        desired = desired | {name: count for name, count in fitted.items() if name in desired}
+    check_connections(composition, desired)
+    return composition, desired
 
 
 def supervisor_command(home: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ..settings.cores import machine_cores
 from ..supervisor.client import request
 from ..supervisor.composition import Composition, load_composition, save_composition
 from ..supervisor.state import load_desired
-from .compose import Plan, check_connections, compose
+from .compose import Plan, auto_pools, check_connections, compose, fit_connections
 
 RESTART_KEYS = ("database_url", "database_url_direct", "database_pooled", "postgres_bin", "connection_limit")
 SUPERVISOR_RESTART_KEYS = ("user", "group", "exit_when_all_parked")
@@ -51,7 +52,11 @@ def ask_for_reload(loaded: Loaded, name: str | None, reason: str | None = None) 
     folder = _new_folder(home, running)
     dump(settings, folder / "settings.json")
     composition = _composition(loaded, running, settings, folder)
-    check_connections(composition, load_desired(home))
+    desired = load_desired(home)
+    composition, note = fit_connections(composition, desired, auto_pools(settings, desired))
+    if note is not None:
+        sys.stderr.write(f"note: {note}\n")
+    check_connections(composition, desired)
     path = folder / "composition.json"
     save_composition(composition, path)
     answer = request(home, "reload", composition=str(path), name=name, reason=reason)

@@ -37,7 +37,7 @@ def check_source(payload: ImageUpscale, settings: Settings) -> None:  # noqa: AR
 
 @job("image.upscale", queue="image", timeout_seconds=900, check=check_source)
 async def upscale(payload: ImageUpscale, ctx: Context) -> dict[str, Any]:
-    """Enlarge and store it; progress by the tile. About a second for 256x256 pixels of the source on one core."""
+    """Enlarge and store it; progress by the tile. One to two seconds for 256x256 pixels of the source on one core."""
     from .image import kept
     from .pictures.recipe import recipe_for
     from .providers.local_upscale import NAME

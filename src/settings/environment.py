@@ -23,6 +23,8 @@ CUSTOM = {
     "MAX_CONCURRENT_JOBS": ("jobs", "concurrency"),
 }
 QUEUE_MAX = "QUEUE_MAX_"  # QUEUE_MAX_PAID is admission."plan:paid"
+KIND_MAX = "MAX_"  # MAX_DS_CHAT_PAID is limits."ds_chat:paid", for the plans below and those that have a QUEUE_MAX_
+PLANS = frozenset({"PAID", "FREE"})  # others' MAX_ variables, such as MAX_FILE_SIZE, are none of our business
 _MAYBE_MILLISECONDS = ("POLL_INTERVAL", "ERROR_RETRY_DELAY")
 _NOT_KEYS = {value for name, value in vars(contract).items() if name.startswith("ENV_")}
 
@@ -50,7 +52,10 @@ def read_environment(environ: Mapping[str, str], names: Mapping[str, list[str]],
     for name in sorted(environ):
         text = environ[name].strip()
         if name.startswith(QUEUE_MAX) and name != QUEUE_MAX and text:
-            yield Said(name, ("admission", f"plan:{name.removeprefix(QUEUE_MAX).lower()}"), _whole_number(text))
+            yield Said(name, ("admission", f"plan:{name.removeprefix(QUEUE_MAX).lower()}"), _whole_number(name, text))
+            continue
+        if text and (limit := _kind_and_plan(name, environ)):
+            yield Said(name, ("limits", limit), _whole_number(name, text))
             continue
         if not name.startswith(PREFIX) or name in _NOT_KEYS or not text:
             continue
@@ -62,6 +67,13 @@ def read_environment(environ: Mapping[str, str], names: Mapping[str, list[str]],
             raise Unusable(f"environment {name}: no such key{_hint(wanted)}")
         else:
             warnings.append(f"environment {name} is no key of ours and was ignored")
+
+
+def _kind_and_plan(name: str, environ: Mapping[str, str]) -> str | None:
+    kind, _, plan = name.removeprefix(KIND_MAX).rpartition("_")
+    if not name.startswith(KIND_MAX) or not kind or (plan not in PLANS and f"{QUEUE_MAX}{plan}" not in environ):
+        return None
+    return f"{kind}:{plan}".lower()
 
 
 def _find(name: str, names: Mapping[str, list[str]]) -> tuple[tuple[str, ...], Key] | None:
@@ -106,9 +118,10 @@ def _as_toml(key: Key, text: str) -> Any:
     return float(text) if inner is float and re.fullmatch(r"\d*\.\d+", text) else text
 
 
-def _whole_number(text: str) -> Any:
-    """Text that is no number is refused later, with its name."""
-    return int(text) if text.isdecimal() else text
+def _whole_number(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise Unusable(f"environment {name} = {json.dumps(text)}: expected a whole number")
+    return int(text)
 
 
 def _node_seconds(name: str, value: Any, warnings: list[str]) -> Any:

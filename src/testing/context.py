@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..handler import Context, Job, to_json
+from ..handler import Context, Job, memory_text
 from .clock import Clock
 from .provider import Provider, client
 
@@ -60,10 +60,11 @@ class LocalContext(Context, eq=False):
 
     def remember(self, key: str, value: Any) -> None:
         """As in a worker, but kept in `memory`."""
-        if value is None:
+        text = memory_text(key, value)
+        if text is None:
             self.memory.pop(key, None)
         else:
-            self.memory[key] = to_json(value)
+            self.memory[key] = msgspec.json.decode(text)
 
     def remembered(self, key: str, default: Any = None) -> Any:
         """What an attempt of this job remembered, else `default`."""

@@ -1,137 +1,28 @@
-"""Says to a real queue what chance decides, and compares every row with the model after each step."""
+"""Says to a real queue what chance decides: workers, producers and users, in any order (broker_watch.py looks on)."""
 
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
-import psycopg
-from broker_model import Job, Model, Server
+from broker_model import Job, Server
+from broker_terms import KINDS, LATER_SECONDS, LIMITS, STUCK_SECONDS, Said, ids, outcomes, specs, wants
+from broker_watch import WatchedQueue
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from workerctl import QueueFull
-from workerctl.broker.connection import connect
 from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Reply, Request, exchange, resume
 from workerctl.broker.fleet import KnownKind, Registration, register_worker, release_worker, renew_node
 from workerctl.broker.jobs import cancel_jobs, retry_jobs
-from workerctl.broker.limits import configure_limits, set_limit, tidy_limits
+from workerctl.broker.limits import set_limit, tidy_limits
 from workerctl.broker.overview import pause_queue
 from workerctl.producer import enqueue_many
 
-KINDS = {"plain": 1, "few.big": 1, "few.small": 1, "rated": 1, "bulk": 3}  # kind -> jobs in one call
-LIMITS: dict[str, int | None] = {"few": 3, "few.big": 2, "user:{user_id}": 1, "model:{payload.model}": 2}
-RATES = {"rated": 3}  # starts within an hour
-ADMISSION = {"plan:free": 4}
-LATER_SECONDS = 3600.0
-STUCK_SECONDS = 0.1
-ROWS = """
-SELECT l.id, a.kind, a.queue, l.status::text, l.attempt, l.failures, l.deaths, l.worker_id, l.parent_id,
-       l.cancel_asked_at IS NOT NULL, l.children_total, l.children_succeeded, l.children_dead, l.children_cancelled,
-       (l.payload::jsonb ->> 'tag')::integer, l.run_at <= now(), l.held, l.rank, l.reserved_by
-  FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
-UNION ALL
-SELECT id, kind, queue, status::text, attempt, failures, deaths, NULL, parent_id, false, children_total,
-       children_succeeded, children_dead, children_cancelled, (payload ->> 'tag')::integer, true, false, 0, NULL
-  FROM workerctl.history
-"""
-SEATS = """
-SELECT s.key, count(*) FROM workerctl.seat s JOIN workerctl.live l ON l.id = s.job_id
- WHERE l.status = 'running' GROUP BY s.key
-"""
-HOLDS = "SELECT job_id, key FROM workerctl.hold"
-HELD_AND_TURNS = """
-SELECT lane_id, user_id, priority, count(*), count(DISTINCT rank), min(rank - workerctl.rank_of(run_at, priority))
-  FROM workerctl.live WHERE status = 'pending' AND attempt = 0 AND NOT payload::jsonb ? 'later' GROUP BY 1, 2, 3
-"""
-TABLES = ("live", "history", "seat", "hold", "start", "worker", "limits", "rates", "lane", "queue", "kind")
-EMPTY = "; ".join(f"DELETE FROM workerctl.{table}" for table in TABLES)
 
-ids = st.integers(0, 40)  # picks one of what there is
-
-
-def with_distinct_keys(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Which of two jobs with the same unique key in one call comes to be is not promised."""
-    seen: set[str] = set()
-    for spec in specs:
-        if spec.get("unique_key") in seen:
-            del spec["unique_key"]
-        seen.add(spec.get("unique_key", ""))
-    return specs
-
-
-specs = st.lists(
-    st.fixed_dictionaries(
-        {"kind": st.sampled_from(list(KINDS))},
-        optional={
-            "queue": st.just("second"), "user_id": st.sampled_from("uuuv"), "model": st.sampled_from("mn"),
-            "plan": st.just("free"), "unique_key": st.sampled_from(["k1", "k2"]), "priority": st.sampled_from([-5, 5]),
-            "later": st.just(True),
-        },
-    ),
-    min_size=1, max_size=4,
-).map(with_distinct_keys)  # fmt: skip
-wants = st.sampled_from([4, 4, 2, 1, 0])
-outcomes = st.lists(
-    st.tuples(
-        ids,
-        st.sampled_from(["succeeded", "succeeded", "dead", "cancelled", "failed", "back", "snooze", "children"]),
-        specs, st.booleans(), st.booleans(),
-    ),
-    min_size=1, max_size=4,
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A live or ended row, what the model does not decide: whether it is held, its rank, who reserved it."""
-
-    row: tuple[Any, ...]
-    tag: int
-    due: bool
-    held: bool
-    rank: int
-    reserved_by: int | None
-
-
-@dataclass(slots=True)
-class Said:
-    """One request of a worker, and what the model does when it has been said."""
-
-    request: Request
-    effects: list[tuple[int, Callable[[], None]]] = field(default_factory=list)  # by their turn in the database
-
-    def take_effect(self) -> None:
-        for _, effect in sorted(self.effects, key=lambda entry: entry[0]):
-            effect()
-
-
-class QueueMachine(RuleBasedStateMachine):
-    """Workers, producers and users of one queue, in any order."""
-
-    url: ClassVar[str]
-    connections: ClassVar[list[psycopg.Connection[Any]]]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.connection, self.other = self.connections
-        self.connection.execute(EMPTY)
-        configure_limits(
-            self.connection, {name: most or 0 for name, most in LIMITS.items()},
-            {name: (most, LATER_SECONDS) for name, most in RATES.items()}, ADMISSION,
-        )  # fmt: skip
-        self.model = Model(LIMITS, RATES, ADMISSION)
-        self.tags = itertools.count(1)
-        self.numbers = itertools.count(1)
-        self.trials = itertools.count()
-        self.incarnations: dict[int, str] = {}
-        self.sessions: dict[int, int] = {}
-        self.handed: list[tuple[int, int]] = []  # (job, attempt) of every claim ever
-        self.seen: dict[int, Seen] = {}
+class QueueMachine(WatchedQueue):
+    """Workers, producers and users of one queue."""
 
     # --- workers
 
@@ -291,62 +182,6 @@ class QueueMachine(RuleBasedStateMachine):
         tidy_limits(self.connection)
         self.model.an_hour_passes()
 
-    # --- what must hold after each step
-
-    @invariant()
-    def every_row_is_as_the_model_has_it(self) -> None:
-        self._look()
-        rows = {job_id: seen.row for job_id, seen in self.seen.items()}
-        assert rows == {job.id: job.row for job in self.model.jobs.values()}
-        for job in self.model.live():
-            assert job.status != "pending" or self.seen[job.id].due == job.due, job
-
-    @invariant()
-    def what_is_not_ones_own_cannot_be_settled(self) -> None:
-        """Neither by its holder under another attempt, nor by another under its attempt."""
-        running = [job for job in self.model.jobs.values() if job.status == "running"]
-        if not running:
-            return
-        trial = next(self.trials)
-        job = running[trial % len(running)]
-        others = [worker for worker in self.model.workers if worker != job.holder]
-        for worker, attempt in ((job.holder, job.attempt - 1), *((other, job.attempt) for other in others[:1])):
-            assert worker is not None
-            late: list[dict[str, Any]] = [
-                {"ended": [Ended(job.id, attempt, "dead")]},
-                {"again": [Again(job.id, attempt, failed=True)]},
-                {"parents": [Parent(job.id, attempt, [{"kind": "plain", "payload": {"tag": -1}}])]},
-            ]
-            reply = exchange(self.connection, worker, Request(**late[trial % 3]))
-            assert reply.lost == [job.id], f"{worker} settled {job} as attempt {attempt}: {late[trial % 3]}"
-
-    @invariant()
-    def seats_are_taken_by_running_jobs_alone(self) -> None:
-        seats = dict(self.connection.execute(SEATS).fetchall())
-        names = {name for name, most in self.model.limits.items() if most is not None and "{" not in name}
-        names |= {key for job in self.model.live() for _, key in job.keys}
-        for name in names:
-            assert seats.get(name, 0) == self.model.taken(name), name
-
-    @invariant()
-    def nobody_is_held_beside_a_free_seat(self) -> None:
-        """Where a key has a free seat and jobs wait for it, another of its jobs has been let in and stands in line."""
-        holds = dict(self.connection.execute(HOLDS).fetchall())
-        for job_id, seen in self.seen.items():
-            if seen.held:
-                key = holds[job_id]
-                limit = next(name for name, rendered in self.model.jobs[job_id].keys if rendered == key)
-                free = (self.model.limits[limit] or 0) - self.model.taken(key)
-                let_in = [job for job in self.model.live() if job.status == "pending" and not self.seen[job.id].held
-                          and key in [rendered for _, rendered in job.keys]]  # fmt: skip
-                assert free <= 0 or let_in, f"{job_id} waits for {key}, which has {free} seats and nobody in line"
-
-    @invariant()
-    def a_users_jobs_stand_a_second_of_rank_apart(self) -> None:
-        for lane, user, priority, jobs, ranks, ahead in self.connection.execute(HELD_AND_TURNS).fetchall():
-            assert ahead >= 0, "nobody stands before the time at which the job was due"
-            assert user is None or jobs == ranks, f"lane {lane}: jobs of {user} with priority {priority} share a rank"
-
     def teardown(self) -> None:
         """Nothing is lost: with time, free limits and a worker that knows every kind, all that is left ends."""
         if self._rows() != {job.id: job.row for job in self.model.jobs.values()}:
@@ -441,69 +276,3 @@ class QueueMachine(RuleBasedStateMachine):
             spec = self._spec({"kind": "plain"})
             request.follow_ups = [*request.follow_ups, FollowUp(job.id, spec)]
             said.effects.append((4, lambda: model.expect(spec)))
-
-    def _heard(self, said: Said, reply: Reply) -> None:
-        assert not reply.gone
-        assert not reply.lost, f"the worker holds what it settled: {reply.lost}"
-        said.take_effect()
-
-    def _look(self) -> None:
-        """What the database has now; new rows get to know the model."""
-        self.seen = self._seen()
-        new = {job_id: seen.tag for job_id, seen in self.seen.items() if job_id not in self.model.jobs}
-        if new or self.model.expected:
-            self.model.born(new)
-
-    def _rows(self) -> dict[int, tuple[Any, ...]]:
-        return {job_id: seen.row for job_id, seen in self._seen().items()}
-
-    def _seen(self) -> dict[int, Seen]:
-        found: dict[int, Seen] = {}
-        for job_id, *row, tag, due, held, rank, reserved_by in self.connection.execute(ROWS).fetchall():
-            assert job_id not in found, f"{job_id} is in two places"
-            found[job_id] = Seen(tuple(row), tag, due, held, rank, reserved_by)
-        return found
-
-    def _claimed(self, worker: int, request: Request, reply: Reply) -> None:
-        """What was handed out was free to be, in order; and where something was, nobody went away empty."""
-        claimed = reply.claimed or []
-        waiting = [job for job in self.model.live() if self.model.may_start(job, worker)]
-        suspects = [job for job in waiting if job.deaths]
-        busy_for = [job for job in suspects if request.in_hand and not self._is_reserved_by_another(job, worker)]
-        if (
-            request.want
-            and waiting
-            and not claimed
-            and not busy_for
-            and not all(self.seen[job.id].held for job in waiting)
-        ):
-            again = [exchange(self.connection, worker, Request(want=1, in_hand=request.in_hand)) for _ in range(3)]
-            claimed = [job for reply in again for job in reply.claimed or []]
-            assert claimed or (request.in_hand and suspects == waiting), f"nothing came of {waiting}"
-            self._look()
-        if claimed and claimed[0].deaths:
-            assert len(claimed) == 1, f"a suspect runs alone: {claimed}"
-            assert request.in_hand == 0
-        assert request.want or not claimed
-        for job in claimed:
-            self.model.hand_out(job.id, job.attempt, worker)
-            self.handed.append((job.id, job.attempt))
-        self._in_order([self.model.jobs[job.id] for job in claimed], worker)
-
-    def _is_reserved_by_another(self, job: Job, worker: int) -> bool:
-        reserved_by = self.seen[job.id].reserved_by
-        return reserved_by not in (None, worker) and reserved_by in self.model.workers
-
-    def _in_order(self, claimed: list[Job], worker: int) -> None:
-        """Of one lane the first by rank: who was left there could not start, or stands behind."""
-        lanes = {(job.kind, job.queue, bool(job.keys)) for job in claimed if not job.deaths}
-        for lane in lanes:
-            ranks = [self.seen[job.id].rank for job in claimed if (job.kind, job.queue, bool(job.keys)) == lane]
-            for job in self.model.live():
-                if (job.kind, job.queue, bool(job.keys)) == lane and not job.deaths and not self.seen[job.id].held:
-                    late = self.model.may_start(job, worker) and self.seen[job.id].rank < max(ranks)
-                    assert not late, f"{job} was passed over"
-
-
-def connections(url: str) -> list[psycopg.Connection[Any]]:
-    return [connect(url, application="model"), connect(url, application="model, too")]

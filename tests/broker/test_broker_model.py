@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from broker_machine import QueueMachine, connections
+from broker_machine import QueueMachine
+from broker_watch import connections
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from workerctl.broker.migrate import migrate
 
 QUICK = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True, database=None,
+    max_examples=30, stateful_step_count=40, deadline=None, derandomize=True, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 DEEP = settings(QUICK, max_examples=1500, stateful_step_count=80, derandomize=False, print_blob=True)

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from workerctl.handler import Context, Fail, handlers, validate
 from workerctl.jobs import characters
 from workerctl.jobs.novel import NovelSplit, split
+from workerctl.jobs.providers.characters import finder_for
 from workerctl.jobs.report import Report
 from workerctl.storage import Storage
 
@@ -96,7 +97,7 @@ def test_english_is_told_from_chinese(context: MakeContext, storage: Storage):
     ctx = context("characters.extract")
     assert run("characters.extract", {"manifest": manifest}, ctx)["language"] == "en"
     share = run("characters.chapters", ctx.enqueued[0]["payload"], context("characters.chapters"))
-    assert share["provider"] == "rules-local"
+    assert share["provider"] == finder_for("en").name
 
 
 def test_a_wrong_manifest_fails_for_good(context: MakeContext, storage: Storage, manifest: str):

@@ -74,4 +74,15 @@ def test_the_grid_is_about_as_wide_as_it_is_high(count: int, columns: int, rows:
 def test_chinese_captions_are_readable_where_a_font_has_them():
     empty, chinese = (draw_sheet(title, [], 1).tobytes() for title in ("", "桃园三结义"))
     assert (empty != chinese) is bool(captions._font_paths())
-    assert draw_sheet("桃园 garden " * 90, [Cell(None, "x" * 500)], 1).tobytes() != empty
+
+
+def test_words_of_several_scripts_are_drawn_piece_by_piece():
+    pieces = captions.in_fonts("a fox in 桃园 at\U00016a70 dawn", 20)
+    assert "".join(words for words, _ in pieces).replace("桃园", "") == "a fox in  at dawn"
+    assert len(pieces) == (3 if captions._font_paths() and "桃" in "".join(words for words, _ in pieces) else 1)
+
+
+def test_a_long_text_ends_in_its_cell():
+    drawn = draw_sheet("", [Cell(None, "x" * 5000), Cell(None, "")], 2)
+    second = drawn.crop((12 + CELL_PIXELS + 12, 56 + CELL_PIXELS, *drawn.size))
+    assert second.getcolors() == [(second.width * second.height, (250, 250, 248))]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from PIL import Image, ImageChops, ImageCms, PngImagePlugin
+from PIL import Image, ImageChops, ImageCms, ImageOps, PngImagePlugin
 
 from workerctl.jobs.pictures.coding import encode
 from workerctl.jobs.pictures.opening import UnreadableImage, decode
@@ -113,6 +113,28 @@ def test_a_photograph_is_turned_as_its_camera_says():
         turned = read(whole).convert("RGB")
         assert turned.size == (20, 40)
         assert is_like(turned.crop((4, 4, 16, 12)), Image.new("RGB", (12, 8), GREEN), 12)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_what_pillow_makes_of_it(orientation: int):
+    content = saved(noise(30, 20), "PNG", exif=exif(orientation))
+    with Image.open(io.BytesIO(content)) as image:
+        assert is_like(decode(content), ImageOps.exif_transpose(image), 0)
+
+
+@pytest.mark.parametrize(
+    ("form", "broken"),
+    [
+        (form, broken)
+        for form in ("PNG", "JPEG", "WEBP")
+        for broken in (b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\x7f")
+        if (form, broken[6:8]) != ("JPEG", b"II")  # Pillow itself opens no JPEG whose EXIF is cut
+    ],
+)
+def test_broken_exif_costs_no_picture(form: str, broken: bytes):
+    (whole, _) = finish(saved(noise(30, 20), form, exif=broken), replace(PNG, format=form.lower()))
+    assert (whole.width, whole.height) == (30, 20)
+    assert b"Exif" not in whole.content and b"eXIf" not in whole.content
 
 
 def test_colours_of_cmyk_palettes_greys_and_16_bits_stay():

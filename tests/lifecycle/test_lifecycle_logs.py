@@ -74,7 +74,8 @@ def test_each_worker_has_files_of_its_own(running: House) -> None:
 def test_wrong_questions_are_wrong_usage(running: House) -> None:
     assert "--grep" in running.fails(2, "logs", "--grep", "(")
     assert "--since" in running.fails(2, "logs", "--since", "long")
-    assert "expected NAME or NAME/SLOT" in running.fails(2, "why", "default/first")
+    for command in ("why", "logs", "show", "flush"):
+        assert "expected NAME or NAME/SLOT" in running.fails(2, command, "default/first")
     assert "nobody" in running.fails(1, "show", "nobody")
 
 
@@ -131,6 +132,9 @@ def test_flush_empties_the_logs_and_new_lines_still_arrive(house: House) -> None
     say(house, "after")
     assert "out after" in house.ok("logs")
     assert oct((house.home / "logs" / "default-1.out.log").stat().st_mode & 0o777) == "0o600"
+    house.ok("flush", "default/1")
+    assert "out after" not in house.ok("logs") and "event Command" in house.ok("logs")
+    assert "no logs of nobody" in house.fails(1, "flush", "nobody")
 
 
 def test_show_tells_what_a_worker_does(running: House) -> None:

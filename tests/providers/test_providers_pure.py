@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+from pathlib import Path
 
+import httpx
 import pytest
 
+from workerctl.jobs.providers.account import Account
 from workerctl.jobs.providers.answers import Broken, CallFailed, Rejected, Throttled, check_answer, retry_after_seconds
 from workerctl.jobs.providers.breaker import FAILURES, OPEN_SECONDS, Breaker
 from workerctl.jobs.providers.prices import Used, cost_of
+from workerctl.jobs.providers.wire import Unusable, fetched
 from workerctl.settings.providers import ProviderSettings
+from workerctl.testing import context
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -86,3 +92,22 @@ def test_costs_are_prices_times_what_was_used():
     )
     assert cost_of(Used(images=2), provider) == 0.08
     assert cost_of(Used(videos=1, input_tokens=1_000_000, output_tokens=100_000), provider) == pytest.approx(3.7)
+
+
+def test_an_address_that_has_expired_is_no_refusal_of_what_was_made(tmp_path: Path):
+    asked: list[str] = []
+
+    def expired(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("authorization", "no key"))
+        return httpx.Response(403, content=b"expired")
+
+    ctx = context(tmp_path, provider=expired)
+    account = Account("p", ProviderSettings(type="fal", kinds=("image",), model="m"))
+
+    async def fetch() -> None:
+        await fetched(ctx, account, "https://files.example/a.png", 1000, "image/")
+        await ctx.services.close()
+
+    with pytest.raises(Unusable, match="what it made cannot be fetched: 403: expired"):
+        asyncio.run(fetch())
+    assert asked == ["no key"]

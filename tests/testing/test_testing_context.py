@@ -75,6 +75,17 @@ def test_the_next_attempt_remembers_and_asks_no_second_time(tmp_path):
     assert asked == ["/v1/images/generations", "/1.png", "/1.png"]
 
 
+def test_what_no_worker_would_remember_is_refused_here_too(tmp_path):
+    ctx = context(tmp_path)
+    for key, value in [("", 1), ("k" * 201, 1), ("big", "x" * 70_000), ("nul", "a\0b")]:
+        with pytest.raises(ValueError, match="remember"):
+            ctx.remember(key, value)
+    ctx.remember("once", (1, 2))
+    assert ctx.remembered("once") == [1, 2]  # as JSON gives it back
+    ctx.remember("once", None)
+    assert ctx.remembered("once", "gone") == "gone"
+
+
 def test_time_passes_when_the_test_says_so(tmp_path):
     ctx = context(tmp_path, provider=answering)
     ctx.clock.advance(295)

@@ -43,8 +43,8 @@ LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_pl
 DECLARE
     ids bigint[];
     due boolean;
-    templates text[] := ARRAY(SELECT name FROM workerctl.limits WHERE name LIKE '%{%'
-                              UNION SELECT name FROM workerctl.rates WHERE name LIKE '%{%');
+    templates text[] := ARRAY(SELECT name FROM workerctl.limits WHERE name LIKE '%{%' OR name LIKE '%:%'
+                              UNION SELECT name FROM workerctl.rates WHERE name LIKE '%{%' OR name LIKE '%:%');
 BEGIN
     WITH wanted AS (
         SELECT DISTINCT coalesce(s.queue, k.queue, 'default') AS queue, s.kind, f.keyed
@@ -72,7 +72,11 @@ BEGIN
           LEFT JOIN workerctl.kind k ON k.name = s.kind
           LEFT JOIN LATERAL (
                SELECT array_agg(r.name ORDER BY r.key) AS names, array_agg(r.key ORDER BY r.key) AS keys
-                 FROM (SELECT t AS name, workerctl.render_key(t, s.user_id, s.plan, s.payload) AS key
+                 FROM (SELECT t AS name,
+                              CASE WHEN t LIKE '%{%' THEN workerctl.render_key(t, s.user_id, s.plan, s.payload)
+                                   WHEN t IN (translate(s.kind, '.-', '__') || ':' || s.plan,  -- image:paid, ds_chat:free
+                                              split_part(s.kind, '.', 1) || ':' || s.plan, s.kind || ':' || s.plan) THEN t
+                              END AS key
                          FROM unnest(templates) AS t) r
                 WHERE r.key IS NOT NULL) keys ON templates <> '{}'
     ), spec AS (

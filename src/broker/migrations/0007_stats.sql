@@ -71,7 +71,7 @@ BEGIN
 END $$;
 
 -- How much waits in one lane. Up to 20,000 are counted, more are guessed (`guessed`); of those that are for later or were
--- tried before, the last 2,000 by rank are looked at, where both are to be found.
+-- tried before, the last 2,000 by rank are looked at, where both are to be found; of held ones 20,000 in all.
 CREATE FUNCTION workerctl.lane_depth(
     of_lane integer, OUT pending bigint, OUT guessed boolean, OUT later bigint, OUT retries bigint, OUT held bigint,
     OUT oldest_due_at timestamptz
@@ -95,8 +95,9 @@ BEGIN
              WHERE l.lane_id = of_lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
              ORDER BY l.rank, l.id LIMIT 100) f;
     SELECT count(*), least(min(f.run_at), oldest_due_at) INTO held, oldest_due_at
-      FROM (SELECT l.run_at FROM workerctl.hold h JOIN workerctl.live l ON l.id = h.job_id AND l.held
-             WHERE l.lane_id = of_lane LIMIT 20000) f;
+      FROM (SELECT l.run_at FROM (SELECT h.job_id FROM workerctl.hold h LIMIT 20000) h
+              JOIN workerctl.live l ON l.id = h.job_id AND l.held
+             WHERE l.lane_id = of_lane AND (SELECT a.keyed FROM workerctl.lane a WHERE a.id = of_lane)) f;
     SELECT pending + held + count(*) INTO pending
       FROM (SELECT FROM workerctl.live l
              WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.lane_id = of_lane LIMIT 20000) f;

@@ -54,6 +54,20 @@ def font_for(words: str, size: int) -> Font | None:
     return None
 
 
+def in_fonts(words: str, size: int) -> list[tuple[str, Font]]:
+    """The words in pieces, each with a font that has its characters; what no font here has is left out."""
+    pieces: list[tuple[str, Font]] = []
+    for character in words:
+        font = font_for(character, size) if character != " " or not pieces else pieces[-1][1]
+        if font is None:
+            continue
+        if pieces and pieces[-1][1] is font:
+            pieces[-1] = (pieces[-1][0] + character, font)
+        else:
+            pieces.append((character, font))
+    return pieces
+
+
 @lru_cache(maxsize=1)
 def _font_paths() -> tuple[str, ...]:
     """Fonts with Chinese characters, the wanted ones first."""

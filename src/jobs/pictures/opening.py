@@ -11,7 +11,6 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageCms,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     UnidentifiedImageError,
@@ -24,6 +23,15 @@ PLUGINS = (PngImagePlugin, JpegImagePlugin, WebPImagePlugin, AvifImagePlugin, Gi
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF")
 
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _PROFILE_LIMIT_BYTES = 4 * 1024 * 1024
 _MARKUP = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<svg")
 _OTHERS = ((b"%PDF", "a PDF"), (b"PK\x03\x04", "a ZIP archive"), (b"\x1f\x8b", "gzip"), (b"BM", "a BMP"))
@@ -53,7 +61,7 @@ def needs_change(image: Image.Image) -> bool:
         image.mode not in ("RGB", "L", "P", "1")
         or image.has_transparency_data
         or getattr(image, "n_frames", 1) > 1
-        or image.getexif().get(_ORIENTATION, 1) != 1
+        or _turn(image) is not None
         or _foreign_profile(image) is not None
     )
 
@@ -72,13 +80,15 @@ def decoded(image: Image.Image, content: bytes) -> Image.Image:
     with _readable(content, image.width * image.height):
         image.load()
         profile = _foreign_profile(image)
-        turned = ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
+        turn = _turn(image)
+        turned = image if turn is None else image.transpose(turn)
         flat = _flat(turned)
         if profile is not None:
             source = turned if turned.mode == "CMYK" else flat
             with suppress(ImageCms.PyCMSError):  # a profile for other pixels than these: it says nothing
                 flat = _in_srgb(source, profile)
-        flat = flat.copy() if flat is image else flat  # without the decoder, which may hold as much again
+        if flat is image and image.format == "WEBP":
+            flat = image.copy()  # without the decoder, which holds twice as much again
         flat.info = {}
         return flat
 
@@ -97,6 +107,14 @@ def _readable(content: bytes, max_pixels: int) -> Iterator[None]:
     except Exception as error:  # its plug-ins raise anything for hostile bytes: RuntimeError and struct.error too
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UnreadableImage(f"the {_name(content)} picture of {len(content):,} bytes is damaged: {reason}") from None
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How the picture is to be turned; broken EXIF says nothing, for the pixels are there all the same."""
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # as in `_readable`
+        return None
 
 
 def _flat(image: Image.Image) -> Image.Image:

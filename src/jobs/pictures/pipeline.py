@@ -16,7 +16,7 @@ from .watermark import draw_watermark
 
 WHOLE = "image"  # the name of the picture itself among its files
 FOLDER = "images"
-_HELD_TIMES = {"WEBP": 2, "AVIF": 2}  # the memory of a picture that decoding takes, against the others
+_HUNGRY = ("WEBP", "AVIF")  # to decode WebP and to encode AVIF takes five to eight times the picture's own memory
 
 __all__ = ["FOLDER", "WHOLE", "PictureFile", "UnreadableImage", "finish"]
 
@@ -47,16 +47,21 @@ def finish(source: bytes | Image.Image, recipe: Recipe) -> list[PictureFile]:
 
 
 def _from_picture(picture: Image.Image, recipe: Recipe) -> list[PictureFile]:
-    with turns().take(picture.width * picture.height):
+    with turns().take(_held_pixels(picture, recipe)):
         return _files(picture, None, recipe)
 
 
 def _from_bytes(content: bytes, recipe: Recipe) -> list[PictureFile]:
     with open_picture(content, recipe.max_pixels) as image:
-        pixels = image.width * image.height * _HELD_TIMES.get(image.format or "", 1)
+        pixels = _held_pixels(image, recipe)
         del image  # its decoder may hold as much as the picture
     with turns().take(pixels):
         return _from_file(content, recipe)
+
+
+def _held_pixels(image: Image.Image, recipe: Recipe) -> int:
+    is_hungry = image.format in _HUNGRY or recipe.format == "avif"
+    return image.width * image.height * (2 if is_hungry else 1)
 
 
 def _from_file(content: bytes, recipe: Recipe) -> list[PictureFile]:

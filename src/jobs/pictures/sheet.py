@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from .captions import font_for
+from .captions import in_fonts
 
 CELL_PIXELS = 256
 GAP_PIXELS = 12
 CAPTION_PIXELS = 34  # below each picture
 TITLE_PIXELS = 56
 COLUMNS_LIMIT = 8
+TEXT_LIMIT = 200  # characters; fewer fit into any line
 _GROUND, _CELL, _INK, _FAINT = (250, 250, 248), (226, 226, 224), (40, 40, 44), (120, 120, 124)
 
 
@@ -57,15 +58,13 @@ def _place(sheet: Image.Image, picture: Image.Image, left: int, top: int) -> Non
 def _write(
     sheet: Image.Image, text: str, at: tuple[int, int], size: int, width: int, ink: tuple[int, int, int]
 ) -> None:
-    words = " ".join(text.split())
-    font = font_for(words, size)
-    if font is None:
-        words = "".join(character for character in words if character.isascii()).strip()
-        font = font_for(words, size)
-    if font is None or not words:
-        return
-    if font.getlength(words) > width:
-        while words and font.getlength(words + "…") > width:
-            words = words[:-1]
-        words += "…"
-    ImageDraw.Draw(sheet).text(at, words, font=font, fill=ink)
+    draw = ImageDraw.Draw(sheet)
+    x, end = float(at[0]), at[0] + width
+    for words, font in in_fonts(" ".join(text[:TEXT_LIMIT].split()), size):
+        shown = words
+        while shown and x + font.getlength(shown + "…") > end and x + font.getlength(words) > end:
+            shown = shown[:-1]
+        draw.text((x, at[1]), shown if shown == words else shown + "…", font=font, fill=ink)
+        if shown != words:
+            return
+        x += font.getlength(words)

@@ -40,6 +40,10 @@ class Account:
             raise Fail(f"provider {self.name}: the environment variable {variable} is not set; set it and restart")
         return key
 
+    def require_key(self) -> None:
+        """Raise Fail where there is no key, before anything is begun."""
+        assert self.key
+
 
 def key_variable(provider: ProviderSettings) -> str:
     """The environment variable that holds its key."""

@@ -67,7 +67,7 @@ async def paid(
     `work` speaks to the provider and keeps what came; it raises CallFailed. Its failures become what they mean for the
     job: Snooze where the provider wants to be left alone, Fail where it refuses, Retry else.
     """
-    account.key  # noqa: B018  a missing key is said before anything is begun
+    account.require_key()
     _raise_if_left_alone(account)
     begun = await asyncio.to_thread(_begin, ctx, account, purpose, estimate)
     match begun:

@@ -71,8 +71,7 @@ class EnglishNames:
 
     def decide(self, observations: Sequence[Observations]) -> list[Character]:
         total = added(observations)
-        names = {name: kinds for name, kinds in total.evidence.items() if _is_name(kinds)}
-        return joined({name: kinds["inside"] + kinds.get("first", 0) for name, kinds in names.items()})
+        return joined(names_in(total))
 
     def _look(self, seen: Observations, text: str, match: re.Match[str]) -> None:
         before = text[max(0, match.start() - 24) : match.start()]
@@ -99,6 +98,12 @@ class EnglishNames:
         for kind, holds in facts.items():
             if holds:
                 seen.add(name, kind)
+
+
+def names_in(observed: Observations) -> dict[str, int]:
+    """Whom the rules take for persons, and how often they were seen."""
+    names = {name: kinds for name, kinds in observed.evidence.items() if _is_name(kinds)}
+    return {name: kinds["inside"] + kinds.get("first", 0) for name, kinds in names.items()}
 
 
 def _is_name(kinds: Mapping[str, int]) -> bool:

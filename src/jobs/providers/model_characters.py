@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ... import Retry
+from ... import Retry, Snooze
 from ...storage import ObjectMissing
 from ..prompts import template
 from ..text.cutting import estimate_tokens
@@ -26,6 +26,7 @@ TEMPLATE = "characters"
 ANSWERS = "characters/answers"
 BATCH_TOKENS = 6000  # of the novel in one call
 OUTPUT_TOKENS = 4000
+LEFT_SECONDS = 120.0  # of the attempt, in which a call surely fits
 ANSWER_LIMIT_BYTES = 4 * 1024 * 1024
 
 Sections = Sequence[tuple[int, str]]  # (index, text)
@@ -35,8 +36,11 @@ async def observed(ctx: Context, account: Account, sections: Sections) -> Observ
     """What the model claims about these sections and proves by quotation. Raises Fail, Retry and Snooze."""
     total = Observations(model=f"{account.name}/{account.model}")
     budget = min(BATCH_TOKENS, account.settings.max_input // 2)
+    began_with = ctx.seconds_left()
     for number, batch in enumerate(_batches(sections, budget)):
         ctx.raise_if_cancelled()
+        if ctx.seconds_left() < min(LEFT_SECONDS, began_with / 2):  # at least half of the time has gone into answers
+            raise Snooze(1.0, f"{number} parts have been read; the others follow")
         claims, unproved = proved(await _said(ctx, account, number, batch), batch)
         total.claims.extend(claims)
         total.unproved += unproved

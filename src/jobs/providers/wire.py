@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .answers import Broken, Throttled, Unsettled, check_answer
+from .answers import Broken, Rejected, Throttled, Unsettled, check_answer
 
 if TYPE_CHECKING:
     import httpx
@@ -123,6 +123,8 @@ async def _tried(url: Any, fetch: Callable[[], Awaitable[Fetched]]) -> Fetched:
             return await fetch()
         except Throttled as error:
             raise Throttled(f"what it made: {error}", error.after_seconds, made=True) from None
+        except Rejected as error:  # the address has expired, perhaps: the picture itself was not refused
+            raise Unusable(f"what it made cannot be fetched: {error}") from None
         except (Broken, Unsettled) as error:
             if not left:
                 raise Unsettled(f"what it made cannot be fetched: {error}") from None

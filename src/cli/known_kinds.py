@@ -1,0 +1,26 @@
+"""Pure: names in the configuration that no job module knows, and which were probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+
+from ..settings import Settings
+
+
+def unknown_kinds(settings: Settings, kinds: Collection[str]) -> Iterator[str]:
+    """One line for each limit, rate, admission and scheduled task that names a kind which is not among `kinds`."""
+    known = {*kinds, *(kind.partition(".")[0] for kind in kinds)}
+    spelled = known | {kind.translate(str.maketrans(".-", "__")) for kind in kinds}
+    named = [(f"limits.{name}", name) for name in settings.limits] + [
+        (f"rates.{name}", name) for name in settings.rates
+    ]
+    named += [(f"admission.{name}", name) for name in settings.admission if not name.startswith("plan:")]
+    named += [(f"schedule.{name}.kind", task.kind) for name, task in settings.schedule.items()]
+    for key, name in named:
+        kind = name.partition(":")[0] if ":" in name and name not in known else name
+        if "{" in name or kind in spelled:
+            continue
+        near = get_close_matches(kind, sorted(known), n=2, cutoff=0.6)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        yield f"{key}: none of the job modules here knows the kind {kind!r}{meant}"

@@ -1,0 +1,52 @@
+"""A database that restarts under running handlers, and one that has no connection to give."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psycopg
+from lifecycle_house import House, until
+
+from workerctl.broker.embedded import plan_server
+
+
+def state(house: House) -> str:
+    return str(house.status()["supervisor"]["state"])
+
+
+def processes(house: House) -> list[tuple[int, int]]:
+    return [(worker["pid"], worker["restarts"]) for worker in house.workers()]
+
+
+def test_handlers_in_flight_go_on_through_a_restart_of_the_database_and_settle_afterwards(house: House) -> None:
+    house.start(2)
+    jobs = [house.gated(), house.gated("gated.thread")]
+    before = processes(house)
+    postmaster = until(lambda: house.role("postgres"))
+    os.kill(postmaster, signal.SIGKILL)
+    until(lambda: house.role("postgres") not in (None, postmaster), what="the database is back")
+    house.open_gate()
+    for job in jobs:
+        ended = house.until_status(job, "succeeded")
+        assert (ended["attempt"], ended["deaths"], ended["failures"]) == (1, 0, 0)
+        assert len(house.noted("began", job)) == 1
+    assert processes(house) == before, "no worker was replaced"
+
+
+def test_workers_wait_for_connections_that_the_database_does_not_give(house: House) -> None:
+    house.start(2)
+    job = house.gated()
+    before = processes(house)
+    with psycopg.connect(plan_server(house.home).superuser_url, autocommit=True) as root:
+        root.execute("ALTER ROLE workerctl CONNECTION LIMIT 0")
+        root.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'workerctl'")
+        until(lambda: state(house) == "waiting for database", what="status says what it waits for")
+        house.open_gate()
+        until(lambda: house.noted("ended", job), what="the handler goes on")
+        assert processes(house) == before, "no crash budget is spent"
+        root.execute("ALTER ROLE workerctl CONNECTION LIMIT -1")
+    assert house.until_status(job, "succeeded")["attempt"] == 1
+    house.until_status(house.enqueue("add", a=1), "succeeded")
+    until(lambda: state(house) == "running", what="it runs again")
+    assert processes(house) == before
