@@ -25,11 +25,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from toy_world import HOUSE, POLICY, World, busy
 
 from workerctl.supervisor import actions as act
-from workerctl.supervisor import apply, fat, plan, restart
+from workerctl.supervisor import apply, fat, living, plan, restart
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.composition import Group
 from workerctl.supervisor.living import BEATING, ROLE_PATIENCE
-from workerctl.supervisor.members import Memory, Slot
+from workerctl.supervisor.members import Member, Memory, Slot
 from workerctl.supervisor.roster import Roster, Team
 from workerctl.supervisor.states import Cause, Phase
 
@@ -164,6 +164,18 @@ class Trouble(RuleBasedStateMachine):
             if team.group.kind != "pool":
                 assert len(slot.members) <= 1, "two of an app at once"
             self.check_parked(team, slot)
+            for member in slot.members:
+                self.check_deadlines(member.group or team.group, member)
+
+    def check_deadlines(self, group: Group, member: Member) -> None:
+        """Who is not killed yet is still within its time."""
+        now = self.world.now - EPSILON_SECONDS
+        if member.kill_at is not None or member.pid is None:
+            return
+        if member.drain_at is not None:
+            assert now < member.drain_at + group.stop_timeout_seconds, "a drain without an end"
+        elif member.ready_at is None:
+            assert now < member.spawned_at + group.boot_timeout_seconds, "a boot without an end"
 
     def check_parked(self, team: Team, slot: Slot) -> None:
         roster, now = self.world.roster, self.world.now
@@ -322,15 +334,13 @@ MUTATIONS: dict[str, tuple[object, str, object]] = {
         (act.Drain(team.group.name, slot.number, member.serial, Cause.ASKED) for member in slot.members
          if member.is_ready and member.spawned_at < team.restart_at), None)),
     "every release may start everywhere at once": (plan, "admits", lambda *_: True),
-    "no probation": (plan, "is_on_probation", lambda *_: False),
-    "drains do not end": (plan, "_watch_drain", _nothing),
-    "silence is not noticed": (plan, "_watch_member", _nothing),
+    "silence is not noticed": (living, "_watch_member", _nothing),
     "surplus is kept": (plan, "_surplus", lambda _: []),
-    "a template that does not answer is waited for": (plan, "_kill_template", _nothing),
+    "a template that does not answer is waited for": (living, "_kill_template", _nothing),
     "planned ends are faults": (apply, "FAULTS", frozenset(Cause)),
     "a lost database is a fault": (apply, "_deferred", lambda slot, fault: apply._faulted(slot, fault)),
     "reloads do not end": (plan, "reload_steps", _nothing),
-    "templates are not stopped": (plan, "_stop", _nothing),
+    "nothing is stopped": (plan, "_stop", _nothing),
 }  # fmt: skip
 
 
