@@ -193,7 +193,11 @@ class Model:
             return 1
         failed = [child.id for child in self.jobs.values() if child.parent == job_id]
         redone = sum(self.retry(child) for child in failed if self.jobs[child].status in ("dead", "cancelled"))
-        if redone or job.total or job.status not in ("dead", "cancelled") or self.with_unique(job.unique):
+        if redone or job.total or job.status not in ("dead", "cancelled"):
+            return redone
+        above = (self.jobs[number] for number in self._ancestors(job))
+        revived = [job, *(one for one in above if one.status not in LIVE)]
+        if any(self.with_unique(one.unique) for one in revived):
             return redone
         self._revive(job, "pending")
         return 1

@@ -92,6 +92,8 @@ CREATE FUNCTION workerctl.cancel(ids bigint[]) RETURNS bigint LANGUAGE plpgsql S
 DECLARE
     whole bigint[];
     pending jsonb;
+    keys text[];
+    freed text;
 BEGIN
     whole := ARRAY(
         WITH RECURSIVE family AS (
@@ -108,7 +110,15 @@ BEGIN
       INTO pending
       FROM workerctl.live l WHERE l.id = ANY (whole) AND l.status = 'pending';
     IF pending IS NOT NULL THEN
+        keys := ARRAY(SELECT DISTINCT k FROM workerctl.live l, unnest(l.limit_keys) AS k
+                       WHERE l.id = ANY (whole) AND l.status = 'pending' AND NOT l.held);
         PERFORM workerctl.finish(pending);
+        FOREACH freed IN ARRAY keys LOOP  -- who was let in and leaves makes room for the next; only tried, as rows are locked here
+            IF pg_try_advisory_xact_lock(workerctl.key_lock(freed)) THEN
+                PERFORM workerctl.let_in(freed);
+                PERFORM workerctl.ring();
+            END IF;
+        END LOOP;
     END IF;
     RETURN cardinality(whole);
 END $$;
@@ -134,7 +144,13 @@ BEGIN
     END LOOP;
     SELECT * INTO ended FROM workerctl.history h WHERE h.id = job_id LIMIT 1;
     IF redone > 0 OR NOT FOUND OR ended.status = 'succeeded' OR ended.children_total > 0
-       OR EXISTS (SELECT FROM workerctl.live l WHERE l.unique_key = ended.unique_key) THEN  -- another does that work
+       OR EXISTS (  -- another does that work, or that of a batch which it would take back
+           WITH RECURSIVE line AS (
+               SELECT ended.parent_id, ended.unique_key
+               UNION ALL
+               SELECT h.parent_id, h.unique_key FROM line JOIN workerctl.history h ON h.id = line.parent_id
+           )
+           SELECT FROM line JOIN workerctl.live l ON l.unique_key = line.unique_key) THEN
         RETURN redone;
     END IF;
     PERFORM workerctl.revive(ended, 'pending');
