@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import characters, execution_log, image, novel, sheet, text_generation, upscale, video
+from . import characters, execution_log, image, novel, orphans, sheet, text_generation, upscale, video
 
-__all__ = ["characters", "execution_log", "image", "novel", "sheet", "text_generation", "upscale", "video"]
+__all__ = ["characters", "execution_log", "image", "novel", "orphans", "sheet", "text_generation", "upscale", "video"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Entry:
 
     key: str
     size_bytes: int
+    modified_at: dt.datetime  # with its time zone
 
 
 class Storage(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import os
 import secrets
@@ -155,4 +156,6 @@ def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
                 yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
         elif entry.is_file():
             with suppress(FileNotFoundError):
-                yield Entry(prefix + entry.name, entry.stat().st_size)
+                known = entry.stat()
+                modified_at = dt.datetime.fromtimestamp(known.st_mtime, dt.UTC)
+                yield Entry(prefix + entry.name, known.st_size, modified_at)

@@ -116,7 +116,7 @@ class S3Storage:
             )  # fmt: skip
             for page in pages:
                 for item in page.get("Contents", ()):
-                    yield Entry(item["Key"].removeprefix(self._prefix), item["Size"])
+                    yield Entry(item["Key"].removeprefix(self._prefix), item["Size"], item["LastModified"])
 
     def url(self, key: str, *, expires_seconds: float = 3600) -> str:
         place = self._place(key)

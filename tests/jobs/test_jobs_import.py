@@ -26,7 +26,7 @@ def test_every_shipped_kind_is_registered():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
         "characters.chapters", "characters.extract", "characters.merge",
-        "image.batch", "image.generate", "image.sheet", "image.upscale", "log.write", "novel.split",
+        "image.batch", "image.generate", "image.sheet", "image.upscale", "log.write", "novel.split", "storage.orphans",
         "text.generate", "video.generate",
     ]  # fmt: skip
 
