@@ -1,0 +1,56 @@
+"""What a handler may raise, and what is raised at those who enqueue."""
+
+from __future__ import annotations
+
+from ..contract import WorkerctlError
+
+
+class InvalidPayload(WorkerctlError):
+    """The payload does not fit its handler's type; the message has the path of the wrong field."""
+
+
+class WrongField(ValueError):
+    """Raised by a kind's check of its payload: one field cannot be, for a reason that its type does not say."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{reason} - at `$.{path}`")
+
+
+class Refused(WorkerctlError):
+    """A job that the queue does not take; the message says which part of it and why."""
+
+
+class QueueFull(Refused):
+    """Admission: too many jobs of this plan or kind are pending. Try again after `retry_after_seconds`."""
+
+    def __init__(self, reason: str, retry_after_seconds: float) -> None:
+        super().__init__(f"{reason}; try again in {retry_after_seconds:.0f} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Retry(Exception):
+    """Raised by a handler: this attempt failed; try again after `after_seconds`, else after the usual delay."""
+
+    def __init__(self, reason: str = "", *, after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.after_seconds = after_seconds
+
+
+class Snooze(Exception):
+    """Raised by a handler: not now, ask again after `after_seconds`. Costs no failure."""
+
+    def __init__(self, after_seconds: float, reason: str = "") -> None:
+        super().__init__(reason)
+        self.after_seconds = after_seconds
+
+
+class Cancel(Exception):
+    """Raised by a handler: this job is not wanted any more; it ends `cancelled`."""
+
+
+class ClaimLost(Cancel):
+    """This attempt is not the job's any more: the worker had been given up. Nothing that it says is written."""
+
+
+class Fail(Exception):
+    """Raised by a handler: no later attempt can succeed; the job ends `dead` at once with this reason."""

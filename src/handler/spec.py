@@ -1,0 +1,39 @@
+"""A job as the database takes it, checked as far as this process can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .outcomes import InvalidPayload, Refused
+from .registry import handlers, validate
+from .texts import holds_no_number, holds_nul, to_json
+
+PAYLOAD_LIMIT_BYTES = 1024 * 1024
+OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
+
+
+def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
+    """One job as the database takes it, checked as far as this process can. Raises InvalidPayload and Refused."""
+    unknown = options.keys() - OPTIONS
+    if unknown:
+        raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
+    if not -100 <= (options.get("priority") or 0) <= 100:
+        raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
+    if not 1 <= (options.get("max_attempts") or 1) <= 1000:
+        raise Refused(f"{kind}: max_attempts {options['max_attempts']} is not between 1 and 1000")
+    content = {} if payload is None else to_json(payload)
+    handler = handlers().get(kind)
+    if handler is not None:
+        validate(handler, content)
+    text = msgspec.json.encode(content)
+    if b"null" in text and holds_no_number(content):
+        raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
+    size = len(text)
+    if size > PAYLOAD_LIMIT_BYTES:
+        raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
+    spec = {"kind": kind, "payload": content} | {name: value for name, value in options.items() if value is not None}
+    if holds_nul(msgspec.json.encode(spec)):
+        raise Refused(f"{kind}: the character NUL is in it, which PostgreSQL cannot store")
+    return spec

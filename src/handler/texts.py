@@ -1,0 +1,36 @@
+"""Payloads, results and memories as JSON, as far as PostgreSQL can store it."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import msgspec
+
+from .outcomes import InvalidPayload
+
+
+def to_json(payload: Any) -> Any:
+    """The payload as plain JSON types: mappings, lists, strings, numbers. Raises InvalidPayload where it has none."""
+    try:
+        return msgspec.to_builtins(payload, str_keys=True)
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise InvalidPayload(f"payload is not JSON: {error}") from None
+
+
+def holds_nul(json_text: bytes) -> bool:
+    """Whether a JSON text holds the character NUL, which PostgreSQL's jsonb cannot store."""
+    return b"\\u0000" in json_text and re.search(rb"(?<!\\)(?:\\\\)*\\u0000", json_text) is not None
+
+
+def holds_no_number(content: Any) -> bool:
+    """Whether a number in it would silently become null."""
+    match content:
+        case float():
+            return not math.isfinite(content)
+        case dict():
+            return any(map(holds_no_number, content.values()))
+        case list() | tuple():
+            return any(map(holds_no_number, content))
+    return False
