@@ -19,7 +19,7 @@ TEXTS = ROOT / ".cache" / "novels"  # where the demo and the tests look for the 
 
 OLDEST_PYTHON = (3, 11)
 DEMO_EXTRAS = ("embedded", "content")
-TEST_EXTRAS = ("embedded", "content", "test")
+TEST_EXTRAS = ("embedded", "content", "video", "test")
 
 APT_LISTS = Path("/var/lib/apt/lists")
 APT_INSTALL = ("apt-get", "install", "-y", "--no-install-recommends", "python3-venv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -20,6 +21,9 @@ from workerctl.broker.embedded import STOP_SIGNAL, Server, plan_server
 from workerctl.contract import ENV_NOVELS
 
 START_SECONDS = 60.0
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and so would every program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test may find the machine's own PostgreSQL, nor a configuration of the one who runs the tests.
 for _name in list(os.environ):

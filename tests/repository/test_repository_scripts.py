@@ -47,7 +47,7 @@ def tree(tmp_path, bootstrap):
     for name in ("python", "workerctl", "ruff", "mypy", "lint-imports"):
         (programs / name).write_text('#!/bin/sh\necho "$(basename "$0") $*"\n')
         (programs / name).chmod(0o755)
-    stamp = {"fingerprint": bootstrap.fingerprint(), "extras": ["content", "embedded", "test"]}
+    stamp = {"fingerprint": bootstrap.fingerprint(), "extras": sorted(bootstrap.TEST_EXTRAS)}
     (programs.parent / ".stamp").write_text(json.dumps(stamp))
     return tmp_path
 

@@ -212,11 +212,13 @@ class Trouble(RuleBasedStateMachine):
         assert slot.parked_at is None, "a process was started in a parked slot"
         if action.release != team.release:
             self.check_canary(before, action)
+        pools = [other for other in before.teams.values() if other.group.kind == team.group.kind == "pool"] or [team]
+        budget = max(1, int(sum(other.desired for other in pools) * 0.2))  # one for all pools of the machine
         staying = sum(not member.is_leaving for seat in team.wanted for member in seat.members)
-        assert staying < team.desired + max(1, int(team.desired * 0.2)), "more than desired plus the budget"
+        assert staying < team.desired + budget, "more than desired plus the budget"
         if action.replaces is not None:
-            away = sum(_is_away(seat) for seat in team.wanted)
-            assert away < max(1, int(team.desired * 0.2)), f"{away} are away, and another is replaced"
+            away = sum(_is_away(seat) for other in pools for seat in other.wanted)
+            assert away < budget, f"{away} are away, and another is replaced"
 
     def check_drain(self, action: act.Drain, before: Roster) -> None:
         """A worker that is replaced by plan serves until another does."""
