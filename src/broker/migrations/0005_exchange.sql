@@ -233,18 +233,18 @@ BEGIN
            SET status = 'running', worker_id = me.id, reserved_by = NULL, attempt = l.attempt + 1, started_at = clock_timestamp()
           FROM workerctl.lane a
          WHERE l.id = ANY (picked) AND a.id = l.lane_id
-        RETURNING l.rank, l.id, l.lane_id, l.deaths > 0 AS suspect, json_build_array(
+        RETURNING l.rank, l.id, json_build_array(
             l.id, a.kind, a.queue, l.attempt, l.failures, l.deaths, l.max_attempts, l.priority, l.user_id, l.plan,
             l.parent_id, l.created_at, l.payload, date_part('epoch', l.started_at - l.run_at)) AS job
     )
-    SELECT json_agg(c.job ORDER BY c.rank, c.id),
-           CASE WHEN low IS NOT NULL THEN low || (
-               SELECT jsonb_object_agg(f.lane_id::text, f.rank) FROM (
-                      SELECT c.lane_id, min(c.rank) AS rank FROM claimed c WHERE NOT c.suspect GROUP BY c.lane_id) f) END
-      INTO jobs, low
-      FROM claimed c;
+    SELECT json_agg(c.job ORDER BY c.rank, c.id) INTO jobs FROM claimed c;
     IF low IS NOT NULL THEN
-        PERFORM set_config('workerctl.low_water', low::text, false);
+        low := low || (SELECT jsonb_object_agg(f.lane_id::text, f.rank)
+                         FROM (SELECT l.lane_id, min(l.rank) AS rank FROM workerctl.live l
+                                WHERE l.id = ANY (picked) AND l.deaths = 0 GROUP BY l.lane_id) f);
+        IF low IS NOT NULL THEN
+            PERFORM set_config('workerctl.low_water', low::text, false);
+        END IF;
     END IF;
     RETURN jobs;
 END $$;
