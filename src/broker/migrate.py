@@ -91,7 +91,10 @@ def pending(connection: psycopg.Connection[Any], folder: Traversable | None = No
                 )
             continue  # newer code added what this one does not mind
         if known[version].checksum != checksum:
-            raise Unusable(f"migration {name} in the database differs from the one this version ships")
+            raise Unusable(
+                f"migration {name} in the database differs from the one this version ships: an unreleased version made "
+                "it; take an empty database, or move an embedded one's folder (postgres/ in the home) aside"
+            )
         del known[version]
     return list(known.values())
 
