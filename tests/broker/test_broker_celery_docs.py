@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-import re
-import sys
 import tomllib
-import types
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import psycopg
+from broker_pages import blocks, python_run
 
-from workerctl.handler import Handler, handlers
+from workerctl.handler import handlers
 from workerctl.settings import load
 
-PAGE = (Path(__file__).parents[2] / "docs" / "from-celery.md").read_text(encoding="utf-8")
-KINDS = {"shop.thumbnail", "shop.album", "shop.publish"}
-
-
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    assert found
-    return found
+PAGE = "from-celery.md"
 
 
 def test_every_python_block_runs(queue: psycopg.Connection[Any]) -> None:
-    module = types.ModuleType("celery_page")
-    page = vars(module) | {"conn": queue}
-    sys.modules["celery_page"] = module
-    try:
-        for block in blocks("python"):
-            exec(compile(block, "docs/from-celery.md", "exec"), page)
-        assert set(handlers()) >= KINDS
+    with python_run(PAGE, conn=queue) as page:
+        assert set(handlers()) >= {"shop.thumbnail", "shop.album", "shop.publish"}
         assert len({page["one"], page["later"], page["once"], *page["many"]}) == 13
-    finally:
-        del sys.modules["celery_page"]
-        for kind in KINDS & set(handlers()):
-            cast(dict[str, Handler], handlers()).pop(kind)
 
 
 def test_its_sql_enqueues(queue: psycopg.Connection[Any]) -> None:
-    for block in blocks("sql"):
+    for block in blocks(PAGE, "sql"):
         assert queue.execute(block).fetchone() is not None
 
 
 def test_its_settings_are_ones(tmp_path: Path) -> None:
-    text = "\n".join(blocks("toml"))
+    text = "\n".join(blocks(PAGE, "toml"))
     (tmp_path / "workerctl.toml").write_text(text)
     settings = load(None, None, {}, tmp_path).settings
     assert settings.limits == tomllib.loads(text)["limits"]
