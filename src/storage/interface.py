@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -45,7 +45,7 @@ class Entry:
 
     key: str
     size_bytes: int
-    modified_at: dt.datetime  # with its time zone
+    modified_at: dt.datetime = field(compare=False)  # with its time zone; writing the same again makes no other entry
 
 
 class Storage(Protocol):
