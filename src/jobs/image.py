@@ -123,14 +123,10 @@ async def generate(payload: ImageGenerate, ctx: Context) -> dict[str, Any]:
 
 async def kept(ctx: Context, picture: bytes | Image, recipe: Recipe) -> dict[str, Any]:
     """Encode and store a picture and its variants, named by their content. Raises UnreadableImage."""
-    from .pictures.pipeline import finish
+    from .pictures.keeping import finished
     from .pictures.recipe import THUMBNAIL
-    from .threads import computed, stored
 
-    files = await computed(finish, picture, recipe)
-    for file in files:
-        await stored(ctx.storage.put, file.key, file.content, content_type=file.content_type)
-    whole, *variants = files
+    whole, *variants = await finished(ctx.storage, picture, recipe)
     keys = {file.name: file.key for file in variants}
     return {
         "key": whole.key,

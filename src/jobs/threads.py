@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
@@ -20,19 +20,26 @@ async def computed(
     function: Callable[Parameters, Returned], *args: Parameters.args, **kwargs: Parameters.kwargs
 ) -> Returned:
     """What `function` gives, in one of as many threads as there are cores: work on pictures and texts."""
-    return await _in(_computing(), partial(function, *args, **kwargs))
+    return await asyncio.wrap_future(_begin(_computing(), partial(function, *args, **kwargs)))
 
 
 async def stored(
     function: Callable[Parameters, Returned], *args: Parameters.args, **kwargs: Parameters.kwargs
 ) -> Returned:
     """What `function` gives, in a thread that may wait for the storage."""
-    return await _in(_storing(), partial(function, *args, **kwargs))
+    return await asyncio.wrap_future(begin_storing(function, *args, **kwargs))
 
 
-async def _in(pool: ThreadPoolExecutor, function: Callable[[], Returned]) -> Returned:
+def begin_storing(
+    function: Callable[Parameters, Returned], *args: Parameters.args, **kwargs: Parameters.kwargs
+) -> Future[Returned]:
+    """`stored` that is not waited for yet; from any thread."""
+    return _begin(_storing(), partial(function, *args, **kwargs))
+
+
+def _begin(pool: ThreadPoolExecutor, function: Callable[[], Returned]) -> Future[Returned]:
     context = contextvars.copy_context()  # whose job this is, for what it logs
-    return await asyncio.get_running_loop().run_in_executor(pool, partial(context.run, function))
+    return pool.submit(context.run, function)
 
 
 @cache
