@@ -12,6 +12,7 @@ from functools import cache
 LARGE_BLOCK_BYTES = 1024 * 1024
 ROOM_PIXELS = 9_000_000  # two of 2048x2048; one that is larger runs alone
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # mallopt's numbers
+_making = threading.Lock()  # two threads that ask first at once must not get turns of their own
 
 
 class Turns:
@@ -42,9 +43,14 @@ class Turns:
                 self._changed.notify_all()
 
 
-@cache
 def turns() -> Turns:
     """Those of this process; asked for in a worker first, whose cores may be fewer than its template's."""
+    with _making:
+        return _turns()
+
+
+@cache
+def _turns() -> Turns:
     _keep_no_large_blocks()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Turns(ROOM_PIXELS, cores)
