@@ -104,10 +104,12 @@ async def batch(payload: ImageBatch, ctx: Context) -> dict[str, Any]:
 async def generate(payload: ImageGenerate, ctx: Context) -> dict[str, Any]:
     """Make, encode and store one picture. An attempt that follows another gets what that one had paid for."""
     from .pictures.recipe import recipe_for
+    from .pictures.turns import keep_no_large_blocks
     from .providers.account import account_for
     from .providers.image import ImageRequest, Notes, image_provider
     from .threads import stored
 
+    keep_no_large_blocks()
     recipe = recipe_for(ctx.settings.images, plan=ctx.job.plan, form=payload.format)
     provider = image_provider("image.generate", ctx.settings)
     account = account_for("image.generate", ctx.settings)

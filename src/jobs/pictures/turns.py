@@ -51,7 +51,7 @@ def turns() -> Turns:
 
 @cache
 def _turns() -> Turns:
-    _keep_no_large_blocks()
+    keep_no_large_blocks()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Turns(ROOM_PIXELS, cores)
 
@@ -63,10 +63,11 @@ def give_pages_back() -> None:
         trim(0)
 
 
-def _keep_no_large_blocks() -> None:
+@cache
+def keep_no_large_blocks() -> None:
     """Have glibc return blocks of 1 MiB and more, and free ends of its arenas of that size, as soon as they are freed.
 
-    By itself it learns from the first pictures to keep both up to 32 and 64 MiB, for each thread: eight threads that
+    For before a process takes its first large answer. By itself glibc learns from the first ones to keep both up to 32 and 64 MiB, for each thread: eight threads that
     took turns held 240 MB where 74 MB are enough.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
