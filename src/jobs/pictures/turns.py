@@ -67,8 +67,8 @@ def give_pages_back() -> None:
 def keep_no_large_blocks() -> None:
     """Have glibc return blocks of 1 MiB and more, and free ends of its arenas of that size, as soon as they are freed.
 
-    For before a process takes its first large answer. By itself glibc learns from the first ones to keep both up to 32 and 64 MiB, for each thread: eight threads that
-    took turns held 240 MB where 74 MB are enough.
+    For before a process takes its first large answer: by itself glibc learns from the first ones to keep both up to 32
+    and 64 MiB, for each thread. Eight threads that took turns held 240 MB where 74 MB are enough.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
