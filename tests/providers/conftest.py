@@ -23,7 +23,7 @@ from workerctl.broker.fleet import KnownKind, Registration, register_worker
 from workerctl.broker.jobs import show_job
 from workerctl.broker.migrate import migrate
 from workerctl.handler import Context, Job, decode, handlers, know_settings
-from workerctl.jobs.providers import calls
+from workerctl.jobs.providers import calls, fal_queue
 from workerctl.producer import enqueue
 from workerctl.settings import Settings, load
 from workerctl.storage import Storage
@@ -201,6 +201,7 @@ def desk(
     monkeypatch.setenv("FAL_KEY", KEY)
     monkeypatch.setattr(calls, "_breakers", {})  # a process of its own, as far as providers are concerned
     monkeypatch.setattr(calls, "_paused_until", {})
+    monkeypatch.setattr(fal_queue, "_took", {})
 
     def make(config: str) -> Desk:
         (tmp_path / "workerctl.toml").write_text(JOBS + config)

@@ -38,16 +38,21 @@ async def asked(
     *,
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
+    within_seconds: float | None = None,
 ) -> AsyncIterator[httpx.Response]:
-    """The answer, its body not read yet. Raises CallFailed for anything but success."""
+    """The answer, its body not read yet; the whole of it `within_seconds`, else as the settings say.
+
+    Raises CallFailed for anything but success.
+    """
     import httpx
 
     settings = account.settings
+    whole_seconds = min(within_seconds or settings.timeout_seconds, settings.timeout_seconds)
     timeout = httpx.Timeout(settings.read_timeout_seconds, connect=settings.connect_timeout_seconds)
     given = {"Content-Type": "application/json"} if body is not None else {}
     try:
         async with (
-            asyncio.timeout(settings.timeout_seconds),
+            asyncio.timeout(whole_seconds),
             ctx.http.stream(
                 method,
                 url,
@@ -63,7 +68,7 @@ async def asked(
                 raise Broken(f"{response.status_code}: neither an answer nor an error")
             yield response
     except TimeoutError:
-        raise Unsettled(f"no whole answer within {settings.timeout_seconds:g} s") from None
+        raise Unsettled(f"no whole answer within {whole_seconds:g} s") from None
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise Broken(f"cannot be reached: {error or type(error).__name__}") from None
     except (httpx.TransportError, httpx.DecodingError, httpx.TooManyRedirects) as error:
