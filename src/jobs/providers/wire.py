@@ -27,6 +27,8 @@ class Unusable(Exception):
 
 ERROR_LIMIT_BYTES = 64 * 1024
 FETCH_TRIES = 3
+FETCH_PAUSE_SECONDS = 0.5  # where the host of a download says "too many" without saying for how long; then twice that
+LONGEST_FETCH_PAUSE_SECONDS = 5.0  # for longer the job is not kept in hand
 
 
 @asynccontextmanager
@@ -96,7 +98,8 @@ async def blocks(response: httpx.Response, limit_bytes: int) -> AsyncIterator[by
 async def fetched(ctx: Context, account: Account, url: Any, limit_bytes: int, types: str) -> bytes:
     """What lies at an address that the provider gave, without our key; of a content type that starts with `types`.
 
-    A cut download costs nothing, so it is tried again at once.
+    A cut download costs nothing, so it is tried again at once. One that has to wait a little is waited for here: to let
+    the job go for that would have the whole fleet leave the provider alone.
     """
 
     async def read() -> bytes:
@@ -127,7 +130,10 @@ async def _tried(url: Any, fetch: Callable[[], Awaitable[Fetched]]) -> Fetched:
         try:
             return await fetch()
         except Throttled as error:
-            raise Throttled(f"what it made: {error}", error.after_seconds, made=True) from None
+            pause = FETCH_PAUSE_SECONDS * (FETCH_TRIES - left) if error.after_seconds is None else error.after_seconds
+            if not left or pause > LONGEST_FETCH_PAUSE_SECONDS:
+                raise Throttled(f"what it made: {error}", error.after_seconds, made=True) from None
+            await asyncio.sleep(pause)
         except Rejected as error:  # the address has expired, perhaps: the picture itself was not refused
             raise Unusable(f"what it made cannot be fetched: {error}") from None
         except (Broken, Unsettled) as error:
