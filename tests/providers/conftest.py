@@ -145,7 +145,7 @@ def storage(tmp_path: Path) -> Storage:
     return LocalStorage(tmp_path / "storage")
 
 
-TABLES = "live, history, memory, spend, provider, worker, seat, hold, start, execution_log"
+TABLES = "live, history, memory, spend, spend_hour, provider, worker, seat, hold, start, execution_log"
 
 
 @pytest.fixture(scope="session")
