@@ -82,6 +82,7 @@ def size_of(payload: ImageBatch | ImageGenerate, sizes: tuple[str, ...]) -> tupl
 @job("image.batch", queue="image", timeout_seconds=60, check=check_image)
 async def batch(payload: ImageBatch, ctx: Context) -> dict[str, Any]:
     """Enqueue a child for each picture. Every child has a seed of its own, the same at every attempt."""
+    await _raise_if_used_up(ctx)
     count = _count(payload.count, ctx.job.plan)
     first_seed = ctx.job.id if payload.seed is None else payload.seed
     for index in range(count):
@@ -139,6 +140,18 @@ async def kept(ctx: Context, picture: bytes | Image, recipe: Recipe) -> dict[str
         "format": recipe.format,
         "bytes": len(whole.content),
     }
+
+
+async def _raise_if_used_up(ctx: Context) -> None:
+    """Raise Fail where each picture would be refused for a budget."""
+    from .providers.account import account_for
+    from .providers.prices import Used
+    from .providers.quota import refusal
+    from .threads import stored
+
+    account = account_for("image.generate", ctx.settings)
+    if account is not None and (words := await stored(refusal, ctx, account, Used(images=1))):
+        raise Fail(words)
 
 
 def _count(asked: int | None, plan: str | None) -> int:

@@ -70,6 +70,17 @@ def test_a_killed_worker_pays_nothing_twice(build: Callable[..., House], provide
     assert rows[0]["cost"] == pytest.approx(0.12)
 
 
+def test_what_is_looked_up_is_counted_where_workers_are_shown(build: Callable[..., House], provider: Simulator):
+    house = build(CONFIG.format(fal=provider.base_url, openai=provider.openai_url))
+    house.environ |= {"OPENAI_API_KEY": "simulator", "FAL_KEY": "simulator"}
+    house.start(1)
+    for _ in range(2):
+        house.until_status(house.enqueue("image.batch", prompt="a lighthouse", count=1), "succeeded", 60)
+    counted = [{"use": "quota", "hits": 1, "misses": 1, "entries": 1}]
+    until(lambda: house.workers()[0]["caches"] == counted, what="the look-ups are in the worker's report")
+    assert "quota 1 times from memory, 1 times not, 1 kept" in house.ok("show", "default/1")
+
+
 def test_a_worker_that_leaves_hands_its_request_on(build: Callable[..., House], provider: Simulator):
     house = build(
         CONFIG.format(fal=provider.base_url, openai=provider.openai_url) + '[supervisor]\nstop_timeout = "2s"\n'

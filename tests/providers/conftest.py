@@ -22,6 +22,7 @@ from workerctl.broker.exchange import Again, Claimed, Ended, FollowUp, Parent, R
 from workerctl.broker.fleet import KnownKind, Registration, register_worker
 from workerctl.broker.jobs import show_job
 from workerctl.broker.migrate import migrate
+from workerctl.cache import forget_all
 from workerctl.handler import Context, Job, decode, handlers, know_settings
 from workerctl.jobs.providers import calls, fal_queue
 from workerctl.producer import enqueue
@@ -202,6 +203,7 @@ def desk(
     monkeypatch.setattr(calls, "_breakers", {})  # a process of its own, as far as providers are concerned
     monkeypatch.setattr(calls, "_paused_until", {})
     monkeypatch.setattr(fal_queue, "_took", {})
+    forget_all()
 
     def make(config: str) -> Desk:
         (tmp_path / "workerctl.toml").write_text(JOBS + config)

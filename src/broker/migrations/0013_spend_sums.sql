@@ -1,4 +1,4 @@
--- Budgets over all users at the cost of a few rows: what has ended is added up by the hour, once.
+-- Budgets over all users at the cost of a few rows: what has ended is added up by the hour, once. Shorter first pauses.
 
 -- Calls that ended, by the hour (UTC) in which they began; '' where a call has no plan.
 CREATE TABLE workerctl.spend_hour (
@@ -122,3 +122,19 @@ BEGIN
     DELETE FROM workerctl.spend_hour h WHERE h.hour < now() - keep - interval '1 hour';
     RETURN gone;
 END $$;
+
+-- Pause a provider: for as long as it asked, else 1, 2, 4 ... 60 s with every strike in a row. Calls that were under way
+-- when the pause began make it no longer. Returns the seconds that are left.
+CREATE OR REPLACE FUNCTION workerctl.pause_provider(provider text, asked_seconds double precision, why text)
+RETURNS double precision LANGUAGE sql AS $$
+    INSERT INTO workerctl.provider AS p (name, paused_until, reason)
+    VALUES (provider, now() + make_interval(secs => coalesce(asked_seconds, 1)), left(why, 500))
+        ON CONFLICT (name) DO UPDATE
+           SET strikes = CASE WHEN p.paused_until > now() THEN p.strikes ELSE least(p.strikes + 1, 20) END,
+               paused_until = greatest(p.paused_until, CASE
+                   WHEN asked_seconds IS NOT NULL THEN excluded.paused_until
+                   WHEN p.paused_until > now() THEN p.paused_until
+                   ELSE now() + make_interval(secs => least(60, 2 ^ least(p.strikes, 20))) END),
+               reason = excluded.reason
+    RETURNING extract(epoch FROM paused_until - now())::double precision;
+$$;
