@@ -51,7 +51,7 @@ def settle(job: Claimed, outcome: Outcome, context: Context, retry_delay_seconds
         case Raised(Snooze() as snooze):
             return Again(job.id, job.attempt, delay_seconds=max(0.0, snooze.after_seconds), error=str(snooze) or None)
         case Raised(HandedBack()):
-            return Again(job.id, job.attempt)
+            return Again(job.id, job.attempt, keeps_place=True)
         case Raised(Cancel() as cancel):
             return Ended(job.id, job.attempt, "cancelled", error=str(cancel) or "cancelled by its handler")
         case Raised(Fail() | InvalidPayload() as final):

@@ -129,6 +129,16 @@ def test_a_failure_comes_back_later_and_keeps_its_error(queue: Queue, new_worker
     assert worker.claims(1) == [(job_id, 2)]
 
 
+def test_a_job_that_is_handed_back_keeps_its_place_in_line(queue: Queue, new_worker: Any) -> None:
+    first, second = enqueue("a", conn=queue), enqueue("a", conn=queue)
+    worker = new_worker()
+    assert worker.claims(1) == [(first, 1)]
+    worker.says(again=[Again(first, 1, keeps_place=True)])
+    assert worker.claims(1) == [(first, 2)]
+    worker.says(again=[Again(first, 2)])
+    assert [job for job, _ in worker.claims(2)] == [second, first], "a snooze goes to the end"
+
+
 def test_a_kind_that_no_worker_knows_stays_pending_and_says_so(queue: Queue, new_worker: Any) -> None:
     job_id = enqueue("mystery", conn=queue)
     assert new_worker().claims(8) == []

@@ -1,8 +1,9 @@
 -- What a worker says and hears: one call settles what ended, reports progress, renews the lease and claims more.
 -- Planner settings stand at `exchange` alone and hold for all it calls; at each function they cost 35 us a call.
 
--- Put running jobs of one worker back: `again` is an array of {id, attempt, failed, delay_seconds, error}. A failed
--- attempt counts against max_attempts, a snooze or a hand-back does not. Returns the ids that matched.
+-- Put running jobs of one worker back: `again` is an array of {id, attempt, failed, delay_seconds, error, keeps_place}. A
+-- failed attempt counts against max_attempts, a snooze or a hand-back does not; a hand-back keeps its place in the line.
+-- Returns the ids that matched.
 CREATE FUNCTION workerctl.return_jobs(me workerctl.worker, again jsonb) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -10,15 +11,17 @@ DECLARE
     unwanted jsonb;
 BEGIN
     WITH outcome AS MATERIALIZED (
-        SELECT r.id, r.attempt, coalesce(r.failed, false) AS failed, coalesce(r.delay_seconds, 0) AS delay_seconds, r.error
+        SELECT r.id, r.attempt, coalesce(r.failed, false) AS failed, coalesce(r.delay_seconds, 0) AS delay_seconds, r.error,
+               coalesce(r.keeps_place, false) AS keeps_place
           FROM jsonb_to_recordset(again)
-                   AS r(id bigint, attempt integer, failed boolean, delay_seconds double precision, error text)
+                   AS r(id bigint, attempt integer, failed boolean, delay_seconds double precision, error text, keeps_place boolean)
     ), put_back AS (
         UPDATE workerctl.live l
            SET status = 'pending', worker_id = NULL, started_at = NULL, progress_done = NULL, progress_total = NULL,
                failures = l.failures + o.failed::integer, error = coalesce(o.error, l.error),
-               run_at = now() + make_interval(secs => o.delay_seconds),
-               rank = workerctl.rank_of(now() + make_interval(secs => o.delay_seconds), l.priority)
+               run_at = CASE WHEN o.keeps_place THEN l.run_at ELSE now() + make_interval(secs => o.delay_seconds) END,
+               rank = CASE WHEN o.keeps_place THEN l.rank
+                           ELSE workerctl.rank_of(now() + make_interval(secs => o.delay_seconds), l.priority) END
           FROM outcome o
          WHERE l.id = ANY (ARRAY(SELECT id FROM outcome)) AND l.id = o.id AND l.attempt = o.attempt
            AND l.worker_id = me.id
