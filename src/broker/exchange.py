@@ -22,7 +22,7 @@ class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Again(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A job that goes back to pending: a failure to be retried, a snooze or a hand-back, which keeps its place in line."""
+    """A job that goes back to pending: a failure to be retried, a snooze, or a hand-back, which keeps its place."""
 
     id: int
     attempt: int

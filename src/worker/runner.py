@@ -114,7 +114,7 @@ class Runner:
         self._theirs.close()
 
     def _fill_seats(self) -> None:
-        """Called by any thread, after whatever it added: a run that waits or a seat that is free is seen by somebody."""
+        """Called by whoever adds a run that waits or a free seat, so that somebody sees both; by any thread."""
         tasks = []
         while self._waiting:
             try:
