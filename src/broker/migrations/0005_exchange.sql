@@ -171,10 +171,10 @@ END $$;
 
 -- Claim up to `want` seats' worth of due jobs in rank order over the lanes this worker serves. A lane of a batch kind
 -- gives up to that kind's batch of jobs for one seat. Returns a JSON array of jobs, or NULL.
-CREATE FUNCTION workerctl.claim(me workerctl.worker, want integer, in_hand integer) RETURNS json
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION workerctl.claim(
+    me workerctl.worker, want integer, in_hand integer, any_limits boolean, any_suspects boolean
+) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
-    any_limits boolean := EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates);
     suspect workerctl.live;
     lanes integer[];
     share record;
@@ -184,7 +184,7 @@ DECLARE
     low jsonb := workerctl.low_water();
     stepped bigint;
 BEGIN
-    IF EXISTS (SELECT FROM workerctl.live WHERE status = 'pending' AND NOT held AND deaths > 0) THEN
+    IF any_suspects THEN
         suspect := workerctl.first_suspect(me, in_hand);
         IF suspect.id IS NOT NULL AND in_hand > 0 THEN
             RETURN NULL;
@@ -274,15 +274,23 @@ CREATE FUNCTION workerctl.exchange(worker_id bigint, request jsonb) RETURNS json
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
+    now_holds record;
     me workerctl.worker;
     matched bigint[] := '{}';
     lost bigint[];
+    cancelled bigint[];
+    claimed json;
     parent record;
     specs jsonb;
 BEGIN
-    -- The row lock keeps a give-back of this worker from running in between.
-    SELECT w.* INTO me FROM workerctl.worker w WHERE w.id = exchange.worker_id FOR UPDATE;
-    IF NOT FOUND OR (request ->> 'session')::integer <> me.session THEN
+    -- The row lock keeps a give-back of this worker from running in between. What else is asked here saves statements.
+    SELECT w AS worker, EXISTS (SELECT FROM workerctl.seat) AS seats,
+           EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates) AS limits,
+           EXISTS (SELECT FROM workerctl.live WHERE status = 'pending' AND NOT held AND deaths > 0) AS suspects
+      INTO now_holds
+      FROM workerctl.worker w WHERE w.id = exchange.worker_id FOR UPDATE;
+    me := now_holds.worker;
+    IF me.id IS NULL OR (request ->> 'session')::integer <> me.session THEN
         RETURN '{"gone": true}';
     END IF;
     IF request ? 'renew_seconds' THEN
@@ -323,9 +331,9 @@ BEGIN
            SET progress_done = r.done, progress_total = r.total
           FROM jsonb_to_recordset(request -> 'progress') AS r(id bigint, attempt integer, done bigint, total bigint)
          WHERE l.id = ANY (ARRAY(SELECT p.id FROM jsonb_to_recordset(request -> 'progress') AS p(id bigint)))
-           AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id;
+           AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id AND r.done BETWEEN 0 AND r.total;
     END IF;
-    IF matched <> '{}' AND EXISTS (SELECT FROM workerctl.seat) THEN
+    IF matched <> '{}' AND now_holds.seats THEN
         PERFORM workerctl.vacate(matched);
     END IF;
     IF cardinality(matched) < coalesce(jsonb_array_length(request -> 'ended'), 0)
@@ -334,11 +342,13 @@ BEGIN
                           coalesce(request -> 'ended', '[]') || coalesce(request -> 'again', '[]')
                           || coalesce(request -> 'parents', '[]')) AS r(id bigint) WHERE r.id <> ALL (matched));
     END IF;
-    RETURN json_build_object(
-        'lost', lost,
-        'cancel', CASE WHEN request ? 'renew_seconds' THEN
-                       (SELECT array_agg(l.id) FROM workerctl.live l
-                         WHERE l.worker_id = me.id AND l.cancel_asked_at IS NOT NULL) END,
-        'claimed', CASE WHEN (request ->> 'want')::integer > 0
-                        THEN workerctl.claim(me, (request ->> 'want')::integer, coalesce((request ->> 'in_hand')::integer, 0)) END);
+    IF request ? 'renew_seconds' THEN
+        SELECT array_agg(l.id) INTO cancelled
+          FROM workerctl.live l WHERE l.worker_id = me.id AND l.cancel_asked_at IS NOT NULL;
+    END IF;
+    IF (request ->> 'want')::integer > 0 THEN
+        claimed := workerctl.claim(me, (request ->> 'want')::integer, coalesce((request ->> 'in_hand')::integer, 0),
+                                   now_holds.limits, now_holds.suspects);
+    END IF;
+    RETURN json_build_object('lost', lost, 'cancel', cancelled, 'claimed', claimed);
 END $$;
