@@ -81,7 +81,8 @@ BEGIN
                                               split_part(s.kind, '.', 1) || ':' || s.plan, s.kind || ':' || s.plan) THEN t
                               END AS key
                          FROM unnest(templates) AS t) r
-                WHERE r.key IS NOT NULL) keys ON templates <> '{}'
+                WHERE r.key IS NOT NULL
+                LIMIT CASE WHEN templates = '{}' THEN 0 END) keys ON true  -- 0: nothing below is run
     ), spec AS (
         SELECT g.*, a.id AS lane_id,
                row_number() OVER (PARTITION BY a.id, g.user_id, g.priority ORDER BY g.ordinal) AS turn
