@@ -173,7 +173,7 @@ def test_pauses_that_the_provider_does_not_measure_grow_with_every_strike(desk: 
         pauses.append(round(left.fetchone()[0]))
         at.queue.execute("UPDATE workerctl.provider SET paused_until = now()")
         calls._paused_until.clear()
-    assert pauses == [1, 2, 4]
+    assert pauses == [2, 4, 8]
     assert at.attempt(job_id)["status"] == "succeeded"
     assert at.queue.execute("SELECT strikes FROM workerctl.provider").fetchone() == (0,)
 

@@ -1,4 +1,5 @@
--- Budgets over all users at the cost of a few rows: what has ended is added up by the hour, once. Shorter first pauses.
+-- Budgets over all users at the cost of a few rows: what has ended is added up by the hour, once. And after a death, whose
+-- jobs run alone, half of the workers go on with the others.
 
 -- Calls that ended, by the hour (UTC) in which they began; '' where a call has no plan.
 CREATE TABLE workerctl.spend_hour (
@@ -123,18 +124,33 @@ BEGIN
     RETURN gone;
 END $$;
 
--- Pause a provider: for as long as it asked, else 1, 2, 4 ... 60 s with every strike in a row. Calls that were under way
--- when the pause began make it no longer. Returns the seconds that are left.
-CREATE OR REPLACE FUNCTION workerctl.pause_provider(provider text, asked_seconds double precision, why text)
-RETURNS double precision LANGUAGE sql AS $$
-    INSERT INTO workerctl.provider AS p (name, paused_until, reason)
-    VALUES (provider, now() + make_interval(secs => coalesce(asked_seconds, 1)), left(why, 500))
-        ON CONFLICT (name) DO UPDATE
-           SET strikes = CASE WHEN p.paused_until > now() THEN p.strikes ELSE least(p.strikes + 1, 20) END,
-               paused_until = greatest(p.paused_until, CASE
-                   WHEN asked_seconds IS NOT NULL THEN excluded.paused_until
-                   WHEN p.paused_until > now() THEN p.paused_until
-                   ELSE now() + make_interval(secs => least(60, 2 ^ least(p.strikes, 20))) END),
-               reason = excluded.reason
-    RETURNING extract(epoch FROM paused_until - now())::double precision;
-$$;
+-- The first suspect that this worker may run. With empty hands it is picked, alone; else it is reserved, and the worker
+-- claims nothing more until its hands are empty, but not where half of the workers do so, or run a suspect, already. A
+-- reservation of a worker that is gone counts for nothing.
+CREATE OR REPLACE FUNCTION workerctl.first_suspect(me workerctl.worker, in_hand integer) RETURNS workerctl.live
+LANGUAGE plpgsql AS $$
+DECLARE
+    suspect workerctl.live;
+    may_reserve boolean := in_hand > 0 AND (
+        SELECT count(*) FROM workerctl.worker w
+         WHERE EXISTS (SELECT FROM workerctl.live l WHERE l.worker_id = w.id AND l.deaths > 0)
+            OR EXISTS (SELECT FROM workerctl.live l WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0
+                                                      AND l.reserved_by = w.id)
+    ) < greatest(1, (SELECT count(*) FROM workerctl.worker) / 2);
+BEGIN
+    SELECT l.* INTO suspect
+      FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
+     WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.run_at <= now()
+       AND a.kind = ANY (me.kinds) AND NOT a.paused
+       AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
+       AND coalesce((SELECT room.free FROM workerctl.kind_room(a.kind, '{}') room), 1) > 0  -- else nobody should wait for it
+       AND (in_hand = 0 OR l.reserved_by = me.id OR may_reserve AND (
+            l.reserved_by IS NULL OR NOT EXISTS (SELECT FROM workerctl.worker w WHERE w.id = l.reserved_by)))
+     ORDER BY (l.reserved_by = me.id) DESC NULLS LAST, l.rank, l.id
+     LIMIT 1
+       FOR UPDATE OF l SKIP LOCKED;
+    IF suspect.id IS NOT NULL AND in_hand > 0 AND suspect.reserved_by IS DISTINCT FROM me.id THEN
+        UPDATE workerctl.live SET reserved_by = me.id WHERE id = suspect.id;
+    END IF;
+    RETURN suspect;
+END $$;
