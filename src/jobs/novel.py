@@ -50,7 +50,8 @@ def check_novel(payload: NovelSplit, _settings: Settings) -> None:
         if payload.key is not None:
             checked_key(payload.key)
         path = Path(payload.path or "/")
-        if path.is_file() and (lines := _first_lines(path)) is not None:
+        is_looked_at = path.is_file() and path.stat().st_size <= NOVEL_LIMIT_BYTES
+        if is_looked_at and (lines := _first_lines(path)) is not None:
             decode(lines)
     except InvalidKey as error:
         raise WrongField("key", str(error)) from None
