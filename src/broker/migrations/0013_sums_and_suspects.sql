@@ -132,10 +132,11 @@ LANGUAGE plpgsql AS $$
 DECLARE
     suspect workerctl.live;
     may_reserve boolean := in_hand > 0 AND (
-        SELECT count(*) FROM workerctl.worker w
-         WHERE EXISTS (SELECT FROM workerctl.live l WHERE l.worker_id = w.id AND l.deaths > 0)
-            OR EXISTS (SELECT FROM workerctl.live l WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0
-                                                      AND l.reserved_by = w.id)
+        SELECT count(*)
+          FROM (SELECT l.worker_id AS id FROM workerctl.live l WHERE l.worker_id IS NOT NULL AND l.deaths > 0
+                UNION SELECT l.reserved_by FROM workerctl.live l
+                       WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0) taken
+          JOIN workerctl.worker w ON w.id = taken.id
     ) < greatest(1, (SELECT count(*) FROM workerctl.worker) / 2);
 BEGIN
     SELECT l.* INTO suspect
