@@ -162,8 +162,6 @@ class QueueMachine(WatchedQueue):
 
     @rule(name=st.sampled_from(list(LIMITS)), most=st.sampled_from([None, 0, 1, 2, 3, 3]))
     def somebody_changes_a_limit(self, name: str, most: int | None) -> None:
-        if most is None and "{" in name:
-            return  # the keys' templates stay: what was enqueued without one would be under no limit
         set_limit(self.connection, name, most)
         self.model.limits[name] = most
 
