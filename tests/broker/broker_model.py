@@ -73,6 +73,7 @@ class Model:
         self.admission = admission
         self.starts: Counter[str] = Counter()  # within the hour
         self.paused: set[str] = set()
+        self.resting: set[tuple[str, str]] = set()  # kinds, in which queues, whose provider is to be left alone
         self.expected: list[
             dict[str, Any]
         ] = []  # specs of jobs that must have come to be; they get their ids by `born`
@@ -245,7 +246,8 @@ class Model:
         """Pending, due, and in a queue that goes on and that this worker serves."""
         server = self.workers[worker]
         served = job.kind in server.kinds and (server.queues is None or job.queue in server.queues)
-        return job.status == "pending" and job.due and served and job.queue not in self.paused
+        rests = job.queue in self.paused or (job.kind, job.queue) in self.resting
+        return job.status == "pending" and job.due and served and not rests
 
     def may_start(self, job: Job, worker: int) -> bool:
         """Whether nothing stands in its way now."""
@@ -263,5 +265,6 @@ class Model:
 
     def an_hour_passes(self) -> None:
         self.starts.clear()
+        self.resting.clear()
         for job in self.live():
             job.due = True

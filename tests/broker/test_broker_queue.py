@@ -161,12 +161,6 @@ def test_a_unique_key_returns_the_unfinished_job(queue: Queue, new_worker: Any) 
     assert enqueue("a", unique_key="order-7", conn=queue) != first
 
 
-def test_the_same_key_twice_in_one_call_is_one_job(queue: Queue) -> None:
-    ids = enqueue_many([{"kind": "a", "unique_key": "k"}, {"kind": "a", "unique_key": "k"}], conn=queue)
-    assert ids[0] == ids[1]
-    assert len(list_jobs(queue)) == 1
-
-
 def test_enqueue_belongs_to_the_callers_transaction(queue: Queue) -> None:
     with pytest.raises(ZeroDivisionError), queue.transaction():
         enqueue("a", conn=queue)
@@ -237,6 +231,8 @@ def test_retry_of_a_batch_redoes_just_the_failed_children(queue: Queue, new_work
     row = show_job(queue, batch)
     assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 3, 0)
     assert retry_jobs(queue, [batch]) == 0
+    continuation = worker.says(want=8).claimed
+    assert [msgspec.json.decode(job.payload) for job in continuation] == [{"parent": batch}], "again, over all of them"
 
 
 def test_a_batch_whose_children_all_died_is_dead(queue: Queue, new_worker: Any) -> None:
