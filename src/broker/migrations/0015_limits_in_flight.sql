@@ -30,6 +30,47 @@ BEGIN
     UPDATE workerctl.live l SET held = false WHERE l.id = ANY (next);
 END $$;
 
+-- As before; a job that has to wait for one of its keys makes way for those that wait for the others.
+CREATE OR REPLACE FUNCTION workerctl.admit(job workerctl.live, picked bigint[]) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    i integer;
+    again_at timestamptz;
+BEGIN
+    FOR i IN 1 .. cardinality(job.limit_keys) LOOP
+        IF NOT pg_try_advisory_xact_lock(workerctl.key_lock(job.limit_keys[i])) THEN
+            RETURN NULL;
+        END IF;
+    END LOOP;
+    FOR i IN 1 .. cardinality(job.limit_keys) LOOP
+        IF EXISTS (SELECT FROM workerctl.limits m WHERE m.name = job.limit_names[i]
+                      AND m.most <= workerctl.seats_taken(job.limit_keys[i], picked)) THEN
+            UPDATE workerctl.live SET held = true WHERE id = job.id;
+            INSERT INTO workerctl.hold (key, rank, job_id) VALUES (job.limit_keys[i], job.rank, job.id) ON CONFLICT DO NOTHING;
+            PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k WHERE k <> job.limit_keys[i];
+            RETURN false;
+        END IF;
+        SELECT oldest.at + m.period INTO again_at
+          FROM workerctl.rates m
+         CROSS JOIN LATERAL (SELECT s.at FROM workerctl.start s
+                              WHERE s.key = job.limit_keys[i] AND s.at > now() - m.period
+                              ORDER BY s.at DESC OFFSET m.most - 1 LIMIT 1) oldest
+         WHERE m.name = job.limit_names[i];
+        IF again_at IS NOT NULL THEN
+            UPDATE workerctl.live SET run_at = again_at, rank = workerctl.rank_of(again_at, priority) WHERE id = job.id;
+            RETURN false;
+        END IF;
+    END LOOP;
+    INSERT INTO workerctl.seat (key, job_id)
+    SELECT k.key, job.id FROM unnest(job.limit_names, job.limit_keys) AS k(name, key)
+     WHERE EXISTS (SELECT FROM workerctl.limits m WHERE m.name = k.name)
+        ON CONFLICT DO NOTHING;
+    INSERT INTO workerctl.start (key, at)
+    SELECT k.key, clock_timestamp() FROM unnest(job.limit_names, job.limit_keys) AS k(name, key)
+     WHERE EXISTS (SELECT FROM workerctl.rates m WHERE m.name = k.name);
+    RETURN true;
+END $$;
+
 -- Keys that jobs wait for, the first 1,000 that come after one.
 CREATE FUNCTION workerctl.held_keys(after text) RETURNS SETOF text LANGUAGE sql STABLE AS $$
     WITH RECURSIVE walk AS (
