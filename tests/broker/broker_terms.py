@@ -31,8 +31,9 @@ SELECT s.key, count(*) FROM workerctl.seat s JOIN workerctl.live l ON l.id = s.j
  WHERE l.status = 'running' GROUP BY s.key
 """
 PAUSE = """
-INSERT INTO workerctl.lane (queue, kind, keyed, batch)
-SELECT q, %(kind)s, keyed, coalesce((SELECT batch FROM workerctl.kind WHERE name = %(kind)s), 1)
+INSERT INTO workerctl.lane (queue, kind, keyed, batch, paused)
+SELECT q, %(kind)s, keyed, coalesce((SELECT batch FROM workerctl.kind WHERE name = %(kind)s), 1),
+       EXISTS (SELECT FROM workerctl.queue WHERE name = q AND paused_at IS NOT NULL)
   FROM unnest('{default,second}'::text[]) AS q, unnest('{f,t}'::boolean[]) AS keyed ON CONFLICT DO NOTHING;
 SELECT workerctl.pause_provider('of ' || %(kind)s, 3600, 'too many', %(kind)s)
 """
