@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 from disorder import records
 from disorder.blame import blame
+from disorder.effects import effects, tell
 from disorder.ghost import Ghost
 from disorder.homes import Home
 from disorder.judge import judge
@@ -93,10 +94,12 @@ def _run(folder: Path, homes: dict[int, Home], plan: list[Fault], seconds: float
     with _server(homes[1].home) as connection:
         broken += judge(connection, lines, producer.acknowledged)
         counts = connection.execute("SELECT status::text, count(*) FROM workerctl.history GROUP BY 1").fetchall()
+        written_out = effects(connection, folder / "storage", lines)
         limited = {job for (job,) in connection.execute("SELECT id FROM workerctl.history WHERE kind = 'limited'")}
     _say(f"\nlate settlements of a worker that lies: {ghost.said}, counted: {len(ghost.heard)}")
     runs = records.executions(lines)
     broken += blame(runs, limited, striker.struck, _say)
+    broken += tell(written_out, _say)
     _tell(striker.struck, lines, watch, dict(counts), took, broken)
     return broken
 

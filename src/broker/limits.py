@@ -30,7 +30,7 @@ def configure_limits(
 
 
 def tidy_limits(connection: Connection, after: str = "") -> str:
-    """Upkeep: remove what counts no more, let in whoever waits beside a free seat of the 1,000 keys that come after one.
+    """Upkeep: remove what counts no more, let in who waits beside a free seat of the 1,000 keys that come after one.
 
     Returns the key to go on after, "" at the end.
     """

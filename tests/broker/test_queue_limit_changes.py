@@ -66,9 +66,7 @@ def test_a_keys_limit_that_is_lowered_waits_for_a_claim_by_the_earlier_one(
     assert seen == [(2,)], "in force only when nobody can start a second one any more"
 
 
-def test_a_rate_that_is_new_holds_for_whoever_claims_after_it(
-    queue: Queue, new_worker: Any, database_url: str
-) -> None:
+def test_a_rate_that_is_new_holds_for_whoever_claims_after_it(queue: Queue, new_worker: Any, database_url: str) -> None:
     enqueue_many([("a", None)] * 8, conn=queue)
     counted = changed_meanwhile(
         new_worker(), database_url, lambda other: configure_limits(other, {}, {"a": (3, 600.0)}, {})

@@ -48,9 +48,9 @@ def test_where_the_job_that_had_the_key_ends_at_that_moment_there_is_a_new_one(q
         with queue.transaction():
             queue.execute("SELECT pg_advisory_xact_lock(4711)")
             thread.start()
-            while not queue.execute(WAITS).fetchone() == (True,):
+            while queue.execute(WAITS).fetchone() != (True,):
                 assert thread.is_alive()
             with connect(database_url, application="user") as user:
                 assert cancel_jobs(user, [first]) == 1
         thread.join()
-    assert [row["id"] for row in list_jobs(queue)][0] == found[0] != first
+    assert list_jobs(queue)[0]["id"] == found[0] != first
