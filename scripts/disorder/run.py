@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 from disorder import records
-from disorder.blame import blame
+from disorder.blame import blame, slept
 from disorder.effects import effects, tell
 from disorder.ghost import Ghost
 from disorder.homes import Home
@@ -92,7 +92,7 @@ def _run(folder: Path, homes: dict[int, Home], plan: list[Fault], seconds: float
     relay.close()
     lines = records.read(written)
     with _server(homes[1].home) as connection:
-        broken += judge(connection, lines, producer.acknowledged)
+        broken += judge(connection, lines, producer.acknowledged, slept(lines, striker.struck))
         counts = connection.execute("SELECT status::text, count(*) FROM workerctl.history GROUP BY 1").fetchall()
         written_out = effects(connection, folder / "storage", lines)
         limited = {job for (job,) in connection.execute("SELECT id FROM workerctl.history WHERE kind = 'limited'")}
