@@ -210,6 +210,8 @@ def test_one_failed_child_does_not_spoil_the_batch(queue: Queue, new_worker: Any
     children = worker.claims(8)
     worker.says(ended=[ended(children[0]), ended(children[1], "dead", error="no paint")])
     assert "1 of 3 children" in show_job(queue, batch)["waits_because"]
+    assert show_job(queue, batch)["progress"] == {"done": 2, "total": 3}
+    assert next(row for row in list_jobs(queue) if row["id"] == batch)["progress"] == {"done": 2, "total": 3}
     worker.says(ended=[ended(children[2])])
     row = show_job(queue, batch)
     assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 2, 1)
