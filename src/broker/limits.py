@@ -49,6 +49,11 @@ def list_seats(connection: Connection) -> list[Row]:
     return _rows(connection, "list_seats", {})
 
 
+def known_kinds(connection: Connection) -> list[str]:
+    """Every kind that a worker of the fleet has known."""
+    return [str(row["name"]) for row in _rows(connection, "list_kinds", {})]
+
+
 def set_limit(connection: Connection, name: str, most: int | None) -> None:
     """Change a limit for the whole fleet at once; None takes away one that the config does not have."""
     connection.execute(statement("set_limit"), {"name": name, "most": most})
