@@ -58,6 +58,7 @@ BEGIN
          WHERE m.name = job.limit_names[i];
         IF again_at IS NOT NULL THEN
             UPDATE workerctl.live SET run_at = again_at, rank = workerctl.rank_of(again_at, priority) WHERE id = job.id;
+            PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k;
             RETURN false;
         END IF;
     END LOOP;
@@ -131,7 +132,7 @@ END $$;
 
 -- As before; rates change for every claim at once, and kinds find out anew which provider they wait for.
 CREATE OR REPLACE FUNCTION workerctl.configure_limits(new_limits jsonb, new_rates jsonb, new_admission jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET lock_timeout = '3s' AS $$
 DECLARE
     changed record;
 BEGIN
