@@ -47,6 +47,10 @@ class WatchedQueue(RuleBasedStateMachine):
             assert job.status != "pending" or self.seen[job.id].due == job.due, job
 
     @invariant()
+    def every_row_keeps_the_rules_of_its_table(self) -> None:
+        assert self.connection.execute("SELECT id, rule FROM workerctl.unsound").fetchall() == []
+
+    @invariant()
     def what_is_not_ones_own_cannot_be_settled(self) -> None:
         """Neither by its holder under another attempt, nor by another under its attempt."""
         running = [job for job in self.model.jobs.values() if job.status == "running"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 import psycopg
@@ -127,6 +127,16 @@ def test_a_failure_comes_back_later_and_keeps_its_error(queue: Queue, new_worker
     assert worker.claims(1) == []
     assert retry_jobs(queue, [job_id]) == 1, "a pending job that waits for its next attempt is due now"
     assert worker.claims(1) == [(job_id, 2)]
+
+
+def test_a_job_that_is_handed_back_keeps_its_place_in_line(queue: Queue, new_worker: Any) -> None:
+    first, second = enqueue("a", conn=queue), enqueue("a", conn=queue)
+    worker = new_worker()
+    assert worker.claims(1) == [(first, 1)]
+    worker.says(again=[Again(first, 1, keeps_place=True)])
+    assert worker.claims(1) == [(first, 2)]
+    worker.says(again=[Again(first, 2)])
+    assert [job for job, _ in worker.claims(2)] == [second, first], "a snooze goes to the end"
 
 
 def test_a_kind_that_no_worker_knows_stays_pending_and_says_so(queue: Queue, new_worker: Any) -> None:
@@ -336,3 +346,29 @@ def test_payloads_survive_as_they_were(queue: Queue, new_worker: Any) -> None:
     enqueue("a", payload, conn=queue)
     claimed = new_worker().says(want=1).claimed
     assert json.dumps(msgspec.json.decode(claimed[0].payload), sort_keys=True) == json.dumps(payload, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ("status = 'dead'", "only live states"),
+        ("status = 'running', worker_id = 1", "running has started"),
+        ("status = 'waiting'", "waiting has children"),
+        ("children_dead = 1", "children add up"),
+        ("child_index = 0", "a child has an index"),
+        ("progress_done = 7, progress_total = 3", "progress is a fraction"),
+        ("held = true", "only pending keyed jobs are held"),
+        ("limit_keys = '{user:u}'", "a key has a limit"),
+    ],
+)
+def test_a_row_that_breaks_a_rule_of_its_table_is_found(queue: Queue, change: LiteralString, rule: str) -> None:
+    job = enqueue("a", conn=queue)
+    assert queue.execute("SELECT * FROM workerctl.unsound").fetchall() == []
+    queue.execute(f"UPDATE workerctl.live SET {change}")
+    assert (job, rule) in queue.execute("SELECT id, rule FROM workerctl.unsound").fetchall()
+
+
+def test_a_job_runs_at_a_worker_or_not_at_all(queue: Queue) -> None:
+    enqueue("a", conn=queue)
+    with pytest.raises(psycopg.errors.CheckViolation, match="running_has_a_worker"):
+        queue.execute("UPDATE workerctl.live SET status = 'running', started_at = now()")
