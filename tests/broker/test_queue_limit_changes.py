@@ -17,6 +17,7 @@ from workerctl.producer import enqueue_many
 
 Queue = psycopg.Connection[Any]
 STUCK_SECONDS = 0.3
+WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'workerctl.worker'::regclass AND NOT granted)"
 
 
 def changed_meanwhile(worker: Any, url: str, change: Callable[[Queue], None]) -> int:
@@ -117,3 +118,17 @@ def test_cancelling_one_that_waits_and_settling_its_sibling_do_not_stand_in_each
     assert not settled[0].lost
     assert worker.claims(8) == [(held[1], 1)]
     assert queue.execute("SELECT count(*) FROM workerctl.hold").fetchone() == (0,)
+
+
+def test_a_claim_that_begins_while_a_limit_is_set_sees_it(queue: Queue, new_worker: Any, database_url: str) -> None:
+    enqueue_many([("a", None)] * 8, conn=queue)
+    worker, claimed = new_worker(), []
+    thread = threading.Thread(target=lambda: claimed.append(worker.claims(8)))
+    with queue.transaction():
+        queue.execute("SELECT workerctl.set_limit('a', 1)")
+        thread.start()
+        with connect(database_url, application="witness") as witness:
+            while witness.execute(WAITS).fetchone() != (True,):
+                assert thread.is_alive()
+    thread.join()
+    assert len(claimed[0]) == 1

@@ -88,6 +88,7 @@ BEGIN
       FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
      WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.run_at <= now()
        AND a.kind = ANY (me.kinds) AND NOT a.paused
+       AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
        AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
        AND coalesce((SELECT room.free FROM workerctl.kind_room(a.kind, '{}') room), 1) > 0  -- else nobody should wait for it
        AND (in_hand = 0 OR coalesce(l.reserved_by, me.id) = me.id
@@ -204,6 +205,7 @@ BEGIN
                       AND l.rank >= workerctl.lowest(low, a.id)
                     ORDER BY l.rank, l.id LIMIT 1) due
              WHERE a.kind = ANY (me.kinds) AND NOT a.paused
+               AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
                AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
                AND CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a) = 0 ELSE true END);
         EXIT WHEN lanes <> '{}' OR low IS NULL;
