@@ -28,7 +28,7 @@ from workerctl.supervisor import actions as act
 from workerctl.supervisor import apply, fat, living, plan, restart
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.composition import Group
-from workerctl.supervisor.living import BEATING, ROLE_PATIENCE
+from workerctl.supervisor.living import BEATING
 from workerctl.supervisor.members import Member, Memory, Slot
 from workerctl.supervisor.roster import Roster, Team
 from workerctl.supervisor.states import Cause, Phase
@@ -236,9 +236,8 @@ class Trouble(RuleBasedStateMachine):
         team, member = before.teams[action.group], before.member(action.group, action.slot, action.serial)
         assert member is not None and member.kill_at in (None, at), "killed twice"  # one kill for each fork it owes
         group = member.group or team.group
-        if action.cause is Cause.HUNG and team.group.kind in BEATING:
-            patience = POLICY.hung_seconds * (1 if team.group.kind == "pool" else ROLE_PATIENCE)
-            assert at - (member.heartbeat_at or 0.0) > patience - EPSILON_SECONDS, "it beats"
+        if action.cause is Cause.HUNG:
+            assert at - _heard_of(before, member) > POLICY.hung_seconds * BEATING[team.group.kind] - EPSILON_SECONDS
         elif action.cause is Cause.BOOT_TIMEOUT:
             assert at - member.spawned_at > group.boot_timeout_seconds - EPSILON_SECONDS, "it boots"
         elif action.cause is Cause.MEMORY_HARD:
@@ -282,6 +281,13 @@ class Trouble(RuleBasedStateMachine):
             world.happen(ev.StopAsked(world.now, world.roster.outcome))
         world.run(120)
         assert not world.members(), "something is left after the stop"
+
+
+def _heard_of(roster: Roster, member: Member) -> float:
+    """Since when it is silent: the last beat, or the oldest fork that it was asked for and has not answered."""
+    owed = [waiting.spawned_at for team in roster.teams.values() for slot in team.slots for waiting in slot.members
+            if waiting.template == member.serial and waiting.pid is None]  # fmt: skip
+    return min([member.heartbeat_at or 0.0, *owed])
 
 
 def _is_away(slot: Slot) -> bool:
