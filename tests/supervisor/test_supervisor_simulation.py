@@ -6,7 +6,8 @@ What holds, as it is checked below:
 - whoever is replaced by plan goes only once a successor serves, or where no second one fits into the memory;
 - at most max(1, 20 %) of all workers are away at once for planned reasons;
 - one canary of a new release serves through its probation before a second is started;
-- nobody is killed who beats, boots or drains within its time;
+- who is replaced by a canary stays through its probation, and no release is committed without one;
+- nobody is killed who beats, boots or drains within its time, and everybody who does not is;
 - only faults spend the fault budget; a slot that spent it is parked, is left alone, and is probed every five minutes;
 - nobody crashes more often in a minute than the budget allows;
 - once trouble ends everything is as it was asked to be, and a stop leaves nothing.
@@ -25,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from toy_world import HOUSE, POLICY, World, busy
 
 from workerctl.supervisor import actions as act
-from workerctl.supervisor import apply, fat, living, plan, restart
+from workerctl.supervisor import apply, fat, living, plan, reload, restart
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.composition import Group
 from workerctl.supervisor.living import BEATING
@@ -66,6 +67,13 @@ class Trouble(RuleBasedStateMachine):
         found = self.world.members()
         if found:
             self.world.end(*found[int(share * len(found))], code, None if code is not None else 9)
+        self.world.run(0.02)
+
+    @rule(share=SHARE)
+    def a_process_is_stopped(self, share: float) -> None:
+        found = [place for place in self.world.members() if place[0].group.kind in BEATING]
+        if found:
+            self.world.silent.add(found[int(share * len(found))][2].serial)
         self.world.run(0.02)
 
     @rule(code=st.sampled_from([None, 1, 69]))
@@ -176,6 +184,9 @@ class Trouble(RuleBasedStateMachine):
             assert now < member.drain_at + group.stop_timeout_seconds, "a drain without an end"
         elif member.ready_at is None:
             assert now < member.spawned_at + group.boot_timeout_seconds, "a boot without an end"
+        elif group.kind in BEATING and member.heartbeat_at is not None:
+            patience = POLICY.hung_seconds * BEATING[group.kind] + POLICY.dump_seconds
+            assert now < member.heartbeat_at + patience, "a silence without an end"
 
     def check_parked(self, team: Team, slot: Slot) -> None:
         roster, now = self.world.roster, self.world.now
@@ -204,6 +215,8 @@ class Trouble(RuleBasedStateMachine):
                     assert at - slot.parked_at > POLICY.park_probe_seconds - EPSILON_SECONDS, "probed too early"
                 case act.Kill():
                     self.check_kill(at, action, before)
+                case act.Commit():
+                    self.check_commit(at, before)
         self.world.performed.clear()
 
     def check_spawn(self, at: float, action: act.Spawn, before: Roster) -> None:
@@ -229,6 +242,8 @@ class Trouble(RuleBasedStateMachine):
         if team.group.kind != "pool" or not planned or not member.is_ready or slot.members[0] is not member:
             return
         successor = any(other.is_ready for other in slot.members if other is not member)
+        if successor and before.reload is not None and slot.members[-1].release == before.reload.number:
+            assert _has_served(before, self.world.now), f"{action} on probation"
         cramped = action.cause is Cause.MEMORY_SOFT and not fat.has_room_for_successor(before, team)
         assert successor or cramped, f"{action} without a successor"
 
@@ -246,13 +261,15 @@ class Trouble(RuleBasedStateMachine):
             assert at - member.drain_at > group.stop_timeout_seconds - EPSILON_SECONDS, "it drains"
 
     def check_canary(self, before: Roster, action: act.Spawn) -> None:
-        reload = before.reload
-        assert reload is not None and action.release == reload.number, "a worker of a release that was given up"
-        siblings = [m for name in reload.pools for slot in before.teams[name].slots for m in slot.members
-                    if m.release == reload.number]  # fmt: skip
-        served = [self.world.now - member.ready_at for member in siblings if member.ready_at is not None]
-        staying = [member for member in siblings if not member.is_leaving]
-        assert not staying or max(served, default=0) >= POLICY.probation_seconds, "a second one before the canary"
+        assert before.reload is not None, "a worker of a release that was given up"
+        assert action.release == before.reload.number, "a worker of a release that was given up"
+        staying = [member for member in _of_the_new_release(before) if not member.is_leaving]
+        assert not staying or _has_served(before, self.world.now), "a second one before the canary"
+
+    def check_commit(self, at: float, before: Roster) -> None:
+        assert before.reload is not None
+        slots = [slot for name in before.reload.pools for slot in before.teams[name].wanted]
+        assert _has_served(before, at) or all(slot.parked_at is not None for slot in slots), "committed unproven"
 
     def teardown(self) -> None:
         if not hasattr(self, "world"):
@@ -281,6 +298,18 @@ class Trouble(RuleBasedStateMachine):
             world.happen(ev.StopAsked(world.now, world.roster.outcome))
         world.run(120)
         assert not world.members(), "something is left after the stop"
+
+
+def _of_the_new_release(roster: Roster) -> list[Member]:
+    assert roster.reload is not None
+    return [member for name in roster.reload.pools for slot in roster.teams[name].slots for member in slot.members
+            if member.release == roster.reload.number]  # fmt: skip
+
+
+def _has_served(roster: Roster, now: float) -> bool:
+    """Whether a worker of the new release has lived through its probation."""
+    ready = [member.ready_at for member in _of_the_new_release(roster) if member.ready_at is not None]
+    return bool(ready) and now - min(ready) > POLICY.probation_seconds - EPSILON_SECONDS
 
 
 def _heard_of(roster: Roster, member: Member) -> float:
@@ -350,6 +379,10 @@ MUTATIONS: dict[str, tuple[object, str, object]] = {
     "a lost database is a fault": (apply, "_deferred", lambda slot, fault: apply._faulted(slot, fault)),
     "reloads do not end": (plan, "reload_steps", _nothing),
     "nothing is stopped": (plan, "_stop", _nothing),
+    "nobody is on probation": (plan, "is_on_probation", lambda *_: False),
+    "probation is no condition of a commit": (reload, "_is_proven", lambda *_: True),
+    "drains have no deadline": (living, "_watch_drain", _nothing),
+    "templates may be silent": (living, "BEATING", BEATING | {"template": 1000}),
 }  # fmt: skip
 
 
