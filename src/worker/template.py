@@ -18,7 +18,7 @@ from typing import Any
 from setproctitle import setproctitle
 
 from ..broker.surroundings import Surroundings, surroundings
-from ..contract import ENV_CHANNEL, HEARTBEAT_SECONDS, Channel, ChannelClosed, Exit, WorkerctlError
+from ..contract import ENV_CHANNEL, Channel, ChannelClosed, Exit, WorkerctlError, next_beat
 from .fork import fork_child, fork_worker
 from .load import check_forkable, load_modules, open_descriptors
 from .rehearsal import rehearse
@@ -75,7 +75,7 @@ def _serve(channel: Channel, imported: Imported) -> int:
     with selectors.DefaultSelector() as selector:
         selector.register(channel, selectors.EVENT_READ)
         selector.register(waker_read, selectors.EVENT_READ)
-        beat_at = time.monotonic() + HEARTBEAT_SECONDS
+        beat_at = next_beat(time.monotonic())
         while not stopped:
             selector.select(max(0.0, beat_at - time.monotonic()))
             try:
@@ -88,7 +88,7 @@ def _serve(channel: Channel, imported: Imported) -> int:
                     _answer(channel, message, imported, own)
             if time.monotonic() >= beat_at:
                 channel.send({"type": "heartbeat"})
-                beat_at = time.monotonic() + HEARTBEAT_SECONDS
+                beat_at = next_beat(time.monotonic())
     return Exit.DONE
 
 
