@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from lifecycle_house import CONFIG, House, until
 from lifecycle_ledger import Ledger, stands
-from test_lifecycle_users import SOMEBODY, _why_not, as_somebody
+from lifecycle_users import SOMEBODY, as_somebody, why_nobody_else
 
 from workerctl.contract import NotRunning
 from workerctl.supervisor.client import request
@@ -291,7 +291,7 @@ def _statement_of_the_manual() -> bytes:
 
 
 def test_refused_forks_of_an_ordinary_user_cost_no_crash_budget_and_end_with_the_shortage(fresh_house: House) -> None:
-    reason = _why_not()
+    reason = why_nobody_else()
     if reason:
         pytest.skip(reason)
     house = fresh_house
