@@ -28,7 +28,7 @@ from toy_world import HOUSE, POLICY, World, busy
 from workerctl.supervisor import actions as act
 from workerctl.supervisor import apply, fat, living, plan, reload, restart
 from workerctl.supervisor import events as ev
-from workerctl.supervisor.composition import Group
+from workerctl.supervisor.composition import Group, Policy
 from workerctl.supervisor.living import BEATING
 from workerctl.supervisor.members import Member, Memory, Slot
 from workerctl.supervisor.roster import Roster, Team
@@ -48,11 +48,12 @@ class Trouble(RuleBasedStateMachine):
     """Every rule is something that happens to a machine in an ordinary bad week."""
 
     simulated_hours = 0.0
+    policy = POLICY
 
     @initialize(seed=st.integers(0, 2**16), instances=st.integers(0, 12))
     def begin(self, seed: int, instances: int) -> None:
         self.bad: set[tuple[str, int]] = set()  # releases whose template or workers end with 1
-        self.world = World(WITH_SPARE, seed=seed)
+        self.world = World(WITH_SPARE, self.policy, seed)
         self.world.release_fails = lambda kind, number: 1 if (kind, number) in self.bad else None
         self.world.on_settled = self.check
         self.world.happen(ev.Scaled(0.0, "default", instances))
@@ -142,7 +143,7 @@ class Trouble(RuleBasedStateMachine):
         """Long enough for slots to be parked and probed."""
         self.world.fails = lambda name: 1 if name == "default" else None
         self.every_worker_ends(None)
-        self.world.run(POLICY.park_probe_seconds + 200)
+        self.world.run(self.world.policy.park_probe_seconds + 200)
         self.world.fails = lambda _: None
 
     @rule(answered=st.booleans())
@@ -185,7 +186,7 @@ class Trouble(RuleBasedStateMachine):
         elif member.ready_at is None:
             assert now < member.spawned_at + group.boot_timeout_seconds, "a boot without an end"
         elif group.kind in BEATING and member.heartbeat_at is not None:
-            patience = POLICY.hung_seconds * BEATING[group.kind] + POLICY.dump_seconds
+            patience = self.world.policy.hung_seconds * BEATING[group.kind] + self.world.policy.dump_seconds
             assert now < member.heartbeat_at + patience, "a silence without an end"
 
     def check_parked(self, team: Team, slot: Slot) -> None:
@@ -194,12 +195,12 @@ class Trouble(RuleBasedStateMachine):
             return
         if slot.parked_at is None:
             last = slot.faults[-1].at if slot.faults else now
-            recent = [fault for fault in slot.faults if last - fault.at < POLICY.fault_window_seconds]
-            assert len(recent) < POLICY.fault_limit, "it crashes on and on"
+            recent = [fault for fault in slot.faults if last - fault.at < self.world.policy.fault_window_seconds]
+            assert len(recent) < self.world.policy.fault_limit, "it crashes on and on"
             return
         if restart.is_unusable(slot):
             return
-        late = now - slot.parked_at - POLICY.park_probe_seconds
+        late = now - slot.parked_at - self.world.policy.park_probe_seconds
         assert late < EPSILON_SECONDS, f"{team.group.name}/{slot.number} was not probed for {late:g} s"
 
     def check_actions(self) -> None:
@@ -212,7 +213,9 @@ class Trouble(RuleBasedStateMachine):
                 case act.Unpark():
                     slot = before.slot(action.group, action.slot)
                     assert slot is not None and slot.parked_at is not None
-                    assert at - slot.parked_at > POLICY.park_probe_seconds - EPSILON_SECONDS, "probed too early"
+                    assert at - slot.parked_at > self.world.policy.park_probe_seconds - EPSILON_SECONDS, (
+                        "probed too early"
+                    )
                 case act.Kill():
                     self.check_kill(at, action, before)
                 case act.Commit():
@@ -252,11 +255,14 @@ class Trouble(RuleBasedStateMachine):
         assert member is not None and member.kill_at in (None, at), "killed twice"  # one kill for each fork it owes
         group = member.group or team.group
         if action.cause is Cause.HUNG:
-            assert at - _heard_of(before, member) > POLICY.hung_seconds * BEATING[team.group.kind] - EPSILON_SECONDS
+            assert (
+                at - _heard_of(before, member)
+                > self.world.policy.hung_seconds * BEATING[team.group.kind] - EPSILON_SECONDS
+            )
         elif action.cause is Cause.BOOT_TIMEOUT:
             assert at - member.spawned_at > group.boot_timeout_seconds - EPSILON_SECONDS, "it boots"
         elif action.cause is Cause.MEMORY_HARD:
-            assert member.over_hard_samples >= POLICY.memory_samples
+            assert member.over_hard_samples >= self.world.policy.memory_samples
         elif member.drain_at is not None and before.hurried_at is None:
             assert at - member.drain_at > group.stop_timeout_seconds - EPSILON_SECONDS, "it drains"
 
@@ -339,7 +345,9 @@ DEEP = settings(QUICK, max_examples=250, stateful_step_count=50, derandomize=Fal
 
 
 class LongTrouble(Trouble):
-    """Days of it."""
+    """Days of it, with beats so seldom that a simulated hour takes a hundredth of a second."""
+
+    policy = Policy(hung_seconds=240.0)
 
     @rule(hours=st.sampled_from([6, 24, 48]))
     def days_pass(self, hours: int) -> None:

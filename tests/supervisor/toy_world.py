@@ -21,7 +21,7 @@ from workerctl.supervisor.roster import Roster, Team, new_roster
 from workerctl.supervisor.states import FAULTS
 
 POLICY = Policy()
-BEAT_SECONDS = 14.0  # just in time and all at once, so that hours pass quickly
+BEAT_SLACK_SECONDS = 1.0  # beats come just in time and all at once, so that hours pass quickly
 ROLE = {"role": True, "command": ("x",)}
 HOUSE = (
     Group("collector", "collector", **ROLE),
@@ -225,7 +225,8 @@ class World:
             return
         if self.roster.teams[group].group.kind in BEATING:
             self.happen(ev.Heartbeat(self.now, group, slot, serial, replace(member.work)))
-            in_seconds = (self.now // BEAT_SECONDS + 1) * BEAT_SECONDS - self.now
+            period = self.policy.hung_seconds - BEAT_SLACK_SECONDS
+            in_seconds = (self.now // period + 1) * period - self.now
             self._later(in_seconds, lambda: self._beat(group, slot, serial))
 
     def _end_in(self, seconds: float, who: act.Drain | act.Kill, code: int | None, signal: int | None = None) -> None:
