@@ -203,20 +203,25 @@ class Seats:
             run = self.hand.run_of(job_id)
             if run is not None:
                 self.runner.stop(run, Cancel("cancelled by request"))
-        runs = self._seat(reply.claimed or [])
+        runs = self._seat(reply.claimed or [], stale=time.monotonic() - now > self._jobs.lease_seconds)
         self.runner.start(runs)
         if want:
             self.full_claim = len(runs) >= want
             self._appetite = min(2 * self._appetite, max(QUICK_JOBS, self._concurrency)) if self.full_claim else 1
             self._share_until = now + SHARE_SECONDS if self.full_claim else None
 
-    def _seat(self, claimed: list[Claimed]) -> list[Run]:
-        """Jobs as runs: those of one batch kind together. A job whose earlier attempt is still here is put back."""
+    def _seat(self, claimed: list[Claimed], *, stale: bool) -> list[Run]:
+        """Jobs as runs: those of one batch kind together. A job whose earlier attempt is still here is put back.
+
+        So is what is `stale`: this process slept for a lease between question and answer; others may have it by now.
+        """
         runs: list[Run] = []
         batches: dict[str, Run] = {}
         for job in claimed:
             self.claimed_kinds[job.kind] += 1
-            if self.hand.knows(job):
+            if stale:
+                self.hand.put_back(job.id, job.attempt)
+            elif self.hand.knows(job):
                 self.hand.put_back(job.id, job.attempt, CLAIM_IN_HAND_SECONDS)
             elif job.kind in batches and len(batches[job.kind].jobs) < batches[job.kind].handler.batch:
                 batches[job.kind].jobs.append(job)
@@ -242,7 +247,7 @@ class Seats:
         """
         if now < self._overdue_at:
             return
-        for run in list(self.hand.active):
+        for run in [run for run in self.hand.active if run.seated]:
             reason = TimedOut(f"timed out after {run.timeout_seconds:g} s")
             if now >= run.deadline + (TASK_GRACE_SECONDS if run.handler.is_async else 0.0):
                 run.context.cancel_requested = True

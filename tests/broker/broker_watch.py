@@ -6,7 +6,7 @@ import itertools
 from typing import Any, ClassVar
 
 import psycopg
-from broker_model import Job, Model
+from broker_model import MOST_LIVE, Job, Model
 from broker_terms import ADMISSION, EMPTY, HELD_AND_TURNS, HOLDS, LATER_SECONDS, LIMITS, RATES, ROWS, SEATS, Said, Seen
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
@@ -73,7 +73,7 @@ class WatchedQueue(RuleBasedStateMachine):
     def seats_are_taken_by_running_jobs_alone(self) -> None:
         seats = dict(self.connection.execute(SEATS).fetchall())
         names = {name for name, most in self.model.limits.items() if most is not None and "{" not in name}
-        names |= {key for job in self.model.live() for _, key in job.keys}
+        names |= {key for job in self.model.live() for name, key in job.keys if self.model.limits[name] is not None}
         for name in names:
             assert seats.get(name, 0) == self.model.taken(name), name
 
@@ -85,7 +85,8 @@ class WatchedQueue(RuleBasedStateMachine):
             if seen.held:
                 key = holds[job_id]
                 limit = next(name for name, rendered in self.model.jobs[job_id].keys if rendered == key)
-                free = (self.model.limits[limit] or 0) - self.model.taken(key)
+                most = self.model.limits[limit]
+                free = MOST_LIVE if most is None else most - self.model.taken(key)
                 in_line = (job for job in self.model.live() if job.status == "pending" and job.due)
                 let_in = [job for job in in_line if not self.seen[job.id].held and key in dict(job.keys).values()]
                 assert free <= 0 or let_in, f"{job_id} waits for {key}, which has {free} seats and nobody in line"

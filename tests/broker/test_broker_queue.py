@@ -171,12 +171,6 @@ def test_a_unique_key_returns_the_unfinished_job(queue: Queue, new_worker: Any) 
     assert enqueue("a", unique_key="order-7", conn=queue) != first
 
 
-def test_the_same_key_twice_in_one_call_is_one_job(queue: Queue) -> None:
-    ids = enqueue_many([{"kind": "a", "unique_key": "k"}, {"kind": "a", "unique_key": "k"}], conn=queue)
-    assert ids[0] == ids[1]
-    assert len(list_jobs(queue)) == 1
-
-
 def test_enqueue_belongs_to_the_callers_transaction(queue: Queue) -> None:
     with pytest.raises(ZeroDivisionError), queue.transaction():
         enqueue("a", conn=queue)
@@ -226,6 +220,8 @@ def test_one_failed_child_does_not_spoil_the_batch(queue: Queue, new_worker: Any
     children = worker.claims(8)
     worker.says(ended=[ended(children[0]), ended(children[1], "dead", error="no paint")])
     assert "1 of 3 children" in show_job(queue, batch)["waits_because"]
+    assert show_job(queue, batch)["progress"] == {"done": 2, "total": 3}
+    assert next(row for row in list_jobs(queue) if row["id"] == batch)["progress"] == {"done": 2, "total": 3}
     worker.says(ended=[ended(children[2])])
     row = show_job(queue, batch)
     assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 2, 1)
@@ -247,6 +243,8 @@ def test_retry_of_a_batch_redoes_just_the_failed_children(queue: Queue, new_work
     row = show_job(queue, batch)
     assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 3, 0)
     assert retry_jobs(queue, [batch]) == 0
+    continuation = worker.says(want=8).claimed
+    assert [msgspec.json.decode(job.payload) for job in continuation] == [{"parent": batch}], "again, over all of them"
 
 
 def test_a_batch_whose_children_all_died_is_dead(queue: Queue, new_worker: Any) -> None:

@@ -42,6 +42,7 @@ CREATE TABLE workerctl.lane (
     batch integer NOT NULL DEFAULT 1,      -- as kind.batch says, here because every claim reads it
     batch_wait double precision NOT NULL DEFAULT 0,  -- as kind.batch_wait says
     paused boolean NOT NULL DEFAULT false, -- as queue.paused_at says
+    provider text,                         -- that its jobs met while it was paused: while it is, they are not handed out
     UNIQUE (queue, kind, keyed)
 );
 
@@ -269,11 +270,15 @@ SELECT l.id, r.rule
        ('a key has a limit', cardinality(l.limit_names) IS NOT DISTINCT FROM cardinality(l.limit_keys))) AS r(rule, holds)
  WHERE NOT r.holds;
 
--- What a user sees as one job: live and ended alike.
+-- What a user sees as one job: live and ended alike. A batch is as far as its children are.
 CREATE VIEW workerctl.job AS
 SELECT l.id, a.kind, a.queue, l.status, l.priority, l.attempt, l.max_attempts, l.failures, l.deaths, l.payload::jsonb AS payload,
        l.result, l.error, l.user_id, l.plan, l.parent_id, l.child_index, l.children_total, l.children_succeeded,
-       l.children_dead, l.children_cancelled, l.progress_done, l.progress_total, l.unique_key,
+       l.children_dead, l.children_cancelled,
+       CASE WHEN l.children_total > 0 THEN l.children_succeeded + l.children_dead + l.children_cancelled::bigint
+            ELSE l.progress_done END AS progress_done,
+       CASE WHEN l.children_total > 0 THEN l.children_total::bigint ELSE l.progress_total END AS progress_total,
+       l.unique_key,
        l.created_at, l.run_at, l.started_at, NULL::timestamptz AS finished_at, w.host AS node,
        w.pool || '/' || w.slot AS worker, l.cancel_asked_at, l.held, l.limit_keys
   FROM workerctl.live l
@@ -282,6 +287,10 @@ SELECT l.id, a.kind, a.queue, l.status, l.priority, l.attempt, l.max_attempts, l
 UNION ALL
 SELECT h.id, h.kind, h.queue, h.status, h.priority, h.attempt, h.max_attempts, h.failures, h.deaths, h.payload,
        h.result, h.error, h.user_id, h.plan, h.parent_id, h.child_index, h.children_total, h.children_succeeded,
-       h.children_dead, h.children_cancelled, h.progress_done, h.progress_total, h.unique_key,
+       h.children_dead, h.children_cancelled,
+       CASE WHEN h.children_total > 0 THEN h.children_succeeded + h.children_dead + h.children_cancelled::bigint
+            ELSE h.progress_done END AS progress_done,
+       CASE WHEN h.children_total > 0 THEN h.children_total::bigint ELSE h.progress_total END AS progress_total,
+       h.unique_key,
        h.created_at, h.run_at, h.started_at, h.finished_at, h.node, h.worker, NULL::timestamptz, false, NULL::text[]
   FROM workerctl.history h;

@@ -106,6 +106,7 @@ BEGIN
                CASE WHEN parent IS NOT NULL THEN s.ordinal - 1 END, s.names, s.keys
           FROM spec s
           LEFT JOIN backlog b ON b.lane_id = s.lane_id AND b.user_id = s.user_id AND b.priority = s.priority
+         ORDER BY s.ordinal  -- so that of two with one unique key the first comes to be
             ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING
         RETURNING id, run_at
     )
@@ -120,6 +121,9 @@ BEGIN
           FROM ROWS FROM (unnest(ids), jsonb_to_recordset(specs) AS (unique_key text))
                WITH ORDINALITY AS s(id, unique_key, ordinal)
           LEFT JOIN workerctl.live l ON s.id IS NULL AND l.unique_key = s.unique_key;
+        WHILE parent IS NULL AND array_position(ids, NULL) IS NOT NULL LOOP  -- who had the key has ended since
+            ids[array_position(ids, NULL)] := (workerctl.insert_jobs(jsonb_build_array(specs -> array_position(ids, NULL) - 1)))[1];
+        END LOOP;
     END IF;
     IF due THEN
         PERFORM workerctl.ring();
@@ -138,7 +142,7 @@ DECLARE
     oldest timestamptz;
 BEGIN
     FOR asked IN
-        SELECT m.name, m.most, count(*) AS jobs
+        SELECT m.name, m.most, count(*) FILTER (WHERE s.unique_key IS NULL) + count(DISTINCT s.unique_key) AS jobs
           FROM workerctl.admission m
           JOIN jsonb_to_recordset(specs) AS s(kind text, plan text, unique_key text)
             ON m.name IN (s.kind, 'plan:' || s.plan)

@@ -38,10 +38,26 @@ CREATE TABLE workerctl.provider (
     reason       text NOT NULL
 );
 
+-- For how many seconds a provider is still to be left alone; 0 where it is not.
+CREATE FUNCTION workerctl.pause_left(of_provider text) RETURNS double precision LANGUAGE sql STABLE AS $$
+    SELECT coalesce((SELECT greatest(0, extract(epoch FROM p.paused_until - now()))::double precision
+                       FROM workerctl.provider p WHERE p.name = of_provider), 0);
+$$;
+
+-- Jobs of this kind call this provider: from now on they wait while it is paused.
+CREATE FUNCTION workerctl.wait_for_provider(of_kind text, new_provider text) RETURNS void LANGUAGE sql AS $$
+    UPDATE workerctl.lane SET provider = new_provider
+     WHERE id = ANY (ARRAY(SELECT a.id FROM workerctl.lane a
+                            WHERE a.kind = of_kind AND a.provider IS DISTINCT FROM new_provider
+                            ORDER BY a.id FOR UPDATE));
+$$;
+
 -- Pause a provider: for as long as it asked, else 2, 4, 8 ... 60 s with every strike in a row. Calls that were under way
--- when the pause began make it no longer. Returns the seconds that are left.
-CREATE FUNCTION workerctl.pause_provider(provider text, asked_seconds double precision, why text) RETURNS double precision
-LANGUAGE sql AS $$
+-- when the pause began make it no longer. Jobs of `of_kind` wait for its end. Returns the seconds that are left.
+CREATE FUNCTION workerctl.pause_provider(
+    provider text, asked_seconds double precision, why text, of_kind text DEFAULT NULL
+) RETURNS double precision LANGUAGE sql AS $$
+    SELECT workerctl.wait_for_provider(of_kind, provider) WHERE of_kind IS NOT NULL;
     INSERT INTO workerctl.provider AS p (name, paused_until, reason)
     VALUES (provider, now() + make_interval(secs => coalesce(asked_seconds, 2)), left(why, 500))
         ON CONFLICT (name) DO UPDATE
@@ -79,6 +95,7 @@ BEGIN
     SELECT extract(epoch FROM p.paused_until - now()) AS seconds, p.reason INTO pause
       FROM workerctl.provider p WHERE p.name = to_provider AND p.paused_until > now();
     IF FOUND THEN
+        PERFORM workerctl.wait_for_provider(job_kind, to_provider);
         RETURN jsonb_build_object('paused_seconds', pause.seconds, 'reason', pause.reason);
     END IF;
     SELECT * INTO call FROM workerctl.spend s
@@ -104,7 +121,8 @@ END $$;
 
 -- Which of these budgets one more call of this estimated cost would break, in words; NULL where none. Exact: counted under
 -- each budget's lock, which the caller's transaction keeps.
-CREATE FUNCTION workerctl.over_budget(budgets jsonb, for_user text, estimate numeric) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION workerctl.over_budget(budgets jsonb, for_user text, estimate numeric) RETURNS text
+LANGUAGE plpgsql AS $$
 DECLARE
     budget record;
     spent record;
@@ -116,13 +134,16 @@ BEGIN
          ORDER BY b.name LOOP
         PERFORM pg_advisory_xact_lock(hashtextextended(
             'workerctl budget ' || budget.name || CASE WHEN budget.per_user THEN ' ' || coalesce(for_user, '') ELSE '' END, 0));
-        SELECT count(*) AS calls, coalesce(sum(s.cost), 0) AS cost INTO spent
-          FROM workerctl.spend s
-         WHERE s.begun_at > now() - make_interval(secs => budget.period_seconds)
-           AND (budget.plan IS NULL OR s.plan = budget.plan)
-           AND (budget.model IS NULL OR s.model = budget.model)
-           AND (budget.provider IS NULL OR s.provider = budget.provider)
-           AND (NOT budget.per_user OR s.user_id = for_user);
+        IF budget.per_user THEN
+            SELECT count(*) AS calls, coalesce(sum(s.cost), 0) AS cost INTO spent
+              FROM workerctl.spend s
+             WHERE s.user_id = for_user AND s.begun_at > now() - make_interval(secs => budget.period_seconds)
+               AND (budget.plan IS NULL OR s.plan = budget.plan)
+               AND (budget.model IS NULL OR s.model = budget.model)
+               AND (budget.provider IS NULL OR s.provider = budget.provider);
+        ELSE
+            SELECT * INTO spent FROM workerctl.spent(budget.period_seconds, budget.provider, budget.model, budget.plan);
+        END IF;
         IF spent.cost + estimate > budget.most_cost THEN
             RETURN format('budget %s: %s of %s are spent, and this call costs about %s', budget.name,
                           round(spent.cost, 4), round(budget.most_cost, 4), round(estimate, 4));
@@ -160,7 +181,8 @@ BEGIN
     RETURN workerctl.remember(ended.job_id, attempt_no, 'made ' || ended.purpose, made);
 END $$;
 
--- Forget, a bounded number at once, calls that began longer ago than `keep`. Returns how many.
+-- Forget, a bounded number at once, calls that began longer ago than `keep`, and the hours that all of them are older than.
+-- Returns how many calls.
 CREATE FUNCTION workerctl.forget_spend(keep interval) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     gone integer;
@@ -168,5 +190,6 @@ BEGIN
     DELETE FROM workerctl.spend s
      WHERE s.id IN (SELECT o.id FROM workerctl.spend o WHERE o.begun_at < now() - keep ORDER BY o.begun_at LIMIT 20000);
     GET DIAGNOSTICS gone = ROW_COUNT;
+    DELETE FROM workerctl.spend_hour h WHERE h.hour < now() - keep - interval '1 hour';
     RETURN gone;
 END $$;
