@@ -121,7 +121,7 @@ def _run(folder: Path, provider_url: str, plan: Plan) -> Verdict:
         limit=LIMIT, provider=plan.provider, url=provider_url + base, model=model, retry=RETRY_SECONDS,
         read_timeout=plan.read_timeout_seconds,
     )  # fmt: skip
-    home = Home(folder / "one", folder, None, config=config)
+    home = Home(folder / "one", folder / "records", None, config=config)  # whose neighbour the storage is
     seen = Seen()
     try:
         home.begin_start()
@@ -133,7 +133,7 @@ def _run(folder: Path, provider_url: str, plan: Plan) -> Verdict:
             with urllib.request.urlopen(f"{provider_url}/ledger", timeout=10) as answer:
                 ledger = json.load(answer)
             (folder / "ledger.json").write_text(json.dumps(ledger, indent=1))
-            verdict = judge(connection, ledger, orders, home.home / "storage")
+            verdict = judge(connection, ledger, orders, folder / "storage")
         home.stop()
     finally:
         for process in home.everything():
