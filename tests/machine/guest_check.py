@@ -11,7 +11,7 @@ from pathlib import Path
 WORKERCTL = "/opt/workerctl/.venv/bin/workerctl"
 EVENTS = Path("/sys/fs/cgroup/system.slice/workerctl.service/memory.events")
 CONSOLE = Path("/dev/ttyS0")
-PATIENCE_SECONDS = 300.0  # an emulated machine is slow
+PATIENCE_SECONDS = 400.0  # an emulated machine is slow
 
 
 def say(**facts: object) -> None:
