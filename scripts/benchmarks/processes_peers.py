@@ -170,6 +170,11 @@ class Peer:
         lines = [line.split() for line in self._stamps.read_text().splitlines()]
         return {int(pid): float(at) for pid, at, said in reversed(lines) if said == word}
 
+    def count(self, word: str) -> int:
+        """How often it was said."""
+        lines = self._stamps.read_text().splitlines() if self._stamps.exists() else []
+        return sum(line.endswith(f" {word}") for line in lines)
+
     def ask(self, *command: str) -> None:
         """A command of this process manager's own."""
         subprocess.run(command, env=self._environ, cwd=self._folder, check=True, capture_output=True)

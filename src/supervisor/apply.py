@@ -93,7 +93,7 @@ def _changes(event: ev.MemberEvent) -> dict[str, Any]:
         case ev.SaidDraining():
             return {"said_draining": True, "heartbeat_at": at}
         case ev.TrimSent():
-            return {"trimmed_at": at, "over_limit_samples": 0}
+            return {"trimmed_at": at}
         case ev.RestSent():
             return {"rests": event.rests}
         case ev.SaidFailed():
