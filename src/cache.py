@@ -18,6 +18,8 @@ Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 Covariant = TypeVar("Covariant", covariant=True)
 
+KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], Hashable]
+
 TTL_SECONDS = {"plan": 300.0, "permission": 600.0, "quota": 30.0}
 ENTRIES = 10_000
 
@@ -48,9 +50,11 @@ def cached(
     *,
     ttl_seconds: float | None = None,
     entries: int = ENTRIES,
+    key: Callable[Parameters, Hashable] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Callable[[Callable[Parameters, Returned]], Cached[Parameters, Returned]]:
-    """Remember what a function (`def` or `async def`) gives for its arguments, which must be hashable.
+    """Remember what a function (`def` or `async def`) gives for its arguments, which must be hashable; `key` may say
+    what of them matters.
 
     Kept for the use's time, plan 5 min, permission 10 min, quota 30 s, or `ttl_seconds`; at most `entries`, of which
     the one unused longest goes first. Calls that come while the same one is under way wait for it. What raises is not
@@ -58,12 +62,13 @@ def cached(
     """
     if ttl_seconds is None and use not in TTL_SECONDS:
         raise ValueError(f"@cached({use!r}): say ttl_seconds, or one of {', '.join(TTL_SECONDS)}")
-    cache = _Cache(use, TTL_SECONDS[use] if ttl_seconds is None else ttl_seconds, entries, clock)
+    key_of = _key if key is None else lambda args, kwargs: key(*args, **kwargs)
+    cache = _Cache(use, TTL_SECONDS[use] if ttl_seconds is None else ttl_seconds, entries, clock, key_of)
 
     def wrap(function: Callable[Parameters, Returned]) -> Cached[Parameters, Returned]:
         wrapper = _async_wrapper if inspect.iscoroutinefunction(function) else _wrapper
         remembered: Any = functools.wraps(function)(wrapper(function, cache))
-        remembered.forget = lambda *args, **kwargs: cache.forget(_key(args, kwargs))
+        remembered.forget = lambda *args, **kwargs: cache.forget(key_of(args, kwargs))
         _caches.append(cache)
         return cast("Cached[Parameters, Returned]", remembered)
 
@@ -82,11 +87,20 @@ def cache_counts() -> dict[str, Counts]:
     return found
 
 
+def forget_all() -> None:
+    """Nothing is remembered in this process any more; for tests."""
+    for cache in _caches:
+        cache.clear()
+
+
 class _Cache:
     """Values, and look-ups under way, behind one lock. A look-up is a future of the kind that its callers wait for."""
 
-    def __init__(self, use: str, ttl_seconds: float, entries: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, use: str, ttl_seconds: float, entries: int, clock: Callable[[], float], key_of: KeyOf
+    ) -> None:  # fmt: skip
         self.use = use
+        self.key_of = key_of
         self._values: TTLCache[Hashable, Any] = TTLCache(entries, ttl_seconds, clock)
         self._under_way: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
@@ -118,6 +132,10 @@ class _Cache:
             self._values.pop(key, None)
             self._under_way.pop(key, None)
 
+    def clear(self) -> None:
+        with self._lock:
+            self._values.clear()
+
     def counts(self) -> Counts:
         with self._lock:
             return Counts(self._hits, self._misses, len(self._values))
@@ -125,7 +143,7 @@ class _Cache:
 
 def _async_wrapper(function: Callable[..., Any], cache: _Cache) -> Callable[..., Any]:
     async def look_up(*args: Any, **kwargs: Any) -> Any:
-        key = _key(args, kwargs)
+        key = cache.key_of(args, kwargs)
         # A task of its own: a caller that is cancelled takes the look-up from nobody else.
         found, is_mine = cache.found(key, lambda: asyncio.ensure_future(function(*args, **kwargs)))
         if isinstance(found, list):
@@ -139,7 +157,7 @@ def _async_wrapper(function: Callable[..., Any], cache: _Cache) -> Callable[...,
 
 def _wrapper(function: Callable[..., Any], cache: _Cache) -> Callable[..., Any]:
     def look_up(*args: Any, **kwargs: Any) -> Any:
-        key = _key(args, kwargs)
+        key = cache.key_of(args, kwargs)
         found, is_mine = cache.found(key, Future)
         if isinstance(found, list):
             return found[0]

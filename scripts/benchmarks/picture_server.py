@@ -43,7 +43,10 @@ def serve(seconds: float, content: bytes) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # of five, the sixth caller at once waits a second for its connection
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     sys.stdout.write(f"{server.server_address[1]} {len(content)}\n")
     sys.stdout.flush()

@@ -72,7 +72,7 @@ class Plan:
 def whole(seed: int, provider: str) -> Plan:
     """Twenty orders at 2 s a picture, a kill every 10 s, 5 % of the calls with a fault.
 
-    By fal's protocol a picture takes some twenty calls, so that about every one meets a fault: no time is promised.
+    By fal's protocol a picture takes some ten calls, so that every third meets a fault: no time is promised.
     """
     slack = 1.5 if provider == "openai" else None
     return Plan((2,) * 10 + (20,) * 6 + (50,) * 4, 2.0, 10.0, 0.05, seed, slack=slack, provider=provider)

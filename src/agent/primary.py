@@ -78,6 +78,8 @@ class Primary:
                 self._tidied_to = tidy_limits(connection, self._tidied_to)
             with self._duty(connection, "statistics", TIDY_SECONDS):
                 connection.execute(statement("tidy_stats"))
+            with self._duty(connection, "spend", TIDY_SECONDS):
+                connection.execute(statement("sum_spend"))
         if self._post_migrations and now >= self._finish_at:
             self._finish_at = now + FINISH_SECONDS
             if self._finishing is None or not self._finishing.is_alive():

@@ -94,6 +94,11 @@ def _process(group: str, process: dict[str, Any]) -> str:
         pairs["jobs"] = counts
     if process.get("release"):
         pairs["release"] = process["release"]
+    if process.get("caches"):
+        pairs["looked up"] = "; ".join(
+            f"{each['use']} {each['hits']} times from memory, {each['misses']} times not, {each['entries']} kept"
+            for each in process["caches"]
+        )
     lines = [f"{name:<10} {value}" for name, value in pairs.items()]
     lines += [f"  job {job['id']} {job['kind']} for {seconds(job['seconds'])}" for job in process.get("jobs", [])]
     return "\n".join(lines)

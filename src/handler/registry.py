@@ -76,13 +76,7 @@ def job(
     With `hand_back=True` a worker that has to leave does not wait for these jobs: a task is cancelled, a `def` handler
     is told at its next `ctx.raise_if_cancelled()`, and the job goes back at once, without a failure.
     """
-    if not kind or not queue or not 1 <= batch <= BATCH_LIMIT:
-        raise ValueError(f"@job({kind!r}): kind and queue must not be empty and batch must be from 1 to {BATCH_LIMIT}")
-    if not 0 <= batch_wait_seconds <= BATCH_WAIT_LIMIT_SECONDS or (batch_wait_seconds and batch == 1):
-        raise ValueError(
-            f"@job({kind!r}): batch_wait_seconds={batch_wait_seconds} needs batch > 1 and lies between 0 and"
-            f" {BATCH_WAIT_LIMIT_SECONDS}"
-        )
+    _check_numbers(kind, queue, batch, batch_wait_seconds)
 
     def register(function: Function) -> Function:
         known = _registry.get(kind)
@@ -105,6 +99,16 @@ def job(
         return function
 
     return register
+
+
+def _check_numbers(kind: str, queue: str, batch: int, batch_wait_seconds: float) -> None:
+    if not kind or not queue or not 1 <= batch <= BATCH_LIMIT:
+        raise ValueError(f"@job({kind!r}): kind and queue must not be empty and batch must be from 1 to {BATCH_LIMIT}")
+    if not 0 <= batch_wait_seconds <= BATCH_WAIT_LIMIT_SECONDS or (batch_wait_seconds and batch == 1):
+        raise ValueError(
+            f"@job({kind!r}): batch_wait_seconds={batch_wait_seconds} needs batch > 1 and lies between 0 and"
+            f" {BATCH_WAIT_LIMIT_SECONDS}"
+        )
 
 
 def handlers() -> Mapping[str, Handler]:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..storage import Storage
-    from .manifest import ManifestSection
+    from .manifest import Manifest, ManifestSection
+    from .providers.characters import Character, Claim
+    from .report import Person
 
 Language = Literal["zh", "en"]
 
@@ -108,28 +110,16 @@ def merge(payload: Merge, ctx: Context) -> dict[str, Any]:
     mentions are counted in the whole novel.
     """
     from .providers.characters import Observations, added, finder_for
-    from .providers.claims import claims_about, joined
-    from .report import REPORTS, Report, person_of
-    from .text.mentions import Tally
+    from .providers.claims import joined
+    from .report import REPORTS, Report
 
     keys, failed = _shares(ctx, payload.parent)
     finder = finder_for(payload.language)
     limit = OBSERVATIONS_LIMIT_BYTES
     observations = [msgspec.json.decode(ctx.storage.get(key, limit_bytes=limit), type=Observations) for key in keys]
     total = added(observations)
-    found = joined(finder.decide(observations), total.claims)
-    claims = {person.name: claims_about(person, total.claims) for person in found}
     manifest = read_manifest(ctx.storage, payload.manifest)
-    tally = Tally((person.name, person.names) for person in found)
-    for section in manifest.sections:
-        ctx.raise_if_cancelled()
-        if section.kind not in ("front", "back"):
-            tally.add(section.index, read_section(ctx.storage, section))
-        ctx.progress(section.index + 1, len(manifest.sections))
-    persons = sorted(
-        (person_of(name, mentions, manifest.sections, claims[name]) for name, mentions in tally.mentions.items()),
-        key=lambda person: (-person.mentions, person.name),
-    )
+    persons = _persons(ctx, manifest, joined(finder.decide(observations), total.claims), total.claims)
     report = Report(
         manifest=payload.manifest,
         title=manifest.title,
@@ -150,6 +140,23 @@ def merge(payload: Merge, ctx: Context) -> dict[str, Any]:
         "unproved": report.unproved,
         "top": [msgspec.to_builtins(person) for person in persons[:TOP]],
     }
+
+
+def _persons(ctx: Context, manifest: Manifest, found: Sequence[Character], claims: Sequence[Claim]) -> list[Person]:
+    """Each with all mentions in the novel, the most mentioned first."""
+    from .providers.claims import claims_about
+    from .report import person_of
+    from .text.mentions import Tally
+
+    about = {person.name: claims_about(person, claims) for person in found}
+    tally = Tally((person.name, person.names) for person in found)
+    for section in manifest.sections:
+        ctx.raise_if_cancelled()
+        if section.kind not in ("front", "back"):
+            tally.add(section.index, read_section(ctx.storage, section))
+        ctx.progress(section.index + 1, len(manifest.sections))
+    persons = [person_of(name, mentions, manifest.sections, about[name]) for name, mentions in tally.mentions.items()]
+    return sorted(persons, key=lambda person: (-person.mentions, person.name))
 
 
 def _sections(payload: Chapters, storage: Storage) -> list[tuple[int, str]]:

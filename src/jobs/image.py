@@ -82,6 +82,7 @@ def size_of(payload: ImageBatch | ImageGenerate, sizes: tuple[str, ...]) -> tupl
 @job("image.batch", queue="image", timeout_seconds=60, check=check_image)
 async def batch(payload: ImageBatch, ctx: Context) -> dict[str, Any]:
     """Enqueue a child for each picture. Every child has a seed of its own, the same at every attempt."""
+    await _raise_if_used_up(ctx)
     count = _count(payload.count, ctx.job.plan)
     first_seed = ctx.job.id if payload.seed is None else payload.seed
     for index in range(count):
@@ -104,10 +105,12 @@ async def batch(payload: ImageBatch, ctx: Context) -> dict[str, Any]:
 async def generate(payload: ImageGenerate, ctx: Context) -> dict[str, Any]:
     """Make, encode and store one picture. An attempt that follows another gets what that one had paid for."""
     from .pictures.recipe import recipe_for
+    from .pictures.turns import keep_no_large_blocks
     from .providers.account import account_for
     from .providers.image import ImageRequest, Notes, image_provider
     from .threads import stored
 
+    keep_no_large_blocks()
     recipe = recipe_for(ctx.settings.images, plan=ctx.job.plan, form=payload.format)
     provider = image_provider("image.generate", ctx.settings)
     account = account_for("image.generate", ctx.settings)
@@ -123,14 +126,10 @@ async def generate(payload: ImageGenerate, ctx: Context) -> dict[str, Any]:
 
 async def kept(ctx: Context, picture: bytes | Image, recipe: Recipe) -> dict[str, Any]:
     """Encode and store a picture and its variants, named by their content. Raises UnreadableImage."""
-    from .pictures.pipeline import finish
+    from .pictures.keeping import finished
     from .pictures.recipe import THUMBNAIL
-    from .threads import computed, stored
 
-    files = await computed(finish, picture, recipe)
-    for file in files:
-        await stored(ctx.storage.put, file.key, file.content, content_type=file.content_type)
-    whole, *variants = files
+    whole, *variants = await finished(ctx.storage, picture, recipe)
     keys = {file.name: file.key for file in variants}
     return {
         "key": whole.key,
@@ -141,6 +140,18 @@ async def kept(ctx: Context, picture: bytes | Image, recipe: Recipe) -> dict[str
         "format": recipe.format,
         "bytes": len(whole.content),
     }
+
+
+async def _raise_if_used_up(ctx: Context) -> None:
+    """Raise Fail where each picture would be refused for a budget."""
+    from .providers.account import account_for
+    from .providers.prices import Used
+    from .providers.quota import refusal
+    from .threads import stored
+
+    account = account_for("image.generate", ctx.settings)
+    if account is not None and (words := await stored(refusal, ctx, account, Used(images=1))):
+        raise Fail(words)
 
 
 def _count(asked: int | None, plan: str | None) -> int:

@@ -50,14 +50,28 @@ def check_novel(payload: NovelSplit, _settings: Settings) -> None:
         if payload.key is not None:
             checked_key(payload.key)
         path = Path(payload.path or "/")
-        if path.is_file() and path.stat().st_size <= LOOKED_AT_BYTES:
-            decode(path.read_bytes())
+        is_looked_at = path.is_file() and path.stat().st_size <= NOVEL_LIMIT_BYTES
+        if is_looked_at and (lines := _first_lines(path)) is not None:
+            decode(lines)
     except InvalidKey as error:
         raise WrongField("key", str(error)) from None
     except UnreadableText as error:
         raise WrongField("path", f"{payload.path}: {error}") from None
     except (OSError, ValueError):
         return  # it is for the worker to read
+
+
+def _first_lines(path: Path) -> bytes | None:
+    """As many whole lines as LOOKED_AT_BYTES hold, or the whole file; None where a text's line is longer than that."""
+    with path.open("rb") as file:
+        content = file.read(LOOKED_AT_BYTES + 1)
+    if len(content) <= LOOKED_AT_BYTES:
+        return content
+    end = content.rfind(b"\n")
+    if b"\0" in content[:1024]:  # UTF-16, perhaps: a line's end is two bytes of either order
+        end = max(content.rfind(b"\n\0"), content.rfind(b"\0\n")) & ~1
+        return content[: end if end > 0 else LOOKED_AT_BYTES]
+    return content[:end] if end > 0 else None
 
 
 @job("novel.split", queue="text", timeout_seconds=300, check=check_novel)

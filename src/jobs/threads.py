@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
+_beginning = threading.Lock()  # each pool is made once, whoever asks first
 UPLOADS = 16  # at once in one worker, as many connections as S3's client keeps
 
 
@@ -20,19 +22,27 @@ async def computed(
     function: Callable[Parameters, Returned], *args: Parameters.args, **kwargs: Parameters.kwargs
 ) -> Returned:
     """What `function` gives, in one of as many threads as there are cores: work on pictures and texts."""
-    return await _in(_computing(), partial(function, *args, **kwargs))
+    return await asyncio.wrap_future(_begin(_computing, partial(function, *args, **kwargs)))
 
 
 async def stored(
     function: Callable[Parameters, Returned], *args: Parameters.args, **kwargs: Parameters.kwargs
 ) -> Returned:
     """What `function` gives, in a thread that may wait for the storage."""
-    return await _in(_storing(), partial(function, *args, **kwargs))
+    return await asyncio.wrap_future(begin_storing(function, *args, **kwargs))
 
 
-async def _in(pool: ThreadPoolExecutor, function: Callable[[], Returned]) -> Returned:
+def begin_storing(
+    function: Callable[Parameters, Returned], *args: Parameters.args, **kwargs: Parameters.kwargs
+) -> Future[Returned]:
+    """`stored` that is not waited for yet; from any thread."""
+    return _begin(_storing, partial(function, *args, **kwargs))
+
+
+def _begin(pool: Callable[[], ThreadPoolExecutor], function: Callable[[], Returned]) -> Future[Returned]:
     context = contextvars.copy_context()  # whose job this is, for what it logs
-    return await asyncio.get_running_loop().run_in_executor(pool, partial(context.run, function))
+    with _beginning:
+        return pool().submit(context.run, function)
 
 
 @cache

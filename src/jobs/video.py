@@ -86,19 +86,17 @@ async def _kept(ctx: Context, path: Path) -> dict[str, Any]:
 
 async def _pictured(ctx: Context, path: Path) -> dict[str, Any]:
     """The first frame and its thumbnail; both None, with a line in the job's log, where they cannot be made."""
-    from .pictures.pipeline import finish
+    from .pictures.keeping import finished
     from .pictures.recipe import THUMBNAIL, recipe_for
     from .providers.first_frame import NoFrame, first_frame
-    from .threads import computed, stored
+    from .threads import computed
 
     recipe = recipe_for(ctx.settings.images, plan=ctx.job.plan)
     try:
-        files = await computed(finish, await computed(first_frame, path, recipe.max_pixels), recipe)
+        files = await finished(ctx.storage, await computed(first_frame, path, recipe.max_pixels), recipe)
     except NoFrame as error:
         ctx.log(f"no thumbnail: {error}", level="warning")
         return {"poster": None, "thumbnail": None}
-    for file in files:
-        await stored(ctx.storage.put, file.key, file.content, content_type=file.content_type)
     keys = {file.name: file.key for file in files}
     return {
         "width": files[0].width, "height": files[0].height, "poster": files[0].key, "thumbnail": keys[THUMBNAIL],

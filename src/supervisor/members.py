@@ -17,6 +17,7 @@ class Work:
     jobs_failed: int = 0
     jobs: tuple[dict[str, object], ...] = ()
     growth: tuple[dict[str, object], ...] = ()  # kind, jobs, bytes: what it grew by while it had this kind in hand
+    caches: tuple[dict[str, object], ...] = ()  # use, hits, misses, entries: of @cached
     database: bool = True
 
 

@@ -41,12 +41,13 @@ def understand(child: Child, message: dict[str, Any], now: float) -> ev.Event:
 
 
 def _work(message: dict[str, Any]) -> Work:
-    jobs, growth = message.get("jobs") or (), message.get("growth") or ()
+    jobs, growth, caches = (message.get(name) or () for name in ("jobs", "growth", "caches"))
     return Work(
         jobs_running=int(message.get("jobs_running", 0)),
         jobs_done=int(message.get("jobs_done", 0)),
         jobs_failed=int(message.get("jobs_failed", 0)),
         jobs=tuple(job for job in jobs if isinstance(job, dict)),
         growth=tuple(kind for kind in growth if isinstance(kind, dict)),
+        caches=tuple(cache for cache in caches if isinstance(cache, dict)),
         database=bool(message.get("database", True)),
     )

@@ -144,6 +144,7 @@ def _work(member: Member | None) -> dict[str, Any]:
         "jobs_failed": member.work.jobs_failed if member else 0,
         "jobs": list(member.work.jobs) if member else [],
         "growth": list(member.work.growth) if member else [],
+        "caches": list(member.work.caches) if member else [],
     }
 
 

@@ -9,12 +9,14 @@ import selectors
 import signal
 import socket
 import time
+from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
 from setproctitle import setproctitle
 
 from ..broker.surroundings import Surroundings
+from ..cache import cache_counts
 from ..contract import Channel, ChannelClosed, Exit, next_beat, ring_wake_pipe
 from .growth import Growth
 from .identity import Identity
@@ -182,5 +184,6 @@ class WorkerProcess:
             "jobs_failed": hand.jobs_failed,
             "jobs": jobs,
             "growth": self._growth.told(),
+            "caches": [{"use": use, **asdict(counts)} for use, counts in cache_counts().items()],
             "database": self._seats.link.up,
         }

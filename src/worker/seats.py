@@ -24,7 +24,7 @@ from .tally import Tally
 QUICK_JOBS = 64  # a worker whose jobs end at once has so many in hand, whatever its seats: see `hand_size`
 QUICK_SECONDS = 0.010
 FLUSH_JOBS = 50  # settlements are written together, at the latest when so many wait
-FLUSH_SECONDS = 0.020  # or the first of them has waited so long
+FLUSH_SECONDS = 0.020  # or the queue heard the last of us so long ago: what ends alone is written at once
 BUSY_RENEW_SECONDS = 1.0  # with jobs in hand: progress goes out, cancellations come in
 TASK_GRACE_SECONDS = 10.0  # for an `async def` handler to clean up after its deadline
 SHARE_SECONDS = 0.003  # after a full claim, idle siblings have so long to take the next jobs before we do
@@ -51,7 +51,6 @@ class Seats:
         self._woken = True  # look for work as soon as there is a link
         self._appetite = 1  # how many to claim at once: doubles while there is more, so that idle siblings get a share
         self._share_until: float | None = None  # a full claim left work for siblings; then we look again
-        self._unsaid_since: float | None = None
         self._heard_at = 0.0  # when the queue answered last: what ended since then is what `unsaid` says
         self._renew_at = self._poll_at = 0.0
         self._overdue_at = float("inf")  # no run is overdue before
@@ -83,8 +82,8 @@ class Seats:
             dues.append(now if self._woken else self._share_until or self._poll_at)
         if self.runner.has_waiting:
             dues.append(self._heard_at + FLUSH_SECONDS)
-        if self._unsaid_since is not None:
-            dues.append(now if self._must_flush(now) else self._unsaid_since + FLUSH_SECONDS)
+        if self.hand.unsaid:
+            dues.append(now if self._must_flush(now) else self._heard_at + FLUSH_SECONDS)
         return min(dues)
 
     def turn(self, now: float) -> None:
@@ -99,12 +98,10 @@ class Seats:
             self.hand.put_back_runs(self.runner.take_waiting())  # not so quick after all: a sibling may have a seat
         if not self.link.up and not self._connect(now):
             return
-        if self.hand.unsaid and self._unsaid_since is None:
-            self._unsaid_since = now
         renew = now >= self._renew_at
         look = self.free > 0 and (self._woken or now >= (self._share_until or self._poll_at))
         if renew or look or self._must_flush(now):
-            want = min(self._room(now), self._appetite) if look or self._unsaid_since is not None else 0
+            want = min(self._room(now), self._appetite) if look or self.hand.unsaid else 0
             self._exchange(want, renew, now)
 
     def drain(self) -> None:
@@ -143,10 +140,8 @@ class Seats:
         self._finished_jobs.write()
 
     def _must_flush(self, now: float) -> bool:
-        if self._unsaid_since is None:
-            return False
-        waited = now - self._unsaid_since >= FLUSH_SECONDS
-        return waited or not self.hand.active or self.hand.unsaid >= FLUSH_JOBS
+        rested = now - self._heard_at >= FLUSH_SECONDS
+        return self.hand.unsaid > 0 and (rested or not self.hand.active or self.hand.unsaid >= FLUSH_JOBS)
 
     def _connect(self, now: float) -> bool:
         held = self.link.try_connect(now)
@@ -174,7 +169,6 @@ class Seats:
         self.hand.said(request)
         if renew:
             self._tally.clear()
-        self._unsaid_since = None
         self._heard_at = time.monotonic()
         if want:
             self._woken = False

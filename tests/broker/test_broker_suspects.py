@@ -50,6 +50,17 @@ def test_a_busy_worker_empties_its_hands_for_a_suspect(queue: Queue, new_worker:
     assert [job.id for job in busy.says(want=4).claimed or []] == [suspect]
 
 
+def test_half_of_the_workers_go_on_with_other_jobs_however_many_suspects_wait(queue: Queue, new_worker: Any) -> None:
+    enqueue_many([("a", None)] * 6, conn=queue)
+    die_with(queue, new_worker(), 6)
+    enqueue_many([("b", None)] * 8, conn=queue)
+    workers = [new_worker() for _ in range(4)]
+    claimed = [len(worker.says(want=2, in_hand=1).claimed or []) for worker in workers]
+    assert claimed == [0, 0, 2, 2]
+    assert [len(worker.claims(8)) for worker in workers[:2]] == [1, 1], "they run one suspect each"
+    assert len(workers[2].says(want=2, in_hand=2).claimed or []) == 2, "two are busy with suspects"
+
+
 def test_a_reservation_of_a_worker_that_is_gone_counts_for_nothing(queue: Queue, new_worker: Any) -> None:
     suspect = enqueue("a", conn=queue)
     die_with(queue, new_worker(), 1)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from workerctl import cached
-from workerctl.cache import TTL_SECONDS, Counts, cache_counts
+from workerctl.cache import TTL_SECONDS, Counts, cache_counts, forget_all
 
 
 class Clock:
@@ -35,6 +35,20 @@ def test_each_use_has_its_time(use: str, seconds: int):
     clock.now += 2
     assert plan_of("ann") == "ann's plan 3"
     assert TTL_SECONDS[use] == seconds
+
+
+def test_a_key_of_ones_own_tells_calls_apart():
+    @cached("test-key", ttl_seconds=60, key=lambda connection, user: user)
+    def plan_of(connection: list[str], user: str) -> int:
+        connection.append(user)
+        return len(connection)
+
+    first, other = ["x"], ["x", "y"]
+    assert [plan_of(first, "ann"), plan_of(other, "ann"), plan_of(other, user="bob")] == [2, 2, 3]
+    plan_of.forget(first, "ann")
+    assert plan_of(first, "ann") == 3
+    forget_all()
+    assert plan_of(first, "ann") == 4
 
 
 def test_another_use_says_its_time():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from workerctl.handler import Cancel, Context, Fail, InvalidPayload, handlers, job_spec, validate
 from workerctl.jobs.manifest import Manifest, read_manifest, read_section
-from workerctl.jobs.novel import NOVEL_LIMIT_BYTES, NovelSplit, split
+from workerctl.jobs.novel import LOOKED_AT_BYTES, NOVEL_LIMIT_BYTES, NovelSplit, split
 from workerctl.storage import Storage, Stored
 from workerctl.storage.local import LocalStorage
 
@@ -224,6 +224,17 @@ def test_a_file_that_is_no_text_is_refused_when_it_is_enqueued(tmp_path: Path, c
     with pytest.raises(InvalidPayload, match=r"(binary|empty).*at `\$\.path`"):
         job_spec("novel.split", {"path": str(path)})
     job_spec("novel.split", {"path": str(tmp_path / "elsewhere.txt")})  # on the worker's machine, perhaps
+
+
+def test_of_a_big_file_the_beginning_tells_when_it_is_enqueued(tmp_path: Path):
+    path = tmp_path / "novel.txt"
+    path.write_bytes(bytes(range(256)) * 20_000)
+    with pytest.raises(InvalidPayload, match=r"binary.*at `\$\.path`"):
+        job_spec("novel.split", {"path": str(path)})
+    for encoding in ("utf-8", "gb18030", "utf-16", "utf-16-le", "utf-16-be"):
+        path.write_bytes(("\ufeff" * encoding.startswith("utf-16-") + BODY * 90_000).encode(encoding))
+        assert path.stat().st_size > LOOKED_AT_BYTES
+        job_spec("novel.split", {"path": str(path)})
 
 
 def test_a_key_outside_the_storage_is_refused_when_it_is_enqueued():

@@ -11,12 +11,13 @@ from dataclasses import replace
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageOps, PngImagePlugin
 
+from workerctl.jobs.pictures import turns as turns_of_process
 from workerctl.jobs.pictures.coding import encode
 from workerctl.jobs.pictures.opening import UnreadableImage, decode
 from workerctl.jobs.pictures.pipeline import PictureFile, finish
 from workerctl.jobs.pictures.recipe import Recipe, recipe_for
 from workerctl.jobs.pictures.stripping import stripped
-from workerctl.jobs.pictures.turns import Turns
+from workerctl.jobs.pictures.turns import Turns, turns
 from workerctl.jobs.pictures.watermark import NoFont
 from workerctl.settings import ImagesSettings
 
@@ -274,3 +275,15 @@ def test_turns_hold_no_more_pixels_and_places_than_there_are():
     with ThreadPoolExecutor(12) as threads:
         list(threads.map(hold, [10, 60, 500, 30, 45, 100] * 20))
     assert most[0] <= 100 and 1 <= most[1] <= 3 and held == [0, 0]
+
+
+def test_threads_that_ask_first_at_once_share_the_turns_of_their_process():
+    turns_of_process._turns.cache_clear()
+    door = threading.Barrier(8)
+
+    def ask(_: int) -> Turns:
+        door.wait()
+        return turns()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(map(id, threads.map(ask, range(8))))) == 1

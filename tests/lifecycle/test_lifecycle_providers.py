@@ -70,6 +70,17 @@ def test_a_killed_worker_pays_nothing_twice(build: Callable[..., House], provide
     assert rows[0]["cost"] == pytest.approx(0.12)
 
 
+def test_what_is_looked_up_is_counted_where_workers_are_shown(build: Callable[..., House], provider: Simulator):
+    house = build(CONFIG.format(fal=provider.base_url, openai=provider.openai_url))
+    house.environ |= {"OPENAI_API_KEY": "simulator", "FAL_KEY": "simulator"}
+    house.start(1)
+    for _ in range(2):
+        house.until_status(house.enqueue("image.batch", prompt="a lighthouse", count=1), "succeeded", 60)
+    counted = [{"use": "quota", "hits": 1, "misses": 1, "entries": 1}]
+    until(lambda: house.workers()[0]["caches"] == counted, what="the look-ups are in the worker's report")
+    assert "quota 1 times from memory, 1 times not, 1 kept" in house.ok("show", "default/1")
+
+
 def test_a_worker_that_leaves_hands_its_request_on(build: Callable[..., House], provider: Simulator):
     house = build(
         CONFIG.format(fal=provider.base_url, openai=provider.openai_url) + '[supervisor]\nstop_timeout = "2s"\n'
@@ -83,3 +94,26 @@ def test_a_worker_that_leaves_hands_its_request_on(build: Callable[..., House], 
     house.until_status(video, "succeeded", 60)
     [entry] = provider.ledger.entries
     assert (entry.paid, entry.outcome) == (True, "delivered")
+
+
+def test_a_cancelled_job_cancels_its_request_at_the_provider(build: Callable[..., House]):
+    with Simulator(key="simulator", latency=60, runners=1) as provider:
+        house = build(CONFIG.format(fal=provider.base_url, openai=provider.openai_url))
+        house.environ |= {"OPENAI_API_KEY": "simulator", "FAL_KEY": "simulator"}
+        house.start(1)
+        begun = house.enqueue("video.generate", prompt="takes the provider's only runner")
+        until(lambda: value(house, REMEMBERED) == 1, what="the first request is remembered")
+        waiting = house.enqueue("video.generate", prompt="waits in the provider's queue")
+        until(lambda: value(house, REMEMBERED) == 2, what="the second request is remembered")
+        until(lambda: house.job(begun)["progress"] is not None, what="the first is seen to have begun")
+        for job in (waiting, begun):
+            house.ok("jobs", "cancel", str(job))
+        for job in (waiting, begun):
+            assert house.until_status(job, "cancelled", 20)["attempt"] == 1
+        until(lambda: value(house, IN_FLIGHT) == 0, what="both calls are accounted for")
+        first, second = provider.ledger.entries
+        assert (first.paid, second.paid, second.outcome) == (True, False, "cancelled")
+        house.ok("jobs", "retry", str(begun))  # what was given up is asked for anew, once
+        until(lambda: len(provider.ledger.entries) == 3, what="a third request is submitted")
+        rows = house.json("spend", "--by", "kind")
+        assert [(row["calls"], row["cost"]) for row in rows] == [(2, pytest.approx(0.04))]

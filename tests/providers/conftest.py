@@ -22,8 +22,9 @@ from workerctl.broker.exchange import Again, Claimed, Ended, FollowUp, Parent, R
 from workerctl.broker.fleet import KnownKind, Registration, register_worker
 from workerctl.broker.jobs import show_job
 from workerctl.broker.migrate import migrate
+from workerctl.cache import forget_all
 from workerctl.handler import Context, Job, decode, handlers, know_settings
-from workerctl.jobs.providers import calls
+from workerctl.jobs.providers import calls, fal_queue
 from workerctl.producer import enqueue
 from workerctl.settings import Settings, load
 from workerctl.storage import Storage
@@ -145,7 +146,7 @@ def storage(tmp_path: Path) -> Storage:
     return LocalStorage(tmp_path / "storage")
 
 
-TABLES = "live, history, memory, spend, provider, worker, seat, hold, start, execution_log"
+TABLES = "live, history, memory, spend, spend_hour, provider, worker, seat, hold, start, execution_log"
 
 
 @pytest.fixture(scope="session")
@@ -201,6 +202,8 @@ def desk(
     monkeypatch.setenv("FAL_KEY", KEY)
     monkeypatch.setattr(calls, "_breakers", {})  # a process of its own, as far as providers are concerned
     monkeypatch.setattr(calls, "_paused_until", {})
+    monkeypatch.setattr(fal_queue, "_took", {})
+    forget_all()
 
     def make(config: str) -> Desk:
         (tmp_path / "workerctl.toml").write_text(JOBS + config)

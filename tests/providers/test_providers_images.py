@@ -11,6 +11,7 @@ from PIL import Image
 
 from workerctl.broker.exchange import Request, exchange
 from workerctl.broker.jobs import cancel_jobs
+from workerctl.cache import cache_counts
 from workerctl.handler import InvalidPayload
 from workerctl.storage import Storage
 from workerctl.testing.simulator import Fault, FaultKind, Simulator
@@ -253,6 +254,18 @@ most_calls = 4
     assert at.run("image.generate", PROMPT, user_id="u1", plan="pro")["status"] == "succeeded"
     assert at.run("image.generate", PROMPT, plan="pro")["error"] == "budget everything: all 4 calls are used"
     assert len(provider.ledger.entries) == 4
+
+
+def test_a_batch_whose_budget_is_used_up_is_refused_whole_and_that_is_remembered(desk: Any, provider: Simulator):
+    at = desk(openai(provider) + '[budgets.free-users]\nperiod = "1d"\nper = "user"\nmost_calls = 1\n')
+    assert at.run("image.generate", PROMPT, user_id="u1")["status"] == "succeeded"
+    before = cache_counts()["quota"]
+    for _ in range(2):
+        job = at.run("image.batch", PROMPT | {"count": 20}, user_id="u1")
+        assert (job["status"], job["error"]) == ("dead", "budget free-users: all 1 calls are used")
+    after = cache_counts()["quota"]
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 1)
+    assert at.run("image.batch", PROMPT | {"count": 20}, user_id="u2")["status"] == "waiting"
 
 
 def test_a_provider_that_fails_again_and_again_is_left_alone(desk: Any, provider: Simulator):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from workerctl.jobs.providers import calls
+from workerctl.jobs.providers.wire import FETCH_TRIES
 from workerctl.testing.simulator import Fault, FaultKind, Simulator
 
 K = FaultKind
@@ -83,7 +84,7 @@ def test_a_download_that_has_to_wait_costs_neither_an_attempt_nor_a_second_pictu
     desk: Any, provider: Simulator, config: str
 ) -> None:
     at = desk(config.format(provider=provider))
-    provider.faults.add(Fault(K.RATE_LIMITED_BARE, operation="file"))
+    provider.faults.add(*[Fault(K.RATE_LIMITED_BARE, operation="file")] * FETCH_TRIES)
     job_id = at.enqueue("image.generate", PICTURE)
     waiting = at.attempt(job_id)
     assert (waiting["status"], waiting["failures"]) == ("pending", 0)
@@ -92,3 +93,15 @@ def test_a_download_that_has_to_wait_costs_neither_an_attempt_nor_a_second_pictu
     job = at.attempt(job_id)
     assert job["status"] == "succeeded", job["error"]
     assert len(provider.paid) == 1
+
+
+@pytest.mark.parametrize("config", [FAL, BY_ADDRESS], ids=["fal", "openai"])
+def test_a_download_that_has_to_wait_a_little_leaves_nobody_else_waiting(
+    desk: Any, provider: Simulator, config: str
+) -> None:
+    at = desk(config.format(provider=provider))
+    wait = Fault(K.RATE_LIMITED, operation="file", retry_after_seconds=0.05)
+    provider.faults.add(wait, wait)
+    job = at.run("image.generate", PICTURE)
+    assert job["status"] == "succeeded", job["error"]
+    assert at.queue.execute("SELECT count(*) FROM workerctl.provider").fetchone() == (0,)

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from workerctl.jobs.providers import fal_queue
 from workerctl.jobs.providers.account import Account
 from workerctl.jobs.providers.answers import Broken, CallFailed, Rejected, Throttled, check_answer, retry_after_seconds
 from workerctl.jobs.providers.breaker import FAILURES, OPEN_SECONDS, Breaker
@@ -111,3 +112,11 @@ def test_an_address_that_has_expired_is_no_refusal_of_what_was_made(tmp_path: Pa
     with pytest.raises(Unusable, match="what it made cannot be fetched: 403: expired"):
         asyncio.run(fetch())
     assert asked == ["no key"]
+
+
+def test_a_request_is_asked_about_seldom_while_its_end_is_far_and_closely_when_it_is_due():
+    assert fal_queue.pause_seconds(0.0, 0.0) == fal_queue.SHORTEST_POLL_SECONDS
+    assert fal_queue.pause_seconds(0.0, 2.0) == 1.5
+    assert fal_queue.pause_seconds(1.5, 2.0) == fal_queue.SHORTEST_POLL_SECONDS
+    assert fal_queue.pause_seconds(0.0, 120.0) == fal_queue.LONGEST_POLL_SECONDS
+    assert fal_queue.pause_seconds(20.0, 2.0) == pytest.approx(0.8)  # it takes longer than usual

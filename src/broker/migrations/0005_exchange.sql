@@ -78,11 +78,18 @@ BEGIN
 END $$;
 
 -- The first suspect that this worker may run. With empty hands it is picked, alone; else it is reserved, and the worker
--- claims nothing more until its hands are empty. A reservation of a worker that is gone counts for nothing.
+-- claims nothing more until its hands are empty, but not where half of the workers do so, or run a suspect, already. A
+-- reservation of a worker that is gone counts for nothing.
 CREATE FUNCTION workerctl.first_suspect(me workerctl.worker, in_hand integer) RETURNS workerctl.live
 LANGUAGE plpgsql AS $$
 DECLARE
     suspect workerctl.live;
+    may_reserve boolean := in_hand > 0 AND (
+        SELECT count(*) FROM workerctl.worker w
+         WHERE EXISTS (SELECT FROM workerctl.live l WHERE l.worker_id = w.id AND l.deaths > 0)
+            OR EXISTS (SELECT FROM workerctl.live l WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0
+                                                      AND l.reserved_by = w.id)
+    ) < greatest(1, (SELECT count(*) FROM workerctl.worker) / 2);
 BEGIN
     SELECT l.* INTO suspect
       FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
@@ -91,8 +98,8 @@ BEGIN
        AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
        AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
        AND coalesce((SELECT room.free FROM workerctl.kind_room(a.kind, '{}') room), 1) > 0  -- else nobody should wait for it
-       AND (in_hand = 0 OR coalesce(l.reserved_by, me.id) = me.id
-            OR NOT EXISTS (SELECT FROM workerctl.worker w WHERE w.id = l.reserved_by))
+       AND (in_hand = 0 OR l.reserved_by = me.id OR may_reserve AND (
+            l.reserved_by IS NULL OR NOT EXISTS (SELECT FROM workerctl.worker w WHERE w.id = l.reserved_by)))
      ORDER BY (l.reserved_by = me.id) DESC NULLS LAST, l.rank, l.id
      LIMIT 1
        FOR UPDATE OF l SKIP LOCKED;

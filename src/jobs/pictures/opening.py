@@ -87,8 +87,8 @@ def decoded(image: Image.Image, content: bytes) -> Image.Image:
             source = turned if turned.mode == "CMYK" else flat
             with suppress(ImageCms.PyCMSError):  # a profile for other pixels than these: it says nothing
                 flat = _in_srgb(source, profile)
-        if flat is image and image.format == "WEBP":
-            flat = image.copy()  # without the decoder, which holds twice as much again
+        if flat is image and image.format in ("WEBP", "AVIF"):
+            flat = image.copy()  # without the decoder, which holds twice as much again and more
         flat.info = {}
         return flat
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from PIL import Image
@@ -33,30 +34,37 @@ class PictureFile:
     height: int
 
 
-def finish(source: bytes | Image.Image, recipe: Recipe) -> list[PictureFile]:
-    """The files of a picture: itself first, then the recipe's variants in their order.
+def finish(
+    source: bytes | Image.Image, recipe: Recipe, take: Callable[[PictureFile], object] | None = None
+) -> list[PictureFile]:
+    """The files of a picture: itself first, then the variants in the recipe's order; `take` gets each once it is made.
 
     For `asyncio.to_thread`: it blocks, first for one of the process's few turns, then with work. A file that already
     has the wanted format and needs no change keeps its pixels' bytes and loses its metadata alone. A picture that is
     given decoded is drawn upon. Raises UnreadableImage, in one line, for bytes that are no picture that we take.
     """
+    files = {}
     try:
-        return _from_bytes(source, recipe) if isinstance(source, bytes) else _from_picture(source, recipe)
+        for file in _of_bytes(source, recipe) if isinstance(source, bytes) else _of_picture(source, recipe):
+            files[file.name] = file
+            if take is not None:
+                take(file)
     finally:
         give_pages_back()
+    return [files[name] for name in (WHOLE, *recipe.variants)]
 
 
-def _from_picture(picture: Image.Image, recipe: Recipe) -> list[PictureFile]:
+def _of_picture(picture: Image.Image, recipe: Recipe) -> Iterator[PictureFile]:
     with turns().take(_held_pixels(picture, recipe)):
-        return _files(picture, None, recipe)
+        yield from _made(picture, None, recipe)
 
 
-def _from_bytes(content: bytes, recipe: Recipe) -> list[PictureFile]:
+def _of_bytes(content: bytes, recipe: Recipe) -> Iterator[PictureFile]:
     with open_picture(content, recipe.max_pixels) as image:
         pixels = _held_pixels(image, recipe)
         del image  # its decoder may hold as much as the picture
     with turns().take(pixels):
-        return _from_file(content, recipe)
+        yield from _of_file(content, recipe)
 
 
 def _held_pixels(image: Image.Image, recipe: Recipe) -> int:
@@ -64,25 +72,25 @@ def _held_pixels(image: Image.Image, recipe: Recipe) -> int:
     return image.width * image.height * (2 if is_hungry else 1)
 
 
-def _from_file(content: bytes, recipe: Recipe) -> list[PictureFile]:
+def _of_file(content: bytes, recipe: Recipe) -> Iterator[PictureFile]:
     """A function of its own, so that whatever it holds is free before the turn ends."""
     with open_picture(content, recipe.max_pixels) as image:
         picture = decoded(image, content)
         is_as_wanted = image.format == recipe.format.upper() and not recipe.watermark and not needs_change(image)
     del image
-    return _files(picture, stripped(content, recipe.format) if is_as_wanted else None, recipe)
+    yield from _made(picture, stripped(content, recipe.format) if is_as_wanted else None, recipe)
 
 
-def _files(picture: Image.Image, whole: bytes | None, recipe: Recipe) -> list[PictureFile]:
+def _made(picture: Image.Image, whole: bytes | None, recipe: Recipe) -> Iterator[PictureFile]:
+    """The picture itself, then the variants, the largest first."""
     if recipe.watermark:
         draw_watermark(picture, recipe.watermark)
     if whole is None:
         whole = encode(picture, recipe.format, recipe.quality)
-    made = {WHOLE: _file(WHOLE, whole, picture.size, recipe)}
+    yield _file(WHOLE, whole, picture.size, recipe)
     for name, longest in sorted(recipe.variants.items(), key=lambda each: -each[1]):
         picture = smaller(picture, longest)  # from the next larger one: cheaper, and hardly to be seen
-        made[name] = _file(name, encode(picture, recipe.format, recipe.quality), picture.size, recipe)
-    return [made[name] for name in (WHOLE, *recipe.variants)]
+        yield _file(name, encode(picture, recipe.format, recipe.quality), picture.size, recipe)
 
 
 def _file(name: str, content: bytes, size: tuple[int, int], recipe: Recipe) -> PictureFile:

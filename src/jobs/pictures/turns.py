@@ -12,6 +12,7 @@ from functools import cache
 LARGE_BLOCK_BYTES = 1024 * 1024
 ROOM_PIXELS = 9_000_000  # two of 2048x2048; one that is larger runs alone
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # mallopt's numbers
+_making = threading.Lock()  # two threads that ask first at once must not get turns of their own
 
 
 class Turns:
@@ -42,10 +43,15 @@ class Turns:
                 self._changed.notify_all()
 
 
-@cache
 def turns() -> Turns:
     """Those of this process; asked for in a worker first, whose cores may be fewer than its template's."""
-    _keep_no_large_blocks()
+    with _making:
+        return _turns()
+
+
+@cache
+def _turns() -> Turns:
+    keep_no_large_blocks()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Turns(ROOM_PIXELS, cores)
 
@@ -57,11 +63,12 @@ def give_pages_back() -> None:
         trim(0)
 
 
-def _keep_no_large_blocks() -> None:
+@cache
+def keep_no_large_blocks() -> None:
     """Have glibc return blocks of 1 MiB and more, and free ends of its arenas of that size, as soon as they are freed.
 
-    By itself it learns from the first pictures to keep both up to 32 and 64 MiB, for each thread: eight threads that
-    took turns held 240 MB where 74 MB are enough.
+    For before a process takes its first large answer: by itself glibc learns from the first ones to keep both up to 32
+    and 64 MiB, for each thread. Eight threads that took turns held 240 MB where 74 MB are enough.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:

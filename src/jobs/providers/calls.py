@@ -168,7 +168,7 @@ def _breaker(name: str) -> Breaker:
 
 def _snooze(account: Account, seconds: float, reason: str) -> Snooze:
     """Not all at once when the pause is over: spread over half as long again."""
-    spread = max(1.0, seconds / 2)
+    spread = max(0.2, seconds / 2)
     return Snooze(seconds + spread * random.random(), f"provider {account.name} is left alone: {reason}")
 
 

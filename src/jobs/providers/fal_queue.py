@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.1, 5.0
 POLL_SHARE = 0.04  # of the time waited so far: the answer is late by half of this on average
-POLL_FAILURES = 8  # in a row, about 20 s
+EARLY_SHARE = 0.75  # of the time that requests of its model take: so long it is asked seldom
+ASK_SECONDS = 3.0  # for an answer about a request: it is small and free, so asking again beats waiting
+POLL_FAILURES = 8  # in a row, 20 s to 45 s
 LEFT_SECONDS = 5.0  # of the attempt, in which to fetch and store
 SUBMIT_GRACE_SECONDS = 5.0  # for the id of a request that was sent already when we are asked to stop
 CANCEL_SECONDS = 5.0
+
+
+_took: dict[str, float] = {}  # seconds from submission to result, by model, as this process has seen them lately
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -59,9 +64,13 @@ class FalCall:
         """The output for this input, of the request that an earlier attempt submitted where one did. Raises CallFailed;
         Snooze where the attempt's time ends before the work does.
         """
-        request = await self._remembered() or await self._submitted(body)
+        request = await self._remembered()
+        expected_seconds = None  # of one that an earlier attempt submitted nobody knows since when it is under way
+        if request is None:
+            request = await self._submitted(body)
+            expected_seconds = _took.get(self.account.model, 0.0)
         try:
-            await self._wait(request)
+            await self._wait(request, expected_seconds)
             return await self._fetch(request)
         except asyncio.CancelledError:
             if self.ctx.unwanted:
@@ -107,16 +116,19 @@ class FalCall:
         await asyncio.to_thread(self.ctx.remember, self._memory, msgspec.to_builtins(request))
         return request
 
-    async def _wait(self, request: Request) -> None:
+    async def _wait(self, request: Request, expected_seconds: float | None) -> None:
         began = time.monotonic()
         failures = 0
         while True:
             try:
                 status = msgspec.json.decode(await self._json("GET", request.status_url), type=_Status)
                 failures = 0
+                waited = time.monotonic() - began
                 if self._told(status):
+                    if expected_seconds is not None:
+                        _note(self.account.model, waited)
                     return
-                pause = min(max(POLL_SHARE * (time.monotonic() - began), SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS)
+                pause = pause_seconds(waited, expected_seconds or 0.0)
             except Rejected as error:
                 raise Useless(f"it does not know request {request.request_id} any more: {error}") from None
             except (CallFailed, msgspec.MsgspecError) as error:
@@ -164,11 +176,25 @@ class FalCall:
     async def _json(self, method: str, url: str, body: bytes | None = None) -> bytes:
         headers = {"Authorization": f"Key {self.account.key}"}
         try:
-            async with asked(self.ctx, self.account, method, url, body=body, headers=headers) as response:
+            async with asked(
+                self.ctx, self.account, method, url, body=body, headers=headers,
+                within_seconds=ASK_SECONDS if method == "GET" else None,
+            ) as response:  # fmt: skip
                 check_type(response, "application/json")
                 return await whole(response, ANSWER_LIMIT_BYTES)
         except Unusable as error:
             raise Unsettled(str(error)) from None
+
+
+def pause_seconds(waited: float, expected: float) -> float:
+    """Seconds until the next question, after so many of so many: seldom while its end is far, then ever less often."""
+    late = min(max(POLL_SHARE * waited, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS)
+    return max(late, min(EARLY_SHARE * expected - waited, LONGEST_POLL_SECONDS))
+
+
+def _note(model: str, seconds: float) -> None:
+    """A request has ended: a fifth of what is expected of the next one is this one."""
+    _took[model] = seconds if model not in _took else _took[model] + (seconds - _took[model]) / 5
 
 
 def _patience(error: Exception, failures: int) -> float:

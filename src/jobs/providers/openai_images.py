@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..threads import computed
 from .account import Account
 from .answers import Rejected
 from .calls import Call, Result, paid, unusable
@@ -79,7 +80,7 @@ class OpenAIImages:
             check_type(response, "application/json")
             content = await whole(response, ANSWER_LIMIT_BYTES)
         try:
-            answer = msgspec.json.decode(content, type=_Answer)
+            answer = await computed(msgspec.json.decode, content, type=_Answer)  # megabytes of base64
         except msgspec.MsgspecError as error:
             raise Unusable(f"its answer is not the one that was asked for: {error}") from None
         if not answer.data:

@@ -27,6 +27,8 @@ class Unusable(Exception):
 
 ERROR_LIMIT_BYTES = 64 * 1024
 FETCH_TRIES = 3
+FETCH_PAUSE_SECONDS = 0.5  # where the host of a download says "too many" without saying for how long; then twice that
+LONGEST_FETCH_PAUSE_SECONDS = 5.0  # for longer the job is not kept in hand
 
 
 @asynccontextmanager
@@ -38,16 +40,21 @@ async def asked(
     *,
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
+    within_seconds: float | None = None,
 ) -> AsyncIterator[httpx.Response]:
-    """The answer, its body not read yet. Raises CallFailed for anything but success."""
+    """The answer, its body not read yet; the whole of it `within_seconds`, else as the settings say.
+
+    Raises CallFailed for anything but success.
+    """
     import httpx
 
     settings = account.settings
+    whole_seconds = min(within_seconds or settings.timeout_seconds, settings.timeout_seconds)
     timeout = httpx.Timeout(settings.read_timeout_seconds, connect=settings.connect_timeout_seconds)
     given = {"Content-Type": "application/json"} if body is not None else {}
     try:
         async with (
-            asyncio.timeout(settings.timeout_seconds),
+            asyncio.timeout(whole_seconds),
             ctx.http.stream(
                 method,
                 url,
@@ -63,7 +70,7 @@ async def asked(
                 raise Broken(f"{response.status_code}: neither an answer nor an error")
             yield response
     except TimeoutError:
-        raise Unsettled(f"no whole answer within {settings.timeout_seconds:g} s") from None
+        raise Unsettled(f"no whole answer within {whole_seconds:g} s") from None
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise Broken(f"cannot be reached: {error or type(error).__name__}") from None
     except (httpx.TransportError, httpx.DecodingError, httpx.TooManyRedirects) as error:
@@ -91,7 +98,8 @@ async def blocks(response: httpx.Response, limit_bytes: int) -> AsyncIterator[by
 async def fetched(ctx: Context, account: Account, url: Any, limit_bytes: int, types: str) -> bytes:
     """What lies at an address that the provider gave, without our key; of a content type that starts with `types`.
 
-    A cut download costs nothing, so it is tried again at once.
+    A cut download costs nothing, so it is tried again at once. One that has to wait a little is waited for here: to let
+    the job go for that would have the whole fleet leave the provider alone.
     """
 
     async def read() -> bytes:
@@ -122,7 +130,10 @@ async def _tried(url: Any, fetch: Callable[[], Awaitable[Fetched]]) -> Fetched:
         try:
             return await fetch()
         except Throttled as error:
-            raise Throttled(f"what it made: {error}", error.after_seconds, made=True) from None
+            pause = FETCH_PAUSE_SECONDS * (FETCH_TRIES - left) if error.after_seconds is None else error.after_seconds
+            if not left or pause > LONGEST_FETCH_PAUSE_SECONDS:
+                raise Throttled(f"what it made: {error}", error.after_seconds, made=True) from None
+            await asyncio.sleep(pause)
         except Rejected as error:  # the address has expired, perhaps: the picture itself was not refused
             raise Unusable(f"what it made cannot be fetched: {error}") from None
         except (Broken, Unsettled) as error:
