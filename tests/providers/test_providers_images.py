@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+<<<<<<< HEAD
 from workerctl.broker.exchange import Request, exchange
 from workerctl.broker.jobs import cancel_jobs
 from workerctl.cache import cache_counts
+=======
+from workerctl.cache import Counts, cache_counts
+>>>>>>> content
 from workerctl.handler import InvalidPayload
 from workerctl.storage import Storage
 from workerctl.testing.simulator import Fault, FaultKind, Simulator
@@ -259,7 +263,7 @@ most_calls = 4
 def test_a_batch_whose_budget_is_used_up_is_refused_whole_and_that_is_remembered(desk: Any, provider: Simulator):
     at = desk(openai(provider) + '[budgets.free-users]\nperiod = "1d"\nper = "user"\nmost_calls = 1\n')
     assert at.run("image.generate", PROMPT, user_id="u1")["status"] == "succeeded"
-    before = cache_counts()["quota"]
+    before = cache_counts().get("quota", Counts(0, 0, 0))
     for _ in range(2):
         job = at.run("image.batch", PROMPT | {"count": 20}, user_id="u1")
         assert (job["status"], job["error"]) == ("dead", "budget free-users: all 1 calls are used")

@@ -24,7 +24,7 @@ ANSWER_LIMIT_BYTES = 8 * 1024 * 1024
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.1, 5.0
 POLL_SHARE = 0.04  # of the time waited so far: the answer is late by half of this on average
 EARLY_SHARE = 0.75  # of the time that requests of its model take: so long it is asked seldom
-ASK_SECONDS = 3.0  # for an answer about a request: it is small and free, so asking again beats waiting
+ASK_SECONDS = 3.0  # for an answer about a request: it is small and free, so asking again, for longer, beats waiting
 POLL_FAILURES = 8  # in a row, 20 s to 45 s
 LEFT_SECONDS = 5.0  # of the attempt, in which to fetch and store
 SUBMIT_GRACE_SECONDS = 5.0  # for the id of a request that was sent already when we are asked to stop
@@ -121,7 +121,8 @@ class FalCall:
         failures = 0
         while True:
             try:
-                status = msgspec.json.decode(await self._json("GET", request.status_url), type=_Status)
+                said = await self._json("GET", request.status_url, within_seconds=ASK_SECONDS)
+                status = msgspec.json.decode(said, type=_Status)
                 failures = 0
                 waited = time.monotonic() - began
                 if self._told(status):
@@ -154,7 +155,8 @@ class FalCall:
     async def _fetch(self, request: Request) -> dict[str, Any]:
         for failures in range(1, POLL_FAILURES + 1):
             try:
-                found = msgspec.json.decode(await self._json("GET", request.response_url))
+                said = await self._json("GET", request.response_url, within_seconds=ASK_SECONDS * failures)
+                found = msgspec.json.decode(said)
                 return found if isinstance(found, dict) else {}
             except (Throttled, Unsettled, msgspec.MsgspecError) as error:  # Broken and Rejected are the work's own end
                 if failures == POLL_FAILURES:
@@ -173,13 +175,14 @@ class FalCall:
             pass
         await given_up(self.ctx, self.account, self.call, None if is_free else self.estimate)
 
-    async def _json(self, method: str, url: str, body: bytes | None = None) -> bytes:
+    async def _json(
+        self, method: str, url: str, body: bytes | None = None, within_seconds: float | None = None
+    ) -> bytes:
         headers = {"Authorization": f"Key {self.account.key}"}
         try:
             async with asked(
-                self.ctx, self.account, method, url, body=body, headers=headers,
-                within_seconds=ASK_SECONDS if method == "GET" else None,
-            ) as response:  # fmt: skip
+                self.ctx, self.account, method, url, body=body, headers=headers, within_seconds=within_seconds
+            ) as response:
                 check_type(response, "application/json")
                 return await whole(response, ANSWER_LIMIT_BYTES)
         except Unusable as error:
