@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from benchmarks.house import Scene, TooLate, wait_until
+from benchmarks.house import Scene, TooLate, run_seconds, wait_until
 from benchmarks.measure import Figure, figure
 
 PROGRAM = Path(__file__).parent / "peers" / "peer_loop.py"
@@ -109,9 +109,9 @@ def _measured(scene: Scene, name: str) -> Values:
 
 def _look_at_idle(values: Values, supervisor: psutil.Process) -> None:
     values["PSS of the supervisor alone"].append(_pss_mib(supervisor.pid))
-    before = sum(supervisor.cpu_times()[:2])
+    before = run_seconds(supervisor.pid)
     time.sleep(IDLE_SECONDS)
-    values["  its CPU, idle"].append(100 * (sum(supervisor.cpu_times()[:2]) - before) / IDLE_SECONDS)
+    values["  its CPU, idle"].append(100 * (run_seconds(supervisor.pid) - before) / IDLE_SECONDS)
 
 
 class Peer:
