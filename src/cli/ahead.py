@@ -49,7 +49,8 @@ _begun: list[Ahead] = []
 def begin(words: Sequence[str]) -> None:
     """Where this command line starts a supervisor in the background."""
     if "start" in words and "--foreground" not in words:
-        _begun.append(Ahead())
+        with contextlib.suppress(OSError):  # no process to be had: `take` says so
+            _begun.append(Ahead())
 
 
 def end() -> None:

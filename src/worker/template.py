@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def _prepare_children(settings: Settings) -> None:
-    """What every child would set up alike, and bring into memory of its own for it: a worker 1 MB."""
+    """What every child would set up alike, and bring into memory of its own for it: a worker 0.7 MB."""
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)  # sent before a hung worker is killed
     log_to_stderr(settings.logs)
