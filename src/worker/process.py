@@ -20,7 +20,6 @@ from ..cache import cache_counts
 from ..contract import Channel, ChannelClosed, Exit, next_beat, ring_wake_pipe
 from .growth import Growth
 from .identity import Identity
-from .journal import log_to_stderr
 from .memory import give_memory_back
 from .seats import Seats
 
@@ -35,7 +34,6 @@ class WorkerProcess:
     def __init__(self, me: Identity, around: Surroundings, channel: Channel, wake: tuple[int, int] | None) -> None:
         pool = around.settings.pools[me.pool]
         self._name = me.name
-        self._logs = around.settings.logs
         self._channel = channel
         self._wake = wake
         self._seats = Seats(me, around)
@@ -53,7 +51,6 @@ class WorkerProcess:
     def run(self) -> int:
         self._listen()
         self._wait_for_go()
-        log_to_stderr(self._logs)
         while True:
             self._wait()
             now = time.monotonic()

@@ -9,13 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-<<<<<<< HEAD
 from workerctl.broker.exchange import Request, exchange
 from workerctl.broker.jobs import cancel_jobs
-from workerctl.cache import cache_counts
-=======
 from workerctl.cache import Counts, cache_counts
->>>>>>> content
 from workerctl.handler import InvalidPayload
 from workerctl.storage import Storage
 from workerctl.testing.simulator import Fault, FaultKind, Simulator
