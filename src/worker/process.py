@@ -172,11 +172,11 @@ class WorkerProcess:
         self._seats.claimed_kinds.clear()
         jobs = [
             {"id": run.first.id, "kind": run.first.kind, "seconds": round(max(0.0, now - run.started), 3)}
-            for run in itertools.islice((run for run in hand.active if run.seated), 20)
+            for run in itertools.islice((run for run in hand.active if run.is_running), 20)
         ]
         return {
             "type": "heartbeat",
-            "jobs_running": sum(len(run.jobs) for run in hand.active if run.seated),
+            "jobs_running": sum(len(run.jobs) for run in hand.active if run.is_running),
             "jobs_done": hand.jobs_done,
             "jobs_failed": hand.jobs_failed,
             "jobs": jobs,
