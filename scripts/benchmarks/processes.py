@@ -17,6 +17,7 @@ from benchmarks.house import House, Scene, TooLate, wait_until
 from benchmarks.measure import Figure, at_most, figure, percentile
 from benchmarks.processes_more import STEPS as MORE_STEPS
 from benchmarks.processes_peers import against_peers
+from benchmarks.processes_peers_jobs import STEPS as PEER_JOB_STEPS
 from benchmarks.stamps import Stamp, read_stamps
 
 from workerctl import enqueue, enqueue_many
@@ -151,7 +152,7 @@ def start_from_nothing(scene: Scene) -> Iterator[Figure]:
 
 
 STEPS = (memory, death_to_successor, job_of_the_dead, status, start_scale_stop, start_from_nothing, *MORE_STEPS)
-PEER_STEPS = (against_peers,)
+PEER_STEPS = (against_peers, *PEER_JOB_STEPS)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ MIB = 1 << 20
 
 def against_peers(scene: Scene) -> Iterator[Figure]:
     """Four workers with the same imports; ours have a queue, an agent and a log collector besides."""
-    _install()
+    install()
     ours = _ours(scene)
     yield from _figures("workerctl", ours, ours)
     for name in NAMES:
@@ -38,7 +38,10 @@ def against_peers(scene: Scene) -> Iterator[Figure]:
 
 
 Values = dict[str, list[float]]
+IDLE_SECONDS = 10.0
 UNITS = {
+    "PSS of the supervisor alone": "MB",
+    "  its CPU, idle": "%",
     "PSS of the tree": "MB",
     "start to 4 loops": "s",
     "kill -9 to the successor's loop": "ms",
@@ -65,6 +68,7 @@ def _ours(scene: Scene) -> Values:
         pids = house.pids()
         tree = [pid for name in ("supervisor", "workers", "template", "agent", "collector") for pid in pids[name]]
         values["PSS of the tree"].append(sum(_pss_mib(pid) for pid in tree))
+        _look_at_idle(values, psutil.Process(pids["supervisor"][0]))
         for _ in range(KILLS):
             offset, at = house.log_size(), time.time()
             os.kill(house.pids()["workers"][0], signal.SIGKILL)
@@ -89,6 +93,7 @@ def _measured(scene: Scene, name: str) -> Values:
         values["start to 4 loops"].append(peer.start())
         time.sleep(1.0)
         values["PSS of the tree"].append(sum(_pss_mib(process.pid) for process in peer.tree()))
+        _look_at_idle(values, peer.main())
         for _ in range(KILLS):
             values["kill -9 to the successor's loop"].append(peer.kill_one() * 1000)
         peer.main().kill()
@@ -102,11 +107,18 @@ def _measured(scene: Scene, name: str) -> Values:
     return values
 
 
+def _look_at_idle(values: Values, supervisor: psutil.Process) -> None:
+    values["PSS of the supervisor alone"].append(_pss_mib(supervisor.pid))
+    before = sum(supervisor.cpu_times()[:2])
+    time.sleep(IDLE_SECONDS)
+    values["  its CPU, idle"].append(100 * (sum(supervisor.cpu_times()[:2]) - before) / IDLE_SECONDS)
+
+
 class Peer:
     """One process manager with four workers of its own, in a folder of its own."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self._name, self._folder = name, folder
+    def __init__(self, name: str, folder: Path, instances: int = WORKERS, *options: str) -> None:
+        self._name, self._folder, self._instances, self._options = name, folder, instances, options
         self._stamps = folder / "stamps"
         self._environ = os.environ | {"PEER_STAMPS": str(self._stamps), "PM2_HOME": str(folder / "pm2")}
         self._environ |= {"PYTHONPATH": str(PROGRAM.parent)}
@@ -119,8 +131,9 @@ class Peer:
             self._command(), cwd=self._folder, env=self._environ, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        wait_until(lambda: len(self._begun()) >= before + WORKERS, 60, f"{self._name}'s workers", every_seconds=0.005)
-        seconds = max(at for _, at in self._begun()) - since
+        count = before + self._instances
+        wait_until(lambda: len(self._begun()) >= count, 60, f"{self._name}'s workers", every_seconds=0.005)
+        seconds = max(self._begun().values()) - since
         self._main = self._daemon() if self._name == "PM2" else psutil.Process(process.pid)
         return seconds
 
@@ -129,7 +142,7 @@ class Peer:
         at = time.monotonic()
         victim.kill()
         wait_until(lambda: len(self._begun()) > begun, 60, "a successor", every_seconds=0.001)
-        return self._begun()[-1][1] - at
+        return max(self._begun().values()) - at
 
     def main(self) -> psutil.Process:
         assert self._main is not None
@@ -140,7 +153,7 @@ class Peer:
 
     def workers(self) -> list[psutil.Process]:
         """Whoever has said that its loop began, and lives."""
-        return [psutil.Process(pid) for pid, _ in self._begun() if _runs(pid)]
+        return [psutil.Process(pid) for pid in self._begun() if _runs(pid)]
 
     def end(self) -> None:
         with contextlib.suppress(psutil.Error):
@@ -150,11 +163,35 @@ class Peer:
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
-    def _begun(self) -> list[tuple[int, float]]:
+    def noted(self, word: str) -> dict[int, float]:
+        """When each process said so first."""
         if not self._stamps.exists():
-            return []
-        lines = (line.split() for line in self._stamps.read_text().splitlines())
-        return [(int(pid), float(at)) for pid, at in lines]
+            return {}
+        lines = [line.split() for line in self._stamps.read_text().splitlines()]
+        return {int(pid): float(at) for pid, at, said in reversed(lines) if said == word}
+
+    def ask(self, *command: str) -> None:
+        """A command of this process manager's own."""
+        subprocess.run(command, env=self._environ, cwd=self._folder, check=True, capture_output=True)
+
+    def _begun(self) -> dict[int, float]:
+        return self.noted("loop")
+
+    def turn_to(self, count: int) -> None:
+        """gunicorn's way: one signal for each worker more or less; two at once would arrive as one."""
+        for wanted in range(self._instances, count, 1 if count > self._instances else -1):
+            self.main().send_signal(signal.SIGTTIN if count > wanted else signal.SIGTTOU)
+            time.sleep(0.05)
+        self._instances = count
+
+    def configure(self, count: int) -> None:
+        """Write supervisord's file for so many."""
+        self._instances = count
+        self._command()
+
+    @property
+    def pm2(self) -> tuple[str, ...]:
+        return (str(ENVIRONMENT / "pm2" / "node_modules" / ".bin" / "pm2"),)
 
     def _daemon(self) -> psutil.Process:
         return psutil.Process(int((self._folder / "pm2" / "pm2.pid").read_text()))
@@ -164,13 +201,16 @@ class Peer:
         if self._name == "gunicorn":
             config = self._folder / "gunicorn.py"
             config.write_text("import peer_loop\ndef post_worker_init(worker):\n    peer_loop.begin()\n")
-            return [str(programs / "gunicorn"), "--preload", "-w", str(WORKERS), "-c", str(config),
+            return [str(programs / "gunicorn"), "--preload", "-w", str(self._instances), "-c", str(config),
                     "-b", f"unix:{self._folder}/socket", "peer_loop:app"]  # fmt: skip
         if self._name == "supervisord":
             config = self._folder / "supervisord.conf"
             config.write_text(
                 f"[supervisord]\nnodaemon=true\nlogfile={self._folder}/log\npidfile={self._folder}/pid\n"
-                f"childlogdir={self._folder}\n[program:w]\ncommand={python} {PROGRAM}\nnumprocs={WORKERS}\n"
+                f"childlogdir={self._folder}\n[unix_http_server]\nfile={self._folder}/s\n[supervisorctl]\n"
+                f"serverurl=unix://{self._folder}/s\n[rpcinterface:supervisor]\n"
+                "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"
+                f"[program:w]\ncommand={python} {PROGRAM}\nnumprocs={self._instances}\n"
                 "process_name=%(program_name)s_%(process_num)d\nstartsecs=0\n"
             )
             return [str(programs / "supervisord"), "-c", str(config)]
@@ -178,14 +218,14 @@ class Peer:
             config = self._folder / "circus.ini"
             config.write_text(
                 f"[circus]\nendpoint=ipc://{self._folder}/e\npubsub_endpoint=ipc://{self._folder}/p\n"
-                f"[watcher:w]\ncmd={python} {PROGRAM}\nnumprocesses={WORKERS}\ncopy_env=True\n"
+                f"[watcher:w]\ncmd={python} {PROGRAM}\nnumprocesses={self._instances}\ncopy_env=True\n"
             )
             return [str(programs / "circusd"), str(config)]
-        return [str(ENVIRONMENT / "pm2" / "node_modules" / ".bin" / "pm2"), "start", str(PROGRAM), "--interpreter",
-                python, "-i", str(WORKERS), "--name", "w"]  # fmt: skip
+        return [*self.pm2, "start", str(PROGRAM), "--interpreter", python,
+                "-i", str(self._instances), "--name", "w", *self._options]  # fmt: skip
 
 
-def _install() -> None:
+def install() -> None:
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 Deed = Literal[
@@ -58,12 +59,7 @@ class Blow:
 
 def blows(seed: int, seconds: float) -> list[Blow]:
     """Every blow of a run that lasts so long."""
-    found = []
-    for blow in _endless(random.Random(seed)):
-        if blow.at_seconds > seconds:
-            break
-        found.append(blow)
-    return found
+    return list(takewhile(lambda blow: blow.at_seconds <= seconds, _endless(random.Random(seed))))
 
 
 def _endless(chance: random.Random) -> Iterator[Blow]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 Target = Literal[
@@ -60,12 +61,7 @@ class Fault:
 
 def faults(seed: int, seconds: float) -> list[Fault]:
     """Every fault of a run that lasts so long."""
-    found = []
-    for fault in _endless(random.Random(seed)):
-        if fault.at_seconds > seconds:
-            break
-        found.append(fault)
-    return found
+    return list(takewhile(lambda fault: fault.at_seconds <= seconds, _endless(random.Random(seed))))
 
 
 def _endless(chance: random.Random) -> Iterator[Fault]:

@@ -25,7 +25,7 @@ from ..broker.fleet import (
     renew_node,
 )
 from ..broker.surroundings import Surroundings
-from ..contract import HEARTBEAT_SECONDS, Channel, ChannelClosed, Unreachable
+from ..contract import Channel, ChannelClosed, Unreachable, next_beat
 from ..settings import PoolSettings
 from .listener import Listener
 from .primary import Primary
@@ -94,7 +94,7 @@ class Agent:
     def _beat(self, now: float) -> None:
         """Without this the supervisor takes us for hung, whether the database answers or not."""
         if self._ready and now >= self._beat_at:
-            self._beat_at = now + HEARTBEAT_SECONDS
+            self._beat_at = next_beat(now)
             self._channel.send({"type": "heartbeat"})
 
     def _pause_seconds(self) -> float:

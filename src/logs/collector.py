@@ -9,7 +9,7 @@ import signal
 import time
 from typing import Any, NamedTuple
 
-from ..contract import ENV_ALIVE, HEARTBEAT_SECONDS, Channel, ChannelClosed
+from ..contract import ENV_ALIVE, Channel, ChannelClosed, next_beat
 from .file import LogFile
 from .outlet import PATIENCE_SECONDS, Outlet
 from .shelf import Shelf
@@ -90,7 +90,7 @@ class Collector:
     def _beat(self, now: float) -> None:
         """Without this the supervisor takes us for hung; the disk may hang, we do not."""
         if now >= self._beat_at:
-            self._beat_at = now + HEARTBEAT_SECONDS
+            self._beat_at = next_beat(now)
             self._send({"type": "heartbeat"})
 
     def _on_signals(self) -> None:

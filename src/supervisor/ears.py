@@ -109,7 +109,8 @@ class Ears:
         name, slot, serial = child.group.name, child.slot, child.serial
         member = self._roster().member(name, slot, serial)
         if member is not None:
-            oom_killed = end.signal == signal.SIGKILL and self._kernel.has_killed()
+            ours = member.kill_cause is not None  # and then the kernel's kill is somebody else's
+            oom_killed = end.signal == signal.SIGKILL and not ours and self._kernel.has_killed()
             cause = cause_of(child.group.kind, member, end.code, oom_killed=oom_killed)
             self._record(ev.Exited(now, name, slot, serial, end.code, end.signal, cause, jitter()))
         self._gauge.forget(end.pid)  # not before: the fact above is written down with its memory curve

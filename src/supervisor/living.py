@@ -14,8 +14,9 @@ from .states import Cause
 
 SIGNAL_GAP_SECONDS = 0.1  # two equal signals at once would arrive as one
 HURRY_REPEAT_SECONDS = 0.5  # and a busy machine may take longer to deliver the first
-BEATING = frozenset({"pool", "agent", "collector"})  # kinds whose silence means that they hang
-ROLE_PATIENCE = 2  # times a worker's: one turn of the agent may wait for several statements
+# Kinds whose silence means that they hang, and after how many times a worker's patience: one turn of the agent may wait
+# for several statements, and the collector for a disk.
+BEATING = {"pool": 1, "template": 1, "agent": 2, "collector": 2}
 
 
 def watch_all(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
@@ -46,12 +47,10 @@ def _watch_member(
             yield Kill(name, number, serial, Cause.BOOT_TIMEOUT)
         return
     yield from watch(team, slot, member, policy, clock)
-    is_worker, beat_at = team.group.kind == "pool", member.heartbeat_at
-    if team.group.kind not in BEATING or beat_at is None:
+    kind, beat_at = team.group.kind, member.heartbeat_at
+    if kind not in BEATING or beat_at is None or not clock.reached(beat_at + policy.hung_seconds * BEATING[kind]):
         return
-    if not clock.reached(beat_at + policy.hung_seconds * (1 if is_worker else ROLE_PATIENCE)):
-        return
-    if not is_worker:
+    if kind != "pool":
         yield Kill(name, number, serial, Cause.HUNG)
     elif member.dump_at is None or member.dump_at < beat_at:
         yield Dump(name, number, serial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import signal
@@ -21,7 +20,8 @@ from .control import ControlServer, Request
 from .ears import Ears
 from .hangups import Hangups
 from .history import exit_record
-from .journal import Journal, timestamp
+from .journal import Journal
+from .keeper import Keeper
 from .last_words import last_lines
 from .leftovers import Leftovers
 from .lock import open_alive, try_lock
@@ -37,7 +37,7 @@ from .readiness import Readiness
 from .report import report
 from .roster import Roster, new_roster
 from .spawn import Spawner
-from .state import append_exit, load_desired, save_desired, write_atomically
+from .state import load_desired
 from .states import Cause
 from .streams import Streams
 from .wrapper import Wrapper
@@ -55,9 +55,9 @@ class Supervisor:
         self._home = composition.home_path
         self._policy = composition.policy
         self._cgroups = [Path(folder) for folder in composition.memory_cgroups]
-        self._coming = self._home / "run" / "composition.json"  # of the newest release, committed or not
         self._roster: Roster = new_roster(composition, load_desired(self._home), time.monotonic())
         self._journal = Journal(self._home / "logs" / "supervisor.log", foreground=composition.foreground)
+        self._keeper = Keeper(self._home, self._journal)
         self._wrapper = Wrapper()
         self._alive = open_alive(self._home / "run")
         longest = max((group.stop_timeout_seconds for group in composition.groups), default=0.0)
@@ -151,12 +151,12 @@ class Supervisor:
         if isinstance(event, ev.BecameReady) and self._roster.last_number != releases:
             self._askers.forget(Cause.RELOAD)  # other code than its predecessor's began it
         if isinstance(event, ev.GotAlone):
-            self._write_history(*self._census.lost())
+            self._keeper.keep_exits(*self._census.lost())
         if isinstance(event, ev.Spawned | ev.Exited):
             self._leftovers.note(child for child in self._children if child.group.kind != "pool")
         if isinstance(event, ev.Committed):
             self._spawner.provide_wakes(self._roster.teams.values())
-            self._keep_composition()
+            self._keeper.keep_composition()
         self._wrapper.note(event, stops=not was_stopping and self._roster.stop_at is not None)
 
     def _remember_exit(self, event: ev.Exited) -> None:
@@ -165,12 +165,7 @@ class Supervisor:
             return
         asker = self._askers.of(event.group, member, event.cause)
         curve = self._gauge.curve(member.pid)
-        self._write_history(exit_record(event, member, asker, curve, self._policy.sample_seconds))
-
-    def _write_history(self, *records: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # a full disk costs history, never a worker
-            for record in records:
-                append_exit(self._home, {"at": timestamp()} | record)
+        self._keeper.keep_exits(exit_record(event, member, asker, curve, self._policy.sample_seconds))
 
     # Waiting
 
@@ -283,26 +278,11 @@ class Supervisor:
         for fact in facts:
             self._record(fact)
         if request.command == "reload" and facts:
-            self._coming = Path(request.arguments["composition"])
+            self._keeper.coming = Path(request.arguments["composition"])
         if request.command == "scale" and facts:
-            self._persist_desired()
+            self._keeper.keep_desired(self._roster.teams)
         return response
 
     def _report(self, now: float) -> dict[str, Any]:
         members = (member for team in self._roster.teams.values() for slot in team.slots for member in slot.members)
         return report(self._roster, self._policy, os.getpid(), now, self._gauge.measure_private(members))
-
-    def _keep_composition(self) -> None:
-        """What runs now stands in run/composition.json, for whoever composes the next release."""
-        try:
-            write_atomically(self._home / "run" / "composition.json", self._coming.read_bytes())
-        except OSError as error:
-            self._journal.say("NotPersisted", error=error.strerror, path=self._coming)
-
-    def _persist_desired(self) -> None:
-        pools = ((name, team) for name, team in self._roster.teams.items() if team.group.kind == "pool")
-        counts = {name: team.desired for name, team in pools if not team.retired}
-        try:
-            save_desired(self._home, counts)
-        except OSError as error:
-            self._journal.say("NotPersisted", error=error.strerror, counts=counts)

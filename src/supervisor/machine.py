@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from .kernel_files import read_small
 from .members import Memory
 
 PRESSURE = Path("/proc/pressure/memory")
@@ -19,8 +20,8 @@ def machine_memory(cgroups: Sequence[Path], pressure: Path = PRESSURE) -> Memory
     machine = psutil.virtual_memory()
     found = [Memory(machine.total, machine.available)]
     for folder in cgroups:
-        memory = _of_cgroup(folder)
-        if memory is not None and memory.total_bytes < machine.total:
+        memory = _of_cgroup(folder, machine.total)
+        if memory is not None:
             found.append(memory)
     least = min(found, key=lambda memory: memory.available_bytes)
     stalls = (_stalled_percent(path) for path in (pressure, *(folder / "memory.pressure" for folder in cgroups)))
@@ -44,21 +45,22 @@ class KernelKills:
     def _count(self) -> int:
         if self._folder is None:
             return 0
-        for name in ("memory.events", "memory.oom_control"):  # v2, v1
-            with contextlib.suppress(OSError, ValueError):
-                fields = (line.split() for line in (self._folder / name).read_text().splitlines())
-                return int(next((value for key, value in fields if key == "oom_kill"), "0"))
-        return 0
+        return max(
+            _field(self._folder / name, "oom_kill") for name in ("memory.events", "memory.oom_control")
+        )  # v2, v1
 
 
-def _of_cgroup(folder: Path) -> Memory | None:
-    """The page cache that can be dropped counts as available, as it does for the machine."""
+def _of_cgroup(folder: Path, machine_bytes: int) -> Memory | None:
+    """None where it limits nothing. Page cache that can be dropped counts as available, as it does for the machine."""
     for limit_name, usage_name, cache_name in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
-        limit, usage = _text(folder / limit_name), _text(folder / usage_name)
-        if limit.isdigit() and usage.isdigit() and int(limit) > 0:
+        limit = read_small(folder / limit_name).strip()
+        if not limit.isdigit() or not 0 < int(limit) < machine_bytes:
+            continue
+        usage = read_small(folder / usage_name).strip()
+        if usage.isdigit():
             used = max(0, int(usage) - _field(folder / "memory.stat", cache_name))
             return Memory(int(limit), max(0, int(limit) - used))
     return None
@@ -66,7 +68,7 @@ def _of_cgroup(folder: Path) -> Memory | None:
 
 def _stalled_percent(path: Path) -> float:
     """`full avg10` of a pressure file of the kernel; 0 where there is none, as before Linux 4.20."""
-    for line in _text(path).splitlines():
+    for line in read_small(path).splitlines():
         kind, _, fields = line.partition(" ")
         values = dict(field.partition("=")[::2] for field in fields.split())
         if kind == "full":
@@ -75,16 +77,9 @@ def _stalled_percent(path: Path) -> float:
     return 0.0
 
 
-def _text(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        return path.read_text().strip()
-    return ""
-
-
 def _field(path: Path, name: str) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        for line in path.read_text().splitlines():
-            key, _, value = line.partition(" ")
-            if key == name:
-                return int(value)
+    for line in read_small(path).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name and value.isdigit():
+            return int(value)
     return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from .children import Child
+from .kernel_files import read_small
 from .members import Member, Usage
 
 AT_ONCE = 32
@@ -25,6 +26,7 @@ class Gauge:
     def __init__(self, period_seconds: float) -> None:
         self._period_seconds = period_seconds
         self._processes: dict[int, psutil.Process] = {}
+        self._cpu: dict[int, tuple[float, float]] = {}  # pid: measured when, and its CPU seconds then
         self._queue: list[Child] = []
         self._portions = 1
         self._curves: dict[int, deque[int]] = {}  # pid: the last sizes in MB
@@ -67,16 +69,15 @@ class Gauge:
         return {pid: size for pid, (_, size) in self._private.items()}
 
     def forget(self, pid: int) -> None:
-        self._processes.pop(pid, None)
-        self._curves.pop(pid, None)
+        for known in (self._processes, self._cpu, self._curves):
+            known.pop(pid, None)
 
     def _sample(self, child: Child, pid: int) -> Usage | None:
         try:
             process = self._processes.get(pid)
             if process is None:
                 process = self._processes[pid] = psutil.Process(pid)
-            with process.oneshot():
-                own_bytes, cpu_percent = process.memory_info().rss, process.cpu_percent()
+            own_bytes, cpu_percent = process.memory_info().rss, self._cpu_percent(process)
         except (psutil.Error, OSError):  # gone, or no descriptor left to read with
             return None
         if own_bytes == 0:  # it has ended and waits to be reaped: what it used is told by the sample before
@@ -91,17 +92,24 @@ class Gauge:
         self._curves.setdefault(pid, deque(maxlen=CURVE_SAMPLES)).append(usage.size_bytes >> 20)
         return usage
 
+    def _cpu_percent(self, process: psutil.Process) -> float:
+        """Since the sample before. psutil's own looks up the number of cores each time, for nothing."""
+        now, used = time.monotonic(), sum(process.cpu_times()[:2])
+        before, used_before = self._cpu.get(process.pid, (now, used))
+        self._cpu[process.pid] = (now, used)
+        return round(100 * (used - used_before) / (now - before), 1) if now > before else 0.0
+
 
 def _descendants(pid: int) -> Iterator[int]:
     """Its children, whichever thread started them, and theirs; empty where the system does not tell."""
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = [int(child) for child in task.read_text().split()]
-        except OSError:
-            continue
-        for child in children:
-            yield child
-            yield from _descendants(child)
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return
+    for task in tasks:
+        for child in read_small(task / "children").split():
+            yield int(child)
+            yield from _descendants(int(child))
 
 
 def _resident_bytes(pid: int) -> int:
@@ -113,9 +121,8 @@ def _resident_bytes(pid: int) -> int:
 
 def _private_bytes(pid: int) -> int | None:
     """What would be free without it, swapped pages included; None where it is gone or the system does not tell."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
+    lines = read_small(f"/proc/{pid}/smaps_rollup").splitlines()
+    if not lines:
         return None
     fields = (line.split() for line in lines[1:])
     return 1024 * sum(int(size) for name, size, *_ in fields if name in ("Private_Clean:", "Private_Dirty:", "Swap:"))

@@ -15,7 +15,7 @@ from typing import Any
 from setproctitle import setproctitle
 
 from ..broker.surroundings import Surroundings
-from ..contract import HEARTBEAT_SECONDS, Channel, ChannelClosed, Exit, ring_wake_pipe
+from ..contract import Channel, ChannelClosed, Exit, next_beat, ring_wake_pipe
 from .growth import Growth
 from .identity import Identity
 from .journal import log_to_stderr
@@ -161,7 +161,7 @@ class WorkerProcess:
             self._channel.send({"type": "ready"})
         busy = self._seats.runner.busy
         if now >= self._heartbeat_at or (busy != self._told_busy and now >= self._news_at):
-            self._heartbeat_at = now + HEARTBEAT_SECONDS
+            self._heartbeat_at = next_beat(now)
             self._news_at = now + NEWS_SECONDS
             self._told_busy = busy
             setproctitle(f"workerctl: worker {self._name}" + (f", {busy} running" if busy else ""))

@@ -28,10 +28,10 @@ class Run(msgspec.Struct, eq=False):
     unfit: dict[int, InvalidPayload] = {}  # of a batch call: the payloads that it is not given, by position
 
     def sit_down(self) -> None:
-        """It begins now."""
-        self.seated = True
+        """It begins now. Seated last: who sees it sit sees its own deadline."""
         self.started = time.monotonic()
         self.context.deadline = self.deadline
+        self.seated = True
 
     @property
     def deadline(self) -> float:

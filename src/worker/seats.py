@@ -253,7 +253,7 @@ class Seats:
         """
         if now < self._overdue_at:
             return
-        for run in list(self.hand.active):
+        for run in [run for run in self.hand.active if run.seated]:
             reason = TimedOut(f"timed out after {run.timeout_seconds:g} s")
             if now >= run.deadline + (TASK_GRACE_SECONDS if run.handler.is_async else 0.0):
                 run.context.cancel_requested = True

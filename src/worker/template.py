@@ -10,6 +10,7 @@ import selectors
 import signal
 import socket
 import sys
+import time
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from setproctitle import setproctitle
 
 from ..broker.surroundings import Surroundings, surroundings
-from ..contract import ENV_CHANNEL, Channel, ChannelClosed, Exit, WorkerctlError
+from ..contract import ENV_CHANNEL, Channel, ChannelClosed, Exit, WorkerctlError, next_beat
 from .fork import fork_child, fork_worker
 from .load import check_forkable, load_modules, open_descriptors
 from .rehearsal import rehearse
@@ -74,8 +75,9 @@ def _serve(channel: Channel, imported: Imported) -> int:
     with selectors.DefaultSelector() as selector:
         selector.register(channel, selectors.EVENT_READ)
         selector.register(waker_read, selectors.EVENT_READ)
+        beat_at = next_beat(time.monotonic())
         while not stopped:
-            selector.select()
+            selector.select(max(0.0, beat_at - time.monotonic()))
             try:
                 messages = channel.receive()
             except ChannelClosed:
@@ -84,6 +86,9 @@ def _serve(channel: Channel, imported: Imported) -> int:
                 if message["type"] == "fork":
                     own = (channel.fileno(), waker_read, waker_write, selector.fileno())
                     _answer(channel, message, imported, own)
+            if time.monotonic() >= beat_at:
+                channel.send({"type": "heartbeat"})
+                beat_at = next_beat(time.monotonic())
     return Exit.DONE
 
 

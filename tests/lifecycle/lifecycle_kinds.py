@@ -198,3 +198,11 @@ def spikes(payload: dict, ctx: Context) -> None:
     blocks = [bytearray(os.urandom(1)) * 60_000 for _ in range(payload["mebibytes"] * 17)]
     _pins.append(bytearray(60_000))
     del blocks
+
+
+@job("surroundings")
+def surroundings(payload: dict, ctx: Context) -> dict:
+    """What the process that runs this was given."""
+    cores = sorted(os.sched_getaffinity(0))
+    variables = {"fruit": os.environ.get("FRUIT"), "arenas": os.environ.get("MALLOC_ARENA_MAX")}
+    return {"nice": os.nice(0), "cores": cores, **variables}

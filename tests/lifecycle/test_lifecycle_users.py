@@ -5,55 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sysconfig
 from pathlib import Path
 
 import pytest
 from lifecycle_house import House, until
-
-import workerctl
-
-PYTHON = Path("/usr/bin/python3")  # one that every user may run: the tests' own may lie below a closed home
-SOMEBODY = 65534
-PACKAGES = f"{Path(workerctl.__file__).parents[1]}:{sysconfig.get_path('purelib')}"
-
-
-def as_somebody(house: House, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PYTHON, "-c", "from workerctl.cli import main; main()", *map(str, arguments)],
-        user=SOMEBODY,
-        group=SOMEBODY,
-        extra_groups=[],
-        cwd=house.folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": PACKAGES, "HOME": "/nonexistent", **environ},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-
-
-def _why_not() -> str | None:
-    if os.geteuid() != 0:
-        return "only root can become another user"
-    tried = subprocess.run(
-        [PYTHON, "-c", "import workerctl.cli.app, psycopg, msgspec"],
-        user=SOMEBODY,
-        env={"PYTHONPATH": PACKAGES},
-        capture_output=True,
-        text=True,
-        cwd="/",
-        check=False,
-    )
-    return (
-        f"{PYTHON} cannot run the tests' packages as another user: {tried.stderr[-200:]}" if tried.returncode else None
-    )
+from lifecycle_users import PYTHON, SOMEBODY, as_somebody, why_nobody_else
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _another_user() -> None:
-    reason = _why_not()
+    reason = why_nobody_else()
     if reason:
         pytest.skip(reason)
 

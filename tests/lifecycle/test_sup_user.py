@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from lifecycle_house import CONFIG, House
-from test_lifecycle_users import PACKAGES, PYTHON, as_somebody
+from lifecycle_users import as_somebody, by_system_python, why_nobody_else
 
 USER, GROUP, EXTRA = "wlsupuser", "wlsupgroup", "wlsupextra"
 APP = '[apps.echo]\ncommand = ["sleep", "1000"]\n'
@@ -22,12 +22,9 @@ APP = '[apps.echo]\ncommand = ["sleep", "1000"]\n'
 @pytest.fixture(scope="module", autouse=True)
 def _account() -> Iterator[None]:
     """A system user with a group of its own and a supplementary one, for as long as these tests run."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
-    probe = [PYTHON, "-c", "import workerctl.cli.app, psycopg, msgspec"]
-    tried = subprocess.run(probe, user=65534, env={"PYTHONPATH": PACKAGES}, capture_output=True, cwd="/", check=False)
-    if tried.returncode:
-        pytest.skip(f"{PYTHON} cannot run the tests' packages as another user: {tried.stderr[-200:]!r}")
+    reason = why_nobody_else()
+    if reason:
+        pytest.skip(reason)
     for command in (
         ["groupadd", "--system", GROUP],
         ["groupadd", "--system", EXTRA],
@@ -42,16 +39,7 @@ def _account() -> Iterator[None]:
 
 
 def as_root(house: House, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PYTHON, "-c", "from workerctl.cli import main; main()", *map(str, arguments)],
-        cwd=house.folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": PACKAGES, "HOME": "/root", **environ},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return by_system_python(house, *arguments, HOME="/root", **environ)
 
 
 def ok(house: House, *arguments: object) -> str:

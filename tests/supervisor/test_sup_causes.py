@@ -135,3 +135,14 @@ def test_a_worker_that_the_kernel_killed_for_memory_is_told_so(house: House, mem
     house.until_ready(1, 30)
     assert "kernel-oom" in house.log()
     assert house.stop() == 0
+
+
+def test_a_kill_of_ours_takes_no_kill_of_the_kernel_for_its_own(house: House, tmp_path: Path) -> None:
+    (tmp_path / "memory.events").write_text("oom_kill 0\n")
+    house.start(*house.workers(2), memory_cgroups=(str(tmp_path),), policy={"hung_seconds": 0.5})
+    hung, killed = house.until_ready(2)
+    (tmp_path / "memory.events").write_text("oom_kill 1\n")  # of the other worker, whose end is seen later
+    os.kill(hung, signal.SIGSTOP)
+    until(lambda: causes(house) == ["hung"])
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: causes(house) == ["hung", "kernel-oom"])

@@ -6,7 +6,8 @@ What holds, as it is checked below:
 - whoever is replaced by plan goes only once a successor serves, or where no second one fits into the memory;
 - at most max(1, 20 %) of all workers are away at once for planned reasons;
 - one canary of a new release serves through its probation before a second is started;
-- nobody is killed who beats, boots or drains within its time;
+- who is replaced by a canary stays through its probation, and no release is committed without one;
+- nobody is killed who beats, boots or drains within its time, and everybody who does not is;
 - only faults spend the fault budget; a slot that spent it is parked, is left alone, and is probed every five minutes;
 - nobody crashes more often in a minute than the budget allows;
 - once trouble ends everything is as it was asked to be, and a stop leaves nothing.
@@ -25,10 +26,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from toy_world import HOUSE, POLICY, World, busy
 
 from workerctl.supervisor import actions as act
-from workerctl.supervisor import apply, fat, living, plan, restart
+from workerctl.supervisor import apply, fat, living, plan, reload, restart
 from workerctl.supervisor import events as ev
-from workerctl.supervisor.composition import Group
-from workerctl.supervisor.living import BEATING, ROLE_PATIENCE
+from workerctl.supervisor.composition import Group, Policy
+from workerctl.supervisor.living import BEATING
 from workerctl.supervisor.members import Member, Memory, Slot
 from workerctl.supervisor.roster import Roster, Team
 from workerctl.supervisor.states import Cause, Phase
@@ -47,11 +48,12 @@ class Trouble(RuleBasedStateMachine):
     """Every rule is something that happens to a machine in an ordinary bad week."""
 
     simulated_hours = 0.0
+    policy = POLICY
 
     @initialize(seed=st.integers(0, 2**16), instances=st.integers(0, 12))
     def begin(self, seed: int, instances: int) -> None:
         self.bad: set[tuple[str, int]] = set()  # releases whose template or workers end with 1
-        self.world = World(WITH_SPARE, seed=seed)
+        self.world = World(WITH_SPARE, self.policy, seed)
         self.world.release_fails = lambda kind, number: 1 if (kind, number) in self.bad else None
         self.world.on_settled = self.check
         self.world.happen(ev.Scaled(0.0, "default", instances))
@@ -66,6 +68,13 @@ class Trouble(RuleBasedStateMachine):
         found = self.world.members()
         if found:
             self.world.end(*found[int(share * len(found))], code, None if code is not None else 9)
+        self.world.run(0.02)
+
+    @rule(share=SHARE)
+    def a_process_is_stopped(self, share: float) -> None:
+        found = [place for place in self.world.members() if place[0].group.kind in BEATING]
+        if found:
+            self.world.silent.add(found[int(share * len(found))][2].serial)
         self.world.run(0.02)
 
     @rule(code=st.sampled_from([None, 1, 69]))
@@ -134,7 +143,7 @@ class Trouble(RuleBasedStateMachine):
         """Long enough for slots to be parked and probed."""
         self.world.fails = lambda name: 1 if name == "default" else None
         self.every_worker_ends(None)
-        self.world.run(POLICY.park_probe_seconds + 200)
+        self.world.run(self.world.policy.park_probe_seconds + 200)
         self.world.fails = lambda _: None
 
     @rule(answered=st.booleans())
@@ -176,6 +185,9 @@ class Trouble(RuleBasedStateMachine):
             assert now < member.drain_at + group.stop_timeout_seconds, "a drain without an end"
         elif member.ready_at is None:
             assert now < member.spawned_at + group.boot_timeout_seconds, "a boot without an end"
+        elif group.kind in BEATING and member.heartbeat_at is not None:
+            patience = self.world.policy.hung_seconds * BEATING[group.kind] + self.world.policy.dump_seconds
+            assert now < member.heartbeat_at + patience, "a silence without an end"
 
     def check_parked(self, team: Team, slot: Slot) -> None:
         roster, now = self.world.roster, self.world.now
@@ -183,12 +195,12 @@ class Trouble(RuleBasedStateMachine):
             return
         if slot.parked_at is None:
             last = slot.faults[-1].at if slot.faults else now
-            recent = [fault for fault in slot.faults if last - fault.at < POLICY.fault_window_seconds]
-            assert len(recent) < POLICY.fault_limit, "it crashes on and on"
+            recent = [fault for fault in slot.faults if last - fault.at < self.world.policy.fault_window_seconds]
+            assert len(recent) < self.world.policy.fault_limit, "it crashes on and on"
             return
         if restart.is_unusable(slot):
             return
-        late = now - slot.parked_at - POLICY.park_probe_seconds
+        late = now - slot.parked_at - self.world.policy.park_probe_seconds
         assert late < EPSILON_SECONDS, f"{team.group.name}/{slot.number} was not probed for {late:g} s"
 
     def check_actions(self) -> None:
@@ -201,9 +213,13 @@ class Trouble(RuleBasedStateMachine):
                 case act.Unpark():
                     slot = before.slot(action.group, action.slot)
                     assert slot is not None and slot.parked_at is not None
-                    assert at - slot.parked_at > POLICY.park_probe_seconds - EPSILON_SECONDS, "probed too early"
+                    assert at - slot.parked_at > self.world.policy.park_probe_seconds - EPSILON_SECONDS, (
+                        "probed too early"
+                    )
                 case act.Kill():
                     self.check_kill(at, action, before)
+                case act.Commit():
+                    self.check_commit(at, before)
         self.world.performed.clear()
 
     def check_spawn(self, at: float, action: act.Spawn, before: Roster) -> None:
@@ -229,6 +245,8 @@ class Trouble(RuleBasedStateMachine):
         if team.group.kind != "pool" or not planned or not member.is_ready or slot.members[0] is not member:
             return
         successor = any(other.is_ready for other in slot.members if other is not member)
+        if successor and before.reload is not None and slot.members[-1].release == before.reload.number:
+            assert _has_served(before, self.world.now), f"{action} on probation"
         cramped = action.cause is Cause.MEMORY_SOFT and not fat.has_room_for_successor(before, team)
         assert successor or cramped, f"{action} without a successor"
 
@@ -236,24 +254,28 @@ class Trouble(RuleBasedStateMachine):
         team, member = before.teams[action.group], before.member(action.group, action.slot, action.serial)
         assert member is not None and member.kill_at in (None, at), "killed twice"  # one kill for each fork it owes
         group = member.group or team.group
-        if action.cause is Cause.HUNG and team.group.kind in BEATING:
-            patience = POLICY.hung_seconds * (1 if team.group.kind == "pool" else ROLE_PATIENCE)
-            assert at - (member.heartbeat_at or 0.0) > patience - EPSILON_SECONDS, "it beats"
+        if action.cause is Cause.HUNG:
+            assert (
+                at - _heard_of(before, member)
+                > self.world.policy.hung_seconds * BEATING[team.group.kind] - EPSILON_SECONDS
+            )
         elif action.cause is Cause.BOOT_TIMEOUT:
             assert at - member.spawned_at > group.boot_timeout_seconds - EPSILON_SECONDS, "it boots"
         elif action.cause is Cause.MEMORY_HARD:
-            assert member.over_hard_samples >= POLICY.memory_samples
+            assert member.over_hard_samples >= self.world.policy.memory_samples
         elif member.drain_at is not None and before.hurried_at is None:
             assert at - member.drain_at > group.stop_timeout_seconds - EPSILON_SECONDS, "it drains"
 
     def check_canary(self, before: Roster, action: act.Spawn) -> None:
-        reload = before.reload
-        assert reload is not None and action.release == reload.number, "a worker of a release that was given up"
-        siblings = [m for name in reload.pools for slot in before.teams[name].slots for m in slot.members
-                    if m.release == reload.number]  # fmt: skip
-        served = [self.world.now - member.ready_at for member in siblings if member.ready_at is not None]
-        staying = [member for member in siblings if not member.is_leaving]
-        assert not staying or max(served, default=0) >= POLICY.probation_seconds, "a second one before the canary"
+        assert before.reload is not None, "a worker of a release that was given up"
+        assert action.release == before.reload.number, "a worker of a release that was given up"
+        staying = [member for member in _of_the_new_release(before) if not member.is_leaving]
+        assert not staying or _has_served(before, self.world.now), "a second one before the canary"
+
+    def check_commit(self, at: float, before: Roster) -> None:
+        assert before.reload is not None
+        slots = [slot for name in before.reload.pools for slot in before.teams[name].wanted]
+        assert _has_served(before, at) or all(slot.parked_at is not None for slot in slots), "committed unproven"
 
     def teardown(self) -> None:
         if not hasattr(self, "world"):
@@ -284,6 +306,25 @@ class Trouble(RuleBasedStateMachine):
         assert not world.members(), "something is left after the stop"
 
 
+def _of_the_new_release(roster: Roster) -> list[Member]:
+    assert roster.reload is not None
+    return [member for name in roster.reload.pools for slot in roster.teams[name].slots for member in slot.members
+            if member.release == roster.reload.number]  # fmt: skip
+
+
+def _has_served(roster: Roster, now: float) -> bool:
+    """Whether a worker of the new release has lived through its probation."""
+    ready = [member.ready_at for member in _of_the_new_release(roster) if member.ready_at is not None]
+    return bool(ready) and now - min(ready) > POLICY.probation_seconds - EPSILON_SECONDS
+
+
+def _heard_of(roster: Roster, member: Member) -> float:
+    """Since when it is silent: the last beat, or the oldest fork that it was asked for and has not answered."""
+    owed = [waiting.spawned_at for team in roster.teams.values() for slot in team.slots for waiting in slot.members
+            if waiting.template == member.serial and waiting.pid is None]  # fmt: skip
+    return min([member.heartbeat_at or 0.0, *owed])
+
+
 def _is_away(slot: Slot) -> bool:
     """Nobody serves there, or somebody is on the way to take a place."""
     if slot.members:
@@ -304,7 +345,9 @@ DEEP = settings(QUICK, max_examples=250, stateful_step_count=50, derandomize=Fal
 
 
 class LongTrouble(Trouble):
-    """Days of it."""
+    """Days of it, with beats so seldom that a simulated hour takes a hundredth of a second."""
+
+    policy = Policy(hung_seconds=240.0)
 
     @rule(hours=st.sampled_from([6, 24, 48]))
     def days_pass(self, hours: int) -> None:
@@ -344,6 +387,10 @@ MUTATIONS: dict[str, tuple[object, str, object]] = {
     "a lost database is a fault": (apply, "_deferred", lambda slot, fault: apply._faulted(slot, fault)),
     "reloads do not end": (plan, "reload_steps", _nothing),
     "nothing is stopped": (plan, "_stop", _nothing),
+    "nobody is on probation": (plan, "is_on_probation", lambda *_: False),
+    "probation is no condition of a commit": (reload, "_is_proven", lambda *_: True),
+    "drains have no deadline": (living, "_watch_drain", _nothing),
+    "templates may be silent": (living, "BEATING", BEATING | {"template": 1000}),
 }  # fmt: skip
 
 

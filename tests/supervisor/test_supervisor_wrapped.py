@@ -34,6 +34,7 @@ OOMPolicy=continue
 """
 TARGET = "[Unit]\nRequires=basic.target toy.service\nAfter=basic.target\nAllowIsolate=yes\n"
 PROBATION_SECONDS = 1.0
+DRAIN_SECONDS = 1.5  # a second signal would cut it short
 ROOT = Path(__file__).parents[2]
 
 
@@ -58,6 +59,7 @@ def systemctl(house: House) -> Iterator[Callable[..., str]]:
         pytest.skip(f"no overlay here: {error.stderr}")
     root = over / "root"
     inside = House(_made(root / str(place)[1:]))
+    inside.behave(f"drain={DRAIN_SECONDS}")
     unit = _compose(inside, place, root)
     (root / "etc/systemd/system/toy.service").write_text(unit)
     (root / "etc/systemd/system/toy.target").write_text(TARGET)
@@ -154,7 +156,9 @@ def test_a_service_of_systemd_starts_reloads_survives_a_kill_and_a_hang_and_stop
     systemctl("kill", "--kill-who=main", "-s", "STOP", "toy", check=True)
     until(lambda: _value(systemctl, "NRestarts") == "2" and systemctl("is-active", "toy") == "active", 30)
     until(lambda: _value(systemctl, "StatusText") == "running: 2/2 workers ready")
+    begun = time.monotonic()
     systemctl("stop", "toy", check=True)
+    assert time.monotonic() - begun >= DRAIN_SECONDS, "not only the main process was told to stop"
     assert _value(systemctl, "Result") == "success"
     assert systemctl("is-active", "toy") == "inactive"
 

@@ -132,12 +132,17 @@ def work(request):
 def serve(channel):
     channel.send({"type": "ready", "fingerprint": CODE})
     while True:
-        select.select([channel], [], [])
+        select.select([channel], [], [], 0.1)
+        channel.send({"type": "heartbeat"})
         try:
             messages = channel.receive()
         except ChannelClosed:
             return
         for message in messages:
+            if "no-answer" in behaviour():
+                for fd in message["fds"]:
+                    os.close(fd)
+                continue
             if "no-fork" in behaviour():
                 channel.send({"type": "fork-failed", "serial": message["serial"], "message": "EAGAIN"})
                 for fd in message["fds"]:

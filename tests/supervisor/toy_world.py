@@ -21,7 +21,7 @@ from workerctl.supervisor.roster import Roster, Team, new_roster
 from workerctl.supervisor.states import FAULTS
 
 POLICY = Policy()
-BEAT_SECONDS = 14.0  # just in time and all at once, so that hours pass quickly
+BEAT_SLACK_SECONDS = 1.0  # beats come just in time and all at once, so that hours pass quickly
 ROLE = {"role": True, "command": ("x",)}
 HOUSE = (
     Group("collector", "collector", **ROLE),
@@ -60,6 +60,7 @@ class World:
         self.release_fails: Callable[[str, int], int | None] = lambda kind, number: None
         self.on_settled: Callable[[], None] = lambda: None
         self.forks_answered = True
+        self.silent: set[int] = set()  # serials of processes that are stopped: only a kill ends them
         self.code = ""  # fingerprint of what a template that is executed now would import
         self._random = random.Random(seed)
         self._serials = itertools.count(1)
@@ -200,7 +201,7 @@ class World:
         asked = template.serial if template is not None else None
         pid = None if forked else 1000 + serial
         self.happen(ev.Spawned(*who, pid, incarnation, action.replaces, action.release, asked))
-        if forked and self.forks_answered:
+        if forked and self.forks_answered and asked not in self.silent:
             seat = (action.group, action.slot, serial)
             self._later(0.004, lambda: self.happen(ev.Forked(self.now, *seat, 1000 + serial)))
         code = 0 if group.kind == "once" else self.fails(action.group) or self.release_fails(group.kind, action.release)
@@ -212,7 +213,7 @@ class World:
 
     def _ready(self, group: str, slot: int, serial: int) -> None:
         member = self.roster.member(group, slot, serial)
-        if member is not None and member.pid is not None:
+        if member is not None and member.pid is not None and serial not in self.silent:
             team = self.roster.teams[group]
             executed = team.group.kind == "template" and member.template is None
             self.happen(ev.BecameReady(self.now, group, slot, serial, self.code if executed else team.fingerprint))
@@ -220,13 +221,18 @@ class World:
 
     def _beat(self, group: str, slot: int, serial: int) -> None:
         member = self.roster.member(group, slot, serial)
-        if member is not None and member.kill_at is None and self.roster.teams[group].group.kind in BEATING:
+        if member is None or member.kill_at is not None or serial in self.silent:
+            return
+        if self.roster.teams[group].group.kind in BEATING:
             self.happen(ev.Heartbeat(self.now, group, slot, serial, replace(member.work)))
-            in_seconds = (self.now // BEAT_SECONDS + 1) * BEAT_SECONDS - self.now
+            period = self.policy.hung_seconds - BEAT_SLACK_SECONDS
+            in_seconds = (self.now // period + 1) * period - self.now
             self._later(in_seconds, lambda: self._beat(group, slot, serial))
 
     def _end_in(self, seconds: float, who: act.Drain | act.Kill, code: int | None, signal: int | None = None) -> None:
         def end() -> None:
+            if signal is None and who.serial in self.silent:
+                return
             team, slot = self.roster.teams.get(who.group), self.roster.slot(who.group, who.slot)
             member = self.roster.member(who.group, who.slot, who.serial)
             if team is not None and slot is not None and member is not None:

@@ -1,0 +1,84 @@
+"""Runs inside the virtual machine, by its own Python: does things to the service and says what came of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+WORKERCTL = "/opt/workerctl/.venv/bin/workerctl"
+EVENTS = Path("/sys/fs/cgroup/system.slice/workerctl.service/memory.events")
+CONSOLE = Path("/dev/ttyS0")
+PATIENCE_SECONDS = 300.0  # an emulated machine is slow
+
+
+def say(**facts: object) -> None:
+    with CONSOLE.open("w") as console:
+        console.write(f"\nFACTS {json.dumps(facts)}\n")
+
+
+def ask(*command: str) -> str:
+    environ = {"WORKERCTL_HOME": "/var/lib/workerctl", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/opt/workerctl", env=environ, check=False)
+    return done.stdout.strip() or done.stderr.strip()
+
+
+def service(name: str) -> str:
+    return ask("systemctl", "show", "workerctl", "-p", name, "--value")
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(condition)
+        time.sleep(0.5)
+
+
+def job(number: str) -> dict[str, object]:
+    shown: dict[str, object] = json.loads(ask(WORKERCTL, "jobs", "show", number, "--json"))
+    return shown
+
+
+def out_of_memory() -> None:
+    """A job takes more than the unit may have: the kernel kills its worker."""
+    main = service("MainPID")
+    fat = ask(WORKERCTL, "enqueue", "fatten", "mebibytes=600")
+    until(lambda: "oom_kill 0" not in EVENTS.read_text())
+    until(lambda: job(fat)["status"] == "succeeded")
+    say(
+        step="out of memory",
+        main_pid_stays=service("MainPID") == main,
+        restarts=service("NRestarts"),
+        state=service("ActiveState"),
+        job=job(fat),
+        why=ask(WORKERCTL, "why", "default"),
+    )
+
+
+def stop() -> None:
+    """Jobs in hand finish while systemd stops the unit."""
+    held = ask(WORKERCTL, "enqueue", "hold", "seconds=8")
+    until(lambda: job(held)["status"] == "running")
+    ask("systemctl", "stop", "workerctl")
+    result, state = service("Result"), service("ActiveState")
+    ask("systemctl", "start", "workerctl")
+    say(step="stop", result=result, state=state, job=job(held))
+
+
+def main() -> None:
+    try:
+        until(lambda: service("ActiveState") == "active")
+        say(step="start", memory_max=service("MemoryMax"), oom_policy=service("OOMPolicy"))
+        out_of_memory()
+        stop()
+    except Exception as error:
+        say(step="failed", error=repr(error), journal=ask("journalctl", "-u", "workerctl", "-o", "cat", "-n", "30"))
+    finally:
+        subprocess.run(["systemctl", "poweroff"], check=False)
+
+
+if __name__ == "__main__":
+    main()
