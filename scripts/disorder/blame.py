@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from disorder.homes import KIND_LIMIT
-from disorder.records import Execution, most_at_once
+from disorder.records import Execution, Record, most_at_once
 from disorder.strike import Struck
 
 AFTERMATH_SECONDS = 25.0  # a lease, and what it takes to notice its end
@@ -28,6 +28,19 @@ def blame(runs: list[Execution], limited: set[int], struck: list[Struck], say: C
     return broken + (
         [f"{within} jobs of the limited kind ran at once, all within their claims"] if within > KIND_LIMIT else []
     )
+
+
+def slept(records: Iterable[Record], struck: list[Struck]) -> set[tuple[int, int]]:
+    """(job, attempt) that began after a later attempt had, in a process that had been stopped since its claim."""
+    highest: dict[int, int] = {}
+    found = set()
+    for record in records:
+        if record.word == "began":
+            if record.attempt < highest.get(record.job_id, 0):
+                run = Execution(record.job_id, record.attempt, record.pid, record.at, record.at, outlived=True)
+                found |= {(record.job_id, record.attempt)} if explanation(run, struck) == "frozen" else set()
+            highest[record.job_id] = max(record.attempt, highest.get(record.job_id, 0))
+    return found
 
 
 def explanation(run: Execution, struck: Iterable[Struck]) -> str:

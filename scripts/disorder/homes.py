@@ -47,7 +47,8 @@ class Home:
     def __init__(self, folder: Path, records: Path, database_url: str | None, config: str = CONFIG) -> None:
         self.folder = folder
         self.home = folder / ".workerctl"
-        self._environment = {**os.environ, "CHAOS_RECORDS": str(records)}
+        self._environment = {**os.environ, "CHAOS_RECORDS": str(records),
+                             "WORKERCTL_STORAGE__URL": f"file://{records.parent}/storage"}  # fmt: skip
         if database_url is not None:
             self._environment["DATABASE_URL"] = database_url
         self._starting: subprocess.Popen[str] | None = None
@@ -98,6 +99,7 @@ class Home:
         status = self._status()
         pids = {"supervisor": [status["supervisor"]["pid"]]}
         pids["worker"] = [worker["pid"] for pool in status["pools"] for worker in pool["workers"]]
+        pids["sleeper"] = pids["worker"]
         for role in status["roles"]:
             pids[role["name"]] = [process["pid"] for process in role["processes"]]
         if target == "backend":

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
-Target = Literal["worker", "agent", "template", "collector", "supervisor", "postgres", "backend", "machine", "network"]
+Target = Literal[
+    "worker", "sleeper", "agent", "template", "collector", "supervisor", "postgres", "backend", "machine", "network"
+]
 Deed = Literal["kill", "stop", "freeze", "cut"]  # to freeze is to stop for longer than one is waited for
 
 GAP_SECONDS = (1.0, 4.0)  # between two faults
@@ -19,6 +21,10 @@ PACK: dict[tuple[Target, Deed], tuple[int, tuple[float, float]]] = {
     ("worker", "kill"): (7, (0, 0)),
     ("worker", "stop"): (3, (1, 6)),
     ("worker", "freeze"): (1, (16, 20)),  # it is taken for hung after 15 s
+    ("sleeper", "freeze"): (
+        2,
+        (18, 22),
+    ),  # with it its supervisor: it wakes when its lease is over, with results in hand
     ("agent", "kill"): (2, (0, 0)),
     ("agent", "stop"): (2, (2, 12)),  # the primary's lease is 8 s
     ("template", "kill"): (1, (0, 0)),

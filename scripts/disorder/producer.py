@@ -57,8 +57,8 @@ def specs(chance: random.Random, count: int) -> list[Spec]:
     found: list[Spec] = []
     made = 0
     while made < count:
-        kind = chance.choices(("quick", "thread", "stumble", "snooze", "follow", "batch", "limited", "owned"),
-                              (40, 8, 10, 8, 10, 2, 8, 14))[0]  # fmt: skip
+        kind = chance.choices(("quick", "thread", "stumble", "snooze", "follow", "batch", "limited", "owned", "store"),
+                              (34, 8, 10, 8, 10, 2, 8, 14, 6))[0]  # fmt: skip
         seconds = chance.choice((0, 0.05, 0.2, 1.0))
         payload: dict[str, Any] = {"seconds": seconds}
         options: dict[str, Any] = {}

@@ -19,7 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 from disorder import records
-from disorder.blame import blame
+from disorder.blame import blame, slept
+from disorder.effects import effects, tell
 from disorder.ghost import Ghost
 from disorder.homes import Home
 from disorder.judge import judge
@@ -91,12 +92,14 @@ def _run(folder: Path, homes: dict[int, Home], plan: list[Fault], seconds: float
     relay.close()
     lines = records.read(written)
     with _server(homes[1].home) as connection:
-        broken += judge(connection, lines, producer.acknowledged)
+        broken += judge(connection, lines, producer.acknowledged, slept(lines, striker.struck))
         counts = connection.execute("SELECT status::text, count(*) FROM workerctl.history GROUP BY 1").fetchall()
+        written_out = effects(connection, folder / "storage", lines)
         limited = {job for (job,) in connection.execute("SELECT id FROM workerctl.history WHERE kind = 'limited'")}
     _say(f"\nlate settlements of a worker that lies: {ghost.said}, counted: {len(ghost.heard)}")
     runs = records.executions(lines)
     broken += blame(runs, limited, striker.struck, _say)
+    broken += tell(written_out, _say)
     _tell(striker.struck, lines, watch, dict(counts), took, broken)
     return broken
 

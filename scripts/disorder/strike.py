@@ -14,6 +14,8 @@ from disorder.plan import Fault
 
 from workerctl.contract import NotRunning
 
+SUPERVISOR_LONGER_SECONDS = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Struck:
@@ -47,7 +49,8 @@ class Striker:
                 found = home.victims(fault.target)
                 if found and fault.target not in ("machine", "postgres"):
                     found = [found[int(fault.choice * len(found))]]
-                hit = [process.pid for process in self._with_children(fault, found) if self._hit(fault, process)]
+                every = self._with_children(fault, found)
+                hit = [process.pid for nth, process in enumerate(every) if self._hit(fault, process, nth)]
                 done = Struck(fault, done.at, tuple(hit), "" if hit else "nobody there")
                 if hit and fault.deed == "kill" and fault.target in ("supervisor", "machine"):
                     self._to_start.add(fault.node)
@@ -77,16 +80,21 @@ class Striker:
         return not self._stopped and not self._to_start and not any(home.is_starting for home in self._homes.values())
 
     def _with_children(self, fault: Fault, found: list[psutil.Process]) -> list[psutil.Process]:
-        """PostgreSQL stands still only as a whole; its death is the postmaster's."""
+        """PostgreSQL stands still only as a whole; its death is the postmaster's. A sleeper's supervisor sleeps longer:
+        it would kill a worker that it finds silent, before that could say anything.
+        """
         if fault.target == "postgres" and fault.deed != "kill":
             return [*found, *(child for process in found for child in process.children())]
+        if fault.target == "sleeper":
+            return [*found, *self._homes[fault.node].victims("supervisor")]
         return found
 
-    def _hit(self, fault: Fault, process: psutil.Process) -> bool:
+    def _hit(self, fault: Fault, process: psutil.Process, nth: int) -> bool:
         with contextlib.suppress(psutil.Error):
             if fault.deed in ("stop", "freeze"):
                 process.send_signal(signal.SIGSTOP)
-                self._stopped.append((time.monotonic() + fault.seconds, process))
+                longer = SUPERVISOR_LONGER_SECONDS if fault.target == "sleeper" and nth > 0 else 0.0
+                self._stopped.append((time.monotonic() + fault.seconds + longer, process))
             else:
                 process.kill()
             return True

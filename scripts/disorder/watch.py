@@ -12,7 +12,7 @@ import psycopg
 from disorder.homes import KIND_LIMIT, USER_LIMIT
 
 PERIOD_SECONDS = 0.005
-DOUBLES_EVERY = 200  # samples: this look is dearer
+DOUBLES_EVERY = 200  # samples: these looks are dearer
 RUNNING = """
 SELECT coalesce(k.key, a.kind), count(*), count(*) FILTER (WHERE s.job_id IS NULL), array_agg(l.id)
   FROM workerctl.live l
@@ -25,6 +25,7 @@ SELECT coalesce(k.key, a.kind), count(*), count(*) FILTER (WHERE s.job_id IS NUL
 DOUBLES = """
 SELECT l.id FROM workerctl.live l WHERE EXISTS (SELECT FROM workerctl.history h WHERE h.id = l.id)
 """
+UNSOUND = "SELECT rule, array_agg(id) FROM workerctl.unsound GROUP BY rule"
 
 
 class Watch:
@@ -74,6 +75,8 @@ class Watch:
             doubled = [job_id for (job_id,) in connection.execute(DOUBLES).fetchall()]
             if doubled:
                 self._break("in live and in history at once", doubled)
+            for rule, ids in connection.execute(UNSOUND).fetchall():
+                self._break(f"live rows break the rule '{rule}'", ids)
 
     def _break(self, name: str, ids: list[int]) -> None:
         count, first = self._seen.get(name, (0, f"jobs {ids}"))

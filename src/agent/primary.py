@@ -48,6 +48,7 @@ class Primary:
         self._url_direct = settings.database_url_direct or settings.database_url or ""
         self._finishing: threading.Thread | None = None
         self._upkeep_at = self._tidy_at = self._finish_at = self._note_at = 0.0
+        self._tidied_to = ""  # the key at which the next look for free seats begins
         self.term: int | None = None
 
     def renew(self, connection: psycopg.Connection[Any]) -> bool:
@@ -74,7 +75,7 @@ class Primary:
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_SECONDS
             with self._duty(connection, "limits", TIDY_SECONDS):
-                tidy_limits(connection)
+                self._tidied_to = tidy_limits(connection, self._tidied_to)
             with self._duty(connection, "statistics", TIDY_SECONDS):
                 connection.execute(statement("tidy_stats"))
         if self._post_migrations and now >= self._finish_at:

@@ -22,13 +22,14 @@ class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Again(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A job that goes back to pending: a failure to be retried, a snooze or a hand-back."""
+    """A job that goes back to pending: a failure to be retried, a snooze, or a hand-back, which keeps its place."""
 
     id: int
     attempt: int
     failed: bool = msgspec.field(default=False)
     delay_seconds: float = msgspec.field(default=0.0)
     error: str | None = None
+    keeps_place: bool = False
 
 
 class Parent(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -26,11 +26,17 @@ def configure_limits(
         ).decode(),
     }
     connection.execute(statement("configure_limits"), texts)
+    _let_in(connection)
 
 
-def tidy_limits(connection: Connection) -> None:
-    """Upkeep: remove what counts no more, let in whoever waits beside a free seat."""
-    connection.execute(statement("tidy_limits"))
+def tidy_limits(connection: Connection, after: str = "") -> str:
+    """Upkeep: remove what counts no more, let in who waits beside a free seat of the 1,000 keys that come after one.
+
+    Returns the key to go on after, "" at the end.
+    """
+    row = connection.execute(statement("tidy_limits"), [after]).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def list_limits(connection: Connection) -> list[Row]:
@@ -43,14 +49,29 @@ def list_seats(connection: Connection) -> list[Row]:
     return _rows(connection, "list_seats", {})
 
 
+def known_kinds(connection: Connection) -> list[str]:
+    """Every kind that a worker of the fleet has known."""
+    return [str(row["name"]) for row in _rows(connection, "list_kinds", {})]
+
+
 def set_limit(connection: Connection, name: str, most: int | None) -> None:
     """Change a limit for the whole fleet at once; None takes away one that the config does not have."""
     connection.execute(statement("set_limit"), {"name": name, "most": most})
+    _let_in(connection)
 
 
 def reset_limit(connection: Connection, name: str) -> bool:
     """Back to what the config says; False where there is no such limit."""
-    return bool(_rows(connection, "reset_limit", {"name": name}))
+    found = bool(_rows(connection, "reset_limit", {"name": name}))
+    _let_in(connection)
+    return found
+
+
+def _let_in(connection: Connection) -> None:
+    """Who was kept out by a limit as it was before."""
+    after = tidy_limits(connection)
+    while after:
+        after = tidy_limits(connection, after)
 
 
 def _rows(connection: Connection, name: str, values: Row) -> list[Row]:

@@ -23,6 +23,8 @@ def waits_because(job: Row, detail: Row | None) -> str | None:
         return f"no worker knows the kind {job['kind']!r}"
     if not job["served"]:
         return f"no worker serves the queue {job['queue']!r}"
+    if (pause := job["paused_provider"]) and job["due_in_seconds"] <= 0:
+        return f"provider {pause['name']} is left alone for {_span(pause['seconds'])}: {pause['reason']}"
     if detail is None:
         return "waiting for a free worker"
     about = about_seconds(job, detail)
@@ -34,6 +36,8 @@ def about_seconds(job: Row, detail: Row) -> float | None:
     """Seconds until it may begin, as its kind went within the last ten minutes; None where that says nothing."""
     if job["due_in_seconds"] > 0:
         return float(job["due_in_seconds"])
+    if job["paused_provider"]:
+        return float(job["paused_provider"]["seconds"])
     if detail["rates"]:
         return max(float(rate["seconds"]) for rate in detail["rates"])
     seats = min((limit["most"] for limit in detail["limits"]), default=0)

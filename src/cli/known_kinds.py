@@ -10,17 +10,22 @@ from ..settings import Settings
 
 def unknown_kinds(settings: Settings, kinds: Collection[str]) -> Iterator[str]:
     """One line for each limit, rate, admission and scheduled task that names a kind which is not among `kinds`."""
-    known = {*kinds, *(kind.partition(".")[0] for kind in kinds)}
-    spelled = known | {kind.translate(str.maketrans(".-", "__")) for kind in kinds}
     named = [(f"limits.{name}", name) for name in settings.limits] + [
         (f"rates.{name}", name) for name in settings.rates
     ]
     named += [(f"admission.{name}", name) for name in settings.admission if not name.startswith("plan:")]
     named += [(f"schedule.{name}.kind", task.kind) for name, task in settings.schedule.items()]
     for key, name in named:
-        kind = name.partition(":")[0] if ":" in name and name not in known else name
-        if "{" in name or kind in spelled:
-            continue
-        near = get_close_matches(kind, sorted(known), n=2, cutoff=0.6)
-        meant = f"; did you mean {' or '.join(near)}?" if near else ""
-        yield f"{key}: none of the job modules here knows the kind {kind!r}{meant}"
+        if (kind_and_meant := unknown_kind(name, kinds)) is not None:
+            yield f"{key}: none of the job modules here knows the kind {kind_and_meant}"
+
+
+def unknown_kind(name: str, kinds: Collection[str]) -> str | None:
+    """The kind that a limit's name speaks of where it is not among `kinds`, with what was probably meant."""
+    known = {*kinds, *(kind.partition(".")[0] for kind in kinds)}
+    spelled = known | {kind.translate(str.maketrans(".-", "__")) for kind in kinds}
+    kind = name.partition(":")[0] if ":" in name and name not in known else name
+    if "{" in name or kind in spelled:
+        return None
+    near = get_close_matches(kind, sorted(known), n=2, cutoff=0.6)
+    return repr(kind) + (f"; did you mean {' or '.join(near)}?" if near else "")

@@ -44,11 +44,18 @@ def set_(name: NameArgument, most: Annotated[int, typer.Argument(min=0, help="Jo
 
     Example: workerctl limits set image 10
     """
-    from ..broker.limits import set_limit
+    from ..broker.limits import known_kinds, list_limits, set_limit
+    from .known_kinds import unknown_kind
 
     with database() as connection:
+        is_new = name not in {row["name"] for row in list_limits(connection)}
+        unknown = unknown_kind(name, known_kinds(connection))
         set_limit(connection, name, most)
     say(f"{name}: {most} at once")
+    if unknown is not None:
+        say(f"note: no worker has ever known the kind {unknown}")
+    if is_new and "{" in name:
+        say("note: it holds for what is enqueued from now on")
 
 
 def reset(name: NameArgument) -> None:

@@ -38,7 +38,7 @@ class Hand:
 
     @property
     def active(self) -> Collection[Run]:
-        """The runs that have not ended, oldest first."""
+        """The runs that have not ended, those that wait for a seat included, oldest first."""
         return self._active.keys()
 
     @property
@@ -69,8 +69,20 @@ class Hand:
             self._by_id[job.id] = (job.attempt, run)
 
     def put_back(self, job_id: int, attempt: int, delay_seconds: float = 0.0) -> None:
-        """Hand a claim back that this worker cannot run."""
-        self._unsaid[job_id, attempt] = Again(job_id, attempt, delay_seconds=delay_seconds)
+        """Hand a claim back that this worker cannot run, to its old place in the line where there is no delay."""
+        keeps_place = delay_seconds == 0
+        self._unsaid[job_id, attempt] = Again(job_id, attempt, delay_seconds=delay_seconds, keeps_place=keeps_place)
+
+    def put_back_runs(self, runs: Iterable[Run]) -> None:
+        """Hand the jobs of runs back that have not begun."""
+        for run in runs:
+            del self._active[run]
+            for job in run.jobs:
+                if (job.id, job.attempt) in self._lost:
+                    self._lost.discard((job.id, job.attempt))
+                    self._forget([(job.id, job.attempt)])
+                else:
+                    self.put_back(job.id, job.attempt)
 
     def finish(self, run: Run, outcome: Outcome) -> None:
         """Turn a run's outcome into settlements; a second outcome of the same run is ignored."""

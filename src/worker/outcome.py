@@ -51,7 +51,7 @@ def settle(job: Claimed, outcome: Outcome, context: Context, retry_delay_seconds
         case Raised(Snooze() as snooze):
             return Again(job.id, job.attempt, delay_seconds=max(0.0, snooze.after_seconds), error=str(snooze) or None)
         case Raised(HandedBack()):
-            return Again(job.id, job.attempt)
+            return Again(job.id, job.attempt, keeps_place=True)
         case Raised(Cancel() as cancel):
             return Ended(job.id, job.attempt, "cancelled", error=str(cancel) or "cancelled by its handler")
         case Raised(Fail() | InvalidPayload() as final):
@@ -107,23 +107,29 @@ def describe(error: BaseException) -> str:
 
 
 def _returned(job: Claimed, value: Any, context: Context) -> Settlement:
-    try:
-        result = b"null" if value is None else msgspec.json.encode(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        return Ended(job.id, job.attempt, "dead", error=f"the result is not JSON: {error}")
-    if len(result) > RESULT_LIMIT_BYTES:
-        return Ended(
-            job.id, job.attempt, "dead", error=f"the result of {len(result)} bytes is over 1 MiB; put it into storage"
-        )
-    if holds_nul(result):
-        return Ended(
-            job.id, job.attempt, "dead", error="the result holds the character NUL, which PostgreSQL cannot store"
-        )
+    result: msgspec.Raw | None = None
+    if value is not None:
+        try:
+            result = _encoded(value)
+        except ValueError as error:
+            return Ended(job.id, job.attempt, "dead", error=f"the result {error}")
     children = [spec for spec in context.enqueued if spec["child"]]
-    raw = None if value is None else msgspec.Raw(result)
     if children:
-        return Parent(job.id, job.attempt, children, raw, context.done_next)
-    return Ended(job.id, job.attempt, "succeeded", raw)
+        return Parent(job.id, job.attempt, children, result, context.done_next)
+    return Ended(job.id, job.attempt, "succeeded", result)
+
+
+def _encoded(value: Any) -> msgspec.Raw:
+    """A result as JSON. Raises ValueError with what is wrong with it."""
+    try:
+        content = msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    if len(content) > RESULT_LIMIT_BYTES:
+        raise ValueError(f"of {len(content)} bytes is over 1 MiB; put it into storage")
+    if holds_nul(content):
+        raise ValueError("holds the character NUL, which PostgreSQL cannot store")
+    return msgspec.Raw(content)
 
 
 def _failed(job: Claimed, error: BaseException, retry_delay_seconds: float, jitter: float) -> Settlement:

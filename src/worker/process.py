@@ -99,7 +99,7 @@ class WorkerProcess:
         dues = [self._heartbeat_at, self._seats.due_at(now)]
         if self._leave_at is not None:
             dues.append(self._leave_at)
-        if len(self._seats.hand.active) != self._told_busy:
+        if self._seats.runner.busy != self._told_busy:
             dues.append(self._news_at)
         for key, _ in self._selector.select(max(0.0, min(dues) - now)):
             if key.fileobj is self._channel:
@@ -159,7 +159,7 @@ class WorkerProcess:
         if not self._ready and self._seats.link.up:
             self._ready = True
             self._channel.send({"type": "ready"})
-        busy = len(self._seats.hand.active)
+        busy = self._seats.runner.busy
         if now >= self._heartbeat_at or (busy != self._told_busy and now >= self._news_at):
             self._heartbeat_at = next_beat(now)
             self._news_at = now + NEWS_SECONDS
@@ -173,11 +173,11 @@ class WorkerProcess:
         self._seats.claimed_kinds.clear()
         jobs = [
             {"id": run.first.id, "kind": run.first.kind, "seconds": round(max(0.0, now - run.started), 3)}
-            for run in itertools.islice(hand.active, 20)
+            for run in itertools.islice((run for run in hand.active if run.seated), 20)
         ]
         return {
             "type": "heartbeat",
-            "jobs_running": sum(len(run.jobs) for run in hand.active),
+            "jobs_running": sum(len(run.jobs) for run in hand.active if run.seated),
             "jobs_done": hand.jobs_done,
             "jobs_failed": hand.jobs_failed,
             "jobs": jobs,

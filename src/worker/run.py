@@ -19,12 +19,19 @@ class Run(msgspec.Struct, eq=False):
     jobs: list[Claimed]
     context: Context
     timeout_seconds: float
-    started: float = msgspec.field(default_factory=time.monotonic)
+    started: float = msgspec.field(default_factory=time.monotonic)  # until it has a seat, when it was claimed
+    seated: bool = False
     task: asyncio.Task[None] | None = None  # of an `async def` handler, owned by the loop's thread
     begun: bool = False  # the task has taken its first step
     stop_reason: BaseException | None = None  # why the main thread asked it to stop, if it did
     outcome: Outcome | None = None  # set once, by the thread that ran the handler
     unfit: dict[int, InvalidPayload] = {}  # of a batch call: the payloads that it is not given, by position
+
+    def sit_down(self) -> None:
+        """It begins now. Seated last: who sees it sit sees its own deadline."""
+        self.started = time.monotonic()
+        self.context.deadline = self.deadline
+        self.seated = True
 
     @property
     def deadline(self) -> float:

@@ -21,13 +21,17 @@ _EXPECTED = (Cancel, Fail, InvalidPayload, Retry, Snooze)
 
 
 class Runner:
-    """Starts runs and collects their outcomes; the main thread alone calls it.
+    """Starts runs, no more at once than it has seats, and collects their outcomes; the main thread alone calls it.
 
+    A run that finds no free seat waits for one; whoever leaves a seat starts the next, without the main thread.
     `fileno()` becomes readable when something finished or a context has news. An executor is not used: it would
     hold up the process's exit behind a handler that is stuck.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seats: int) -> None:
+        self._seats = seats
+        self._free: deque[None] = deque([None] * seats)  # the seats that nobody has: a deque's pop needs no lock
+        self._waiting: deque[Run] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._finished: deque[Run] = deque()
@@ -48,15 +52,28 @@ class Runner:
             self._thread.start()
         return self._loop
 
+    @property
+    def busy(self) -> int:
+        """How many runs have a seat."""
+        return self._seats - len(self._free)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether some run has no seat yet."""
+        return bool(self._waiting)
+
     def start(self, runs: Sequence[Run]) -> None:
-        """Begin these runs, each in its own way."""
-        tasks = [run for run in runs if run.handler.is_async]
-        if tasks:
-            self.loop.call_soon_threadsafe(self._start_tasks, tasks)
-        for run in runs:
-            if not run.handler.is_async:
-                name = f"job {run.first.id}"
-                threading.Thread(target=self._run_in_thread, args=(run,), name=name, daemon=True).start()
+        """Begin these runs, each in its own way, in this order as seats become free."""
+        self._waiting.extend(runs)
+        self._fill_seats()
+
+    def take_waiting(self) -> list[Run]:
+        """Every run that has no seat yet: it will not begin here."""
+        taken = []
+        with contextlib.suppress(IndexError):
+            while True:
+                taken.append(self._waiting.popleft())
+        return taken
 
     def stop(self, run: Run, reason: BaseException) -> None:
         """Ask a run to end: a task is cancelled, a thread sees `ctx.cancel_requested`. The first reason stays."""
@@ -95,6 +112,38 @@ class Runner:
             self._loop.close()
         self._ours.close()
         self._theirs.close()
+
+    def _fill_seats(self) -> None:
+        """Called by whoever adds a run that waits or a free seat, so that somebody sees both; by any thread."""
+        tasks = []
+        while self._waiting:
+            try:
+                self._free.pop()
+            except IndexError:
+                break
+            try:
+                run = self._waiting.popleft()
+            except IndexError:
+                self._free.append(None)
+                continue
+            run.sit_down()
+            if run.stop_reason is not None:
+                self._end(run, Raised(run.stop_reason))
+            elif run.handler.is_async:
+                tasks.append(run)
+            else:
+                self._start_thread(run)
+        if tasks and threading.current_thread() is self._thread:
+            self._start_tasks(tasks)
+        elif tasks:
+            self.loop.call_soon_threadsafe(self._start_tasks, tasks)
+
+    def _start_thread(self, run: Run) -> None:
+        name = f"job {run.first.id}"
+        try:
+            threading.Thread(target=self._run_in_thread, args=(run,), name=name, daemon=True).start()
+        except RuntimeError as error:  # the machine has no more threads
+            self._end(run, Raised(error))
 
     def _start_tasks(self, runs: list[Run]) -> None:
         for run in runs:
@@ -138,6 +187,8 @@ class Runner:
             sys.stderr.flush()
         run.outcome = outcome
         self._finished.append(run)
+        self._free.append(None)
+        self._fill_seats()
         self.ring()
 
 

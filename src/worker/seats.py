@@ -21,6 +21,8 @@ from .runner import Runner
 from .services import WorkerServices
 from .tally import Tally
 
+QUICK_JOBS = 64  # a worker whose jobs end at once has so many in hand, whatever its seats: see `hand_size`
+QUICK_SECONDS = 0.010
 FLUSH_JOBS = 50  # settlements are written together, at the latest when so many wait
 FLUSH_SECONDS = 0.020  # or the first of them has waited so long
 BUSY_RENEW_SECONDS = 1.0  # with jobs in hand: progress goes out, cancellations come in
@@ -34,13 +36,13 @@ class Seats:
     """The queue's side of one worker. `turn` does what is due; `due_at` says when that is; nothing here waits."""
 
     def __init__(self, me: Identity, around: Surroundings) -> None:
-        self.runner = Runner()
+        self._concurrency = around.settings.pools[me.pool].concurrency
+        self.runner = Runner(self._concurrency)
         self.hand = Hand(around.settings.jobs.retry_delay_seconds, random.random)
         self.link = Link(around.database, registration(me, around), known_kinds(around.settings), random.random)
         self.closed = False  # draining: nothing more is claimed
         self.full_claim = False  # the last claim got all it wanted: there may be more for a sibling
         self.stuck: str | None = None  # why this worker must be replaced
-        self._concurrency = around.settings.pools[me.pool].concurrency
         self._jobs = around.settings.jobs
         self._finished_jobs = FinishedJobs(around.settings.logs)
         self._tally = Tally()
@@ -50,6 +52,7 @@ class Seats:
         self._appetite = 1  # how many to claim at once: doubles while there is more, so that idle siblings get a share
         self._share_until: float | None = None  # a full claim left work for siblings; then we look again
         self._unsaid_since: float | None = None
+        self._heard_at = 0.0  # when the queue answered last: what ended since then is what `unsaid` says
         self._renew_at = self._poll_at = 0.0
         self._overdue_at = float("inf")  # no run is overdue before
 
@@ -78,6 +81,8 @@ class Seats:
         dues = [self._renew_at, self._overdue_at]
         if self.free:
             dues.append(now if self._woken else self._share_until or self._poll_at)
+        if self.runner.has_waiting:
+            dues.append(self._heard_at + FLUSH_SECONDS)
         if self._unsaid_since is not None:
             dues.append(now if self._must_flush(now) else self._unsaid_since + FLUSH_SECONDS)
         return min(dues)
@@ -90,6 +95,8 @@ class Seats:
             self.hand.finish(run, run.outcome)
         self._stop_overdue(now)
         self._log_finished(now)
+        if self.runner.has_waiting and now >= self._heard_at + FLUSH_SECONDS:
+            self.hand.put_back_runs(self.runner.take_waiting())  # not so quick after all: a sibling may have a seat
         if not self.link.up and not self._connect(now):
             return
         if self.hand.unsaid and self._unsaid_since is None:
@@ -97,18 +104,20 @@ class Seats:
         renew = now >= self._renew_at
         look = self.free > 0 and (self._woken or now >= (self._share_until or self._poll_at))
         if renew or look or self._must_flush(now):
-            want = min(self.free, self._appetite) if look or self._unsaid_since is not None else 0
+            want = min(self._room(now), self._appetite) if look or self._unsaid_since is not None else 0
             self._exchange(want, renew, now)
 
     def drain(self) -> None:
         """Claim nothing more, and give back what need not be waited for."""
         self.closed = True
+        self.hand.put_back_runs(self.runner.take_waiting())
         for run in self.hand.active:
             if run.handler.hand_back:
                 self.runner.stop(run, HandedBack())
 
     def leave(self) -> bool:
         """Settle what ended, hand back the rest, and be forgotten; False where the queue could not be told."""
+        self.hand.put_back_runs(self.runner.take_waiting())
         for run in list(self.hand.active):
             self.runner.stop(run, HandedBack())
             self.hand.finish(run, Raised(HandedBack()))
@@ -118,6 +127,13 @@ class Seats:
         told = self.link.up or self.hand.empty
         self.link.leave()
         return told
+
+    def _room(self, now: float) -> int:
+        """How many jobs may be claimed with what is to be said."""
+        if self.closed or self.hand.runs_alone:
+            return 0
+        size = hand_size(self._concurrency, self.hand.unsaid, now - self._heard_at)
+        return max(0, size - len(self.hand.active))
 
     def _log_finished(self, now: float) -> None:
         for job, settlement, started in self.hand.finished:
@@ -159,6 +175,7 @@ class Seats:
         if renew:
             self._tally.clear()
         self._unsaid_since = None
+        self._heard_at = time.monotonic()
         if want:
             self._woken = False
             self._poll_at = now + self._jobs.poll_interval_seconds
@@ -192,20 +209,25 @@ class Seats:
             run = self.hand.run_of(job_id)
             if run is not None:
                 self.runner.stop(run, Cancel("cancelled by request"))
-        runs = self._seat(reply.claimed or [])
+        runs = self._seat(reply.claimed or [], stale=time.monotonic() - now > self._jobs.lease_seconds)
         self.runner.start(runs)
         if want:
             self.full_claim = len(runs) >= want
-            self._appetite = min(2 * self._appetite, self._concurrency) if self.full_claim else 1
+            self._appetite = min(2 * self._appetite, max(QUICK_JOBS, self._concurrency)) if self.full_claim else 1
             self._share_until = now + SHARE_SECONDS if self.full_claim else None
 
-    def _seat(self, claimed: list[Claimed]) -> list[Run]:
-        """Jobs as runs: those of one batch kind together. A job whose earlier attempt is still here is put back."""
+    def _seat(self, claimed: list[Claimed], *, stale: bool) -> list[Run]:
+        """Jobs as runs: those of one batch kind together. A job whose earlier attempt is still here is put back.
+
+        So is what is `stale`: this process slept for a lease between question and answer; others may have it by now.
+        """
         runs: list[Run] = []
         batches: dict[str, Run] = {}
         for job in claimed:
             self.claimed_kinds[job.kind] += 1
-            if self.hand.knows(job):
+            if stale:
+                self.hand.put_back(job.id, job.attempt)
+            elif self.hand.knows(job):
                 self.hand.put_back(job.id, job.attempt, CLAIM_IN_HAND_SECONDS)
             elif job.kind in batches and len(batches[job.kind].jobs) < batches[job.kind].handler.batch:
                 batches[job.kind].jobs.append(job)
@@ -223,9 +245,7 @@ class Seats:
 
     def _new_run(self, handler: Handler, job: Claimed) -> Run:
         context = Context(_known(job), self._services)
-        run = Run(handler, [job], context, handler.timeout_seconds or self._jobs.timeout_seconds)
-        context.deadline = run.deadline
-        return run
+        return Run(handler, [job], context, handler.timeout_seconds or self._jobs.timeout_seconds)
 
     def _stop_overdue(self, now: float) -> None:
         """A task is cancelled at its deadline and has a grace to clean up. What does not end then, as a thread never
@@ -233,7 +253,7 @@ class Seats:
         """
         if now < self._overdue_at:
             return
-        for run in list(self.hand.active):
+        for run in [run for run in self.hand.active if run.seated]:
             reason = TimedOut(f"timed out after {run.timeout_seconds:g} s")
             if now >= run.deadline + (TASK_GRACE_SECONDS if run.handler.is_async else 0.0):
                 run.context.cancel_requested = True
@@ -246,6 +266,14 @@ class Seats:
     def _stop_lost(self, runs: list[Run]) -> None:
         for run in runs:
             self.runner.stop(run, LOST)
+
+
+def hand_size(seats: int, ended: int, seconds: float) -> int:
+    """How many jobs a worker may have in hand, given how many ended in the last seconds: one a seat, or what it gets
+    through in 10 ms, if that is more. A round trip costs as much as 20 jobs, so tiny ones would wait for it most of
+    the time; what is not begun 20 ms after its claim is put back.
+    """
+    return max(seats, min(QUICK_JOBS, int(ended / seconds * QUICK_SECONDS) if seconds > 0 else 0))
 
 
 def _known(job: Claimed) -> Job:

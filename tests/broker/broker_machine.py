@@ -6,8 +6,9 @@ import datetime as dt
 import threading
 from typing import Any
 
+import psycopg
 from broker_model import Job, Server
-from broker_terms import KINDS, LATER_SECONDS, LIMITS, STUCK_SECONDS, Said, ids, outcomes, specs, wants
+from broker_terms import KINDS, LATER_SECONDS, LIMITS, PAUSE, STUCK_SECONDS, Said, ids, outcomes, specs, wants
 from broker_watch import WatchedQueue
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -147,6 +148,9 @@ class QueueMachine(WatchedQueue):
         self._look()
         for job, job_id in zip(jobs, found, strict=True):
             assert job.get("unique_key") or self.seen[job_id].tag == job["payload"]["tag"], "ids in the order given"
+            first = next(number for number, other in zip(found, jobs, strict=True) if other.get("unique_key") ==
+                         job.get("unique_key"))  # fmt: skip
+            assert job.get("unique_key") is None or job_id == first, "of one unique key the first"
 
     @precondition(lambda self: self.model.jobs)
     @rule(which=ids)
@@ -162,8 +166,6 @@ class QueueMachine(WatchedQueue):
 
     @rule(name=st.sampled_from(list(LIMITS)), most=st.sampled_from([None, 0, 1, 2, 3, 3]))
     def somebody_changes_a_limit(self, name: str, most: int | None) -> None:
-        if most is None and "{" in name:
-            return  # the keys' templates stay: what was enqueued without one would be under no limit
         set_limit(self.connection, name, most)
         self.model.limits[name] = most
 
@@ -171,6 +173,12 @@ class QueueMachine(WatchedQueue):
     def somebody_pauses_a_queue(self, queue: str, paused: bool) -> None:
         pause_queue(self.connection, queue, paused=paused)
         (self.model.paused.add if paused else self.model.paused.discard)(queue)
+        self.model.resting = {(kind, other) for kind, other in self.model.resting if other != queue}
+
+    @rule(kind=st.sampled_from(["plain", "few.big", "bulk"]))
+    def a_provider_is_left_alone(self, kind: str) -> None:
+        psycopg.ClientCursor(self.connection).execute(PAUSE, {"kind": kind})
+        self.model.resting |= {(kind, "default"), (kind, "second")}
 
     @rule()
     def an_hour_passes(self) -> None:
@@ -179,6 +187,7 @@ class QueueMachine(WatchedQueue):
             " WHERE status = 'pending' AND run_at > now()"
         )
         self.connection.execute("UPDATE workerctl.start SET at = at - interval '1 hour'")
+        self.connection.execute("UPDATE workerctl.provider SET paused_until = now()")
         tidy_limits(self.connection)
         self.model.an_hour_passes()
 
@@ -239,7 +248,8 @@ class QueueMachine(WatchedQueue):
     def _is_refused(self, jobs: list[dict[str, Any]]) -> bool:
         free = [job for job in jobs if job.get("plan") == "free"
                 and self.model.with_unique(job.get("unique_key")) is None]  # fmt: skip
-        return bool(free) and self.model.is_full("free", len(free))
+        more = len({job.get("unique_key", index) for index, job in enumerate(free)})
+        return bool(free) and self.model.is_full("free", more)
 
     def _request(self, worker: int, want: int, results: list[Any], forbidden: tuple[str, ...] = ()) -> Said:
         """A request that settles some of what the worker has in hand; its children have none of what is forbidden."""

@@ -35,6 +35,7 @@ class Job:
     lone_deaths: int = 0
     cancel: bool = False
     on_done: dict[str, Any] | None = None
+    templates: tuple[str, ...] = ()  # the limits by key that there were when it was enqueued
     total: int = 0
     ended: Counter[str] = field(default_factory=Counter)  # children, by how they ended
 
@@ -42,7 +43,8 @@ class Job:
     def keys(self) -> list[tuple[str, str]]:
         """(limit, key) of each key's limit that it falls under."""
         found = [("user:{user_id}", f"user:{self.user}")] if self.user else []
-        return found + ([("model:{payload.model}", f"model:{self.model}")] if self.model else [])
+        found += [("model:{payload.model}", f"model:{self.model}")] if self.model else []
+        return [(name, key) for name, key in found if name in self.templates]
 
     @property
     def row(self) -> tuple[Any, ...]:
@@ -71,6 +73,7 @@ class Model:
         self.admission = admission
         self.starts: Counter[str] = Counter()  # within the hour
         self.paused: set[str] = set()
+        self.resting: set[tuple[str, str]] = set()  # kinds, in which queues, whose provider is to be left alone
         self.expected: list[
             dict[str, Any]
         ] = []  # specs of jobs that must have come to be; they get their ids by `born`
@@ -79,12 +82,13 @@ class Model:
         """Jobs that the database has and the model had not, id -> tag: exactly the expected ones."""
         wanted = Counter(spec["payload"]["tag"] for spec in self.expected)
         assert Counter(new.values()) == wanted, f"came to be: {new}, expected: {self.expected}"
+        templates = tuple(name for name, most in self.limits.items() if most is not None and "{" in name)
         specs = sorted(self.expected, key=lambda spec: spec["payload"]["tag"])
         for (job_id, tag), spec in zip(sorted(new.items(), key=lambda item: (item[1], item[0])), specs, strict=True):
             self.jobs[job_id] = Job(
                 job_id, tag, spec["kind"], spec.get("queue") or "default", spec.get("priority", 0), spec.get("user_id"),
                 spec["payload"].get("model"), spec.get("plan"), spec.get("unique_key"), spec.get("parent"),
-                due="run_at" not in spec,
+                due="run_at" not in spec, templates=templates,
             )  # fmt: skip
         self.expected.clear()
 
@@ -235,13 +239,15 @@ class Model:
         return min(rooms, default=MOST_LIVE)
 
     def key_room(self, job: Job) -> int:
-        return min(((self.limits[name] or 0) - self.taken(key) for name, key in job.keys), default=MOST_LIVE)
+        limits = ((self.limits[name], key) for name, key in job.keys)
+        return min((most - self.taken(key) for most, key in limits if most is not None), default=MOST_LIVE)
 
     def is_served(self, job: Job, worker: int) -> bool:
         """Pending, due, and in a queue that goes on and that this worker serves."""
         server = self.workers[worker]
         served = job.kind in server.kinds and (server.queues is None or job.queue in server.queues)
-        return job.status == "pending" and job.due and served and job.queue not in self.paused
+        rests = job.queue in self.paused or (job.kind, job.queue) in self.resting
+        return job.status == "pending" and job.due and served and not rests
 
     def may_start(self, job: Job, worker: int) -> bool:
         """Whether nothing stands in its way now."""
@@ -259,5 +265,6 @@ class Model:
 
     def an_hour_passes(self) -> None:
         self.starts.clear()
+        self.resting.clear()
         for job in self.live():
             job.due = True

@@ -30,26 +30,22 @@ SEATS = """
 SELECT s.key, count(*) FROM workerctl.seat s JOIN workerctl.live l ON l.id = s.job_id
  WHERE l.status = 'running' GROUP BY s.key
 """
+PAUSE = """
+INSERT INTO workerctl.lane (queue, kind, keyed, batch, paused)
+SELECT q, %(kind)s, keyed, coalesce((SELECT batch FROM workerctl.kind WHERE name = %(kind)s), 1),
+       EXISTS (SELECT FROM workerctl.queue WHERE name = q AND paused_at IS NOT NULL)
+  FROM unnest('{default,second}'::text[]) AS q, unnest('{f,t}'::boolean[]) AS keyed ON CONFLICT DO NOTHING;
+SELECT workerctl.pause_provider('of ' || %(kind)s, 3600, 'too many', %(kind)s)
+"""
 HOLDS = "SELECT job_id, key FROM workerctl.hold"
 HELD_AND_TURNS = """
 SELECT lane_id, user_id, priority, count(*), count(DISTINCT rank), min(rank - workerctl.rank_of(run_at, priority))
   FROM workerctl.live WHERE status = 'pending' AND attempt = 0 AND NOT payload::jsonb ? 'later' GROUP BY 1, 2, 3
 """
-TABLES = ("live", "history", "seat", "hold", "start", "worker", "limits", "rates", "lane", "queue", "kind")
+TABLES = ("live", "history", "seat", "hold", "start", "worker", "limits", "rates", "lane", "queue", "kind", "provider")
 EMPTY = "; ".join(f"DELETE FROM workerctl.{table}" for table in TABLES)
 
 ids = st.integers(0, 40)  # picks one of what there is
-
-
-def with_distinct_keys(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Which of two jobs with the same unique key in one call comes to be is not promised."""
-    seen: set[str] = set()
-    for spec in specs:
-        if spec.get("unique_key") in seen:
-            del spec["unique_key"]
-        seen.add(spec.get("unique_key", ""))
-    return specs
-
 
 specs = st.lists(
     st.fixed_dictionaries(
@@ -61,7 +57,7 @@ specs = st.lists(
         },
     ),
     min_size=1, max_size=4,
-).map(with_distinct_keys)  # fmt: skip
+)  # fmt: skip
 wants = st.sampled_from([4, 4, 2, 1, 0])
 outcomes = st.lists(
     st.tuples(

@@ -6,7 +6,7 @@ import itertools
 from typing import Any, ClassVar
 
 import psycopg
-from broker_model import Job, Model
+from broker_model import MOST_LIVE, Job, Model
 from broker_terms import ADMISSION, EMPTY, HELD_AND_TURNS, HOLDS, LATER_SECONDS, LIMITS, RATES, ROWS, SEATS, Said, Seen
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
@@ -47,6 +47,10 @@ class WatchedQueue(RuleBasedStateMachine):
             assert job.status != "pending" or self.seen[job.id].due == job.due, job
 
     @invariant()
+    def every_row_keeps_the_rules_of_its_table(self) -> None:
+        assert self.connection.execute("SELECT id, rule FROM workerctl.unsound").fetchall() == []
+
+    @invariant()
     def what_is_not_ones_own_cannot_be_settled(self) -> None:
         """Neither by its holder under another attempt, nor by another under its attempt."""
         running = [job for job in self.model.jobs.values() if job.status == "running"]
@@ -69,7 +73,7 @@ class WatchedQueue(RuleBasedStateMachine):
     def seats_are_taken_by_running_jobs_alone(self) -> None:
         seats = dict(self.connection.execute(SEATS).fetchall())
         names = {name for name, most in self.model.limits.items() if most is not None and "{" not in name}
-        names |= {key for job in self.model.live() for _, key in job.keys}
+        names |= {key for job in self.model.live() for name, key in job.keys if self.model.limits[name] is not None}
         for name in names:
             assert seats.get(name, 0) == self.model.taken(name), name
 
@@ -81,7 +85,8 @@ class WatchedQueue(RuleBasedStateMachine):
             if seen.held:
                 key = holds[job_id]
                 limit = next(name for name, rendered in self.model.jobs[job_id].keys if rendered == key)
-                free = (self.model.limits[limit] or 0) - self.model.taken(key)
+                most = self.model.limits[limit]
+                free = MOST_LIVE if most is None else most - self.model.taken(key)
                 in_line = (job for job in self.model.live() if job.status == "pending" and job.due)
                 let_in = [job for job in in_line if not self.seen[job.id].held and key in dict(job.keys).values()]
                 assert free <= 0 or let_in, f"{job_id} waits for {key}, which has {free} seats and nobody in line"

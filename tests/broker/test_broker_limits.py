@@ -195,6 +195,26 @@ def test_a_job_that_was_let_in_and_cancelled_does_not_keep_others_out(queue: Que
     assert other.claims(8) == [(ids[2], 1)]
 
 
+@pytest.mark.parametrize("rate", [None, (1, 600.0)])
+def test_who_was_let_in_for_one_key_and_waits_for_another_makes_way(
+    queue: Queue, new_worker: Any, rate: tuple[int, float] | None
+) -> None:
+    models_limit = {} if rate else {"model:{model}": 1}
+    configure_limits(queue, {"user:{user_id}": 1} | models_limit, {"model:{model}": rate} if rate else {}, {})
+    worker = new_worker()
+    first = enqueue("a", user_id="v", conn=queue)
+    assert worker.claims(8) == [(first, 1)]
+    both, users = enqueue_many([{"kind": "a", "payload": {"model": "n"}, "user_id": "v"},
+                                {"kind": "a", "user_id": "v"}], conn=queue)  # fmt: skip
+    assert worker.claims(8) == [], "both wait for the user's seat"
+    models = enqueue("a", {"model": "n"}, conn=queue)
+    assert worker.claims(8) == [(models, 1)]
+    worker.says(ended=[Ended(first, 1, "succeeded")])
+    assert worker.claims(8) == [(users, 1)], "the one before it was let in, and waits for the model now"
+    worker.says(ended=[Ended(models, 1, "succeeded"), Ended(users, 1, "succeeded")])
+    assert worker.claims(8) == ([] if rate else [(both, 1)])
+
+
 def test_a_limit_of_zero_stops_a_kind_and_no_other(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"a": 0}, {}, {})
     enqueue_many([("a", None)] * 20, conn=queue)

@@ -12,10 +12,11 @@ import pytest
 
 from workerctl import QueueFull
 from workerctl.broker.connection import statement
+from workerctl.broker.depth import queues, stats
 from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Progress, Request, exchange, resume
 from workerctl.broker.fleet import KnownKind, Registration, queues_with_due_jobs, register_worker, release_worker
 from workerctl.broker.jobs import cancel_jobs, list_jobs, retry_jobs, show_job
-from workerctl.broker.limits import configure_limits
+from workerctl.broker.limits import configure_limits, list_limits
 from workerctl.broker.migrate import migrate
 from workerctl.producer import enqueue, enqueue_many
 
@@ -181,6 +182,10 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     look("release", lambda: release_worker(queue, "other", died=True))
     look("suspects", lambda: exchange(queue, worker, Request(want=4, in_hand=1)))
     look("tick", lambda: queue.execute(statement("is_dealt_with"), {"name": "t", "due_at": "2026-01-01T00:00:00Z"}))
+    look("limits", lambda: list_limits(queue))
+    look("stats", lambda: stats(queue), most=6_000)  # 5,000 of a lane are counted
+    look("queues", lambda: queues(queue), most=6_000)
+    look("why", lambda: show_job(queue, newest(queue, "status = 'pending'")))
     queue.execute("UPDATE workerctl.admission SET most = 200")
     look("refusal", lambda: be_refused(queue), most=300)
     look("room for a plan without jobs", lambda: enqueue("a", {}, plan="rare", conn=queue), most=300)

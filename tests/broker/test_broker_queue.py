@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 import psycopg
@@ -129,6 +129,16 @@ def test_a_failure_comes_back_later_and_keeps_its_error(queue: Queue, new_worker
     assert worker.claims(1) == [(job_id, 2)]
 
 
+def test_a_job_that_is_handed_back_keeps_its_place_in_line(queue: Queue, new_worker: Any) -> None:
+    first, second = enqueue("a", conn=queue), enqueue("a", conn=queue)
+    worker = new_worker()
+    assert worker.claims(1) == [(first, 1)]
+    worker.says(again=[Again(first, 1, keeps_place=True)])
+    assert worker.claims(1) == [(first, 2)]
+    worker.says(again=[Again(first, 2)])
+    assert [job for job, _ in worker.claims(2)] == [second, first], "a snooze goes to the end"
+
+
 def test_a_kind_that_no_worker_knows_stays_pending_and_says_so(queue: Queue, new_worker: Any) -> None:
     job_id = enqueue("mystery", conn=queue)
     assert new_worker().claims(8) == []
@@ -159,12 +169,6 @@ def test_a_unique_key_returns_the_unfinished_job(queue: Queue, new_worker: Any) 
     worker = new_worker()
     worker.says(ended=[ended(job) for job in worker.claims(8)])
     assert enqueue("a", unique_key="order-7", conn=queue) != first
-
-
-def test_the_same_key_twice_in_one_call_is_one_job(queue: Queue) -> None:
-    ids = enqueue_many([{"kind": "a", "unique_key": "k"}, {"kind": "a", "unique_key": "k"}], conn=queue)
-    assert ids[0] == ids[1]
-    assert len(list_jobs(queue)) == 1
 
 
 def test_enqueue_belongs_to_the_callers_transaction(queue: Queue) -> None:
@@ -216,6 +220,8 @@ def test_one_failed_child_does_not_spoil_the_batch(queue: Queue, new_worker: Any
     children = worker.claims(8)
     worker.says(ended=[ended(children[0]), ended(children[1], "dead", error="no paint")])
     assert "1 of 3 children" in show_job(queue, batch)["waits_because"]
+    assert show_job(queue, batch)["progress"] == {"done": 2, "total": 3}
+    assert next(row for row in list_jobs(queue) if row["id"] == batch)["progress"] == {"done": 2, "total": 3}
     worker.says(ended=[ended(children[2])])
     row = show_job(queue, batch)
     assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 2, 1)
@@ -237,6 +243,8 @@ def test_retry_of_a_batch_redoes_just_the_failed_children(queue: Queue, new_work
     row = show_job(queue, batch)
     assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 3, 0)
     assert retry_jobs(queue, [batch]) == 0
+    continuation = worker.says(want=8).claimed
+    assert [msgspec.json.decode(job.payload) for job in continuation] == [{"parent": batch}], "again, over all of them"
 
 
 def test_a_batch_whose_children_all_died_is_dead(queue: Queue, new_worker: Any) -> None:
@@ -338,3 +346,29 @@ def test_payloads_survive_as_they_were(queue: Queue, new_worker: Any) -> None:
     enqueue("a", payload, conn=queue)
     claimed = new_worker().says(want=1).claimed
     assert json.dumps(msgspec.json.decode(claimed[0].payload), sort_keys=True) == json.dumps(payload, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ("status = 'dead'", "only live states"),
+        ("status = 'running', worker_id = 1", "running has started"),
+        ("status = 'waiting'", "waiting has children"),
+        ("children_dead = 1", "children add up"),
+        ("child_index = 0", "a child has an index"),
+        ("progress_done = 7, progress_total = 3", "progress is a fraction"),
+        ("held = true", "only pending keyed jobs are held"),
+        ("limit_keys = '{user:u}'", "a key has a limit"),
+    ],
+)
+def test_a_row_that_breaks_a_rule_of_its_table_is_found(queue: Queue, change: LiteralString, rule: str) -> None:
+    job = enqueue("a", conn=queue)
+    assert queue.execute("SELECT * FROM workerctl.unsound").fetchall() == []
+    queue.execute(f"UPDATE workerctl.live SET {change}")
+    assert (job, rule) in queue.execute("SELECT id, rule FROM workerctl.unsound").fetchall()
+
+
+def test_a_job_runs_at_a_worker_or_not_at_all(queue: Queue) -> None:
+    enqueue("a", conn=queue)
+    with pytest.raises(psycopg.errors.CheckViolation, match="running_has_a_worker"):
+        queue.execute("UPDATE workerctl.live SET status = 'running', started_at = now()")

@@ -71,6 +71,15 @@ def test_a_suspect_and_a_gathered_batch_say_so(queue: Queue, new_worker: Any) ->
     assert why(queue, gathered).startswith("gathering a batch: number 2 of 5, for ")
 
 
+def test_a_paused_provider_says_for_how_long_and_why(queue: Queue, new_worker: Any) -> None:
+    new_worker()
+    job = enqueue("a", conn=queue)
+    assert "left alone" not in why(queue, job)
+    queue.execute("SELECT workerctl.pause_provider('pictures', 100, '429: slow down', 'a')")
+    assert why(queue, job) == "provider pictures is left alone for 100 s: 429: slow down"
+    assert 90 < show_job(queue, job)["waits_seconds"] <= 100
+
+
 def test_the_place_in_line_and_the_pace_make_a_guess(queue: Queue, new_worker: Any) -> None:
     jobs = enqueue_many([("a", None)] * 60, conn=queue)
     worker = new_worker()

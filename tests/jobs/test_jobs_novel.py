@@ -183,8 +183,11 @@ def test_a_cancelled_job_stops_and_leaves_whole_texts_but_no_manifest(
     assert storage.get(keys[0]).decode() == NOVEL[: NOVEL.index("楔子")]
 
 
-@pytest.mark.parametrize("line", [BODY, "He walked into the yard and saw the moon. 🌕\n\n"], ids=["中文", "emoji"])
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["unix", "dos"])
+@pytest.mark.parametrize(
+    ("line", "line_end"),
+    [(BODY, "\n"), ("He walked into the yard and saw the moon. 🌕\n\n", "\r\n")],
+    ids=["中文-unix", "emoji-dos"],
+)
 def test_memory_stays_bounded_for_a_text_of_60_mb(tmp_path: Path, line: str, line_end: str):
     novel = tmp_path / "big.txt"
     chapter = line * 6000

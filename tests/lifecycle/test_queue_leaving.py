@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from lifecycle_house import House, until
+from lifecycle_house import CONFIG, House, until
 
 
 def settled(house: House, jobs: list[int]) -> list[dict[str, Any]]:
@@ -48,3 +48,21 @@ def test_a_job_that_may_be_handed_back_is_not_waited_for(house: House, kind: str
     ended = house.until_status(job, "succeeded")
     assert (ended["failures"], ended["deaths"], ended["attempt"]) == (0, 0, 2)
     assert house.until_status(slow, "succeeded")["attempt"] == 1
+
+
+def test_jobs_that_a_quick_worker_took_ahead_do_not_wait_behind_its_slow_ones(build: Any) -> None:
+    house = build(CONFIG + "concurrency = 2\n")
+    house.start(2)
+    house.ok("queue", "pause", "default")
+    quick, file, gate = 300, str(house.effects), str(house.gate)
+    jobs = house.enqueue_all("mark", [{"file": file}] * quick)
+    slow = house.enqueue_all("gated", [{"file": file, "gate": gate}] * 3)  # of four seats
+    jobs += house.enqueue_all("mark", [{"file": file}] * quick)
+    house.ok("queue", "resume", "default")
+    until(lambda: len(house.noted("mark")) == 2 * quick, what="the quick ones end while the slow ones run")
+    assert sorted(int(line[1]) for line in house.noted("mark")) == jobs, "each ran once"
+    assert sorted(int(line[1]) for line in house.noted("began")) == slow
+    assert all(worker["jobs_running"] <= 2 for worker in house.workers())
+    house.open_gate()
+    for job in slow:
+        assert house.until_status(job, "succeeded")["failures"] == 0

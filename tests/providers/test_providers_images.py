@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from workerctl.broker.exchange import Request, exchange
+from workerctl.broker.jobs import cancel_jobs
 from workerctl.handler import InvalidPayload
 from workerctl.storage import Storage
 from workerctl.testing.simulator import Fault, FaultKind, Simulator
@@ -149,9 +151,12 @@ def test_too_many_calls_cost_no_failure_and_pause_the_whole_fleet(desk: Any, pro
     from workerctl.jobs.providers import calls
 
     calls._paused_until.clear()
-    other = elsewhere.run("image.generate", PROMPT)
-    assert (other["status"], other["failures"]) == ("pending", 0)
-    assert other["due_in_seconds"] > 25
+    waiting = elsewhere.enqueue("image.generate", PROMPT)
+    assert exchange(elsewhere.queue, elsewhere.worker, Request(want=8)).claimed is None
+    other = elsewhere.job(waiting)
+    assert (other["status"], other["attempt"]) == ("pending", 0)
+    assert "provider pictures is left alone" in other["waits_because"]
+    cancel_jobs(at.queue, [waiting])
     assert len(provider.ledger.entries) == 1
     assert at.spend() == []
     at.queue.execute("UPDATE workerctl.provider SET paused_until = now()")

@@ -63,7 +63,27 @@ def test_a_second_outcome_of_a_run_is_ignored() -> None:
 def test_a_claim_that_was_never_heard_of_is_put_back_after_a_reconnect() -> None:
     held = hand(run(1))
     assert held.reconcile({(1, 1), (2, 5)}) == []
-    assert held.request(0, None).again == [Again(2, 5)]
+    assert held.request(0, None).again == [Again(2, 5, keeps_place=True)]
+
+
+def test_runs_that_never_began_go_back_to_their_place_in_line() -> None:
+    one, two = run(1), run(2)
+    held = hand(one, two)
+    held.put_back_runs([two])
+    assert list(held.active) == [one]
+    request = held.request(0, None)
+    assert request.again == [Again(2, 1, keeps_place=True)]
+    assert held.finished == [], "no attempt of it ended"
+    held.said(request)
+    assert not held.knows(two.first)
+
+
+def test_a_lost_run_that_never_began_is_not_put_back() -> None:
+    one = run(1)
+    held = hand(one)
+    assert held.reconcile(set()) == [one]
+    held.put_back_runs([one])
+    assert held.empty
 
 
 def test_a_claim_that_was_lost_stops_its_run_and_writes_nothing() -> None:
@@ -127,7 +147,7 @@ def test_a_claim_in_the_lost_answer_that_settled_its_earlier_attempt_is_put_back
     held = hand(one)
     held.finish(one, Raised(Snooze(0)))
     assert held.reconcile({(1, 2)}) == []
-    assert held.request(0, None).again == [Again(1, 2)]
+    assert held.request(0, None).again == [Again(1, 2, keeps_place=True)]
     held.said(held.request(0, None))
     assert held.empty
 
@@ -148,4 +168,4 @@ def test_what_a_lost_run_enqueued_does_not_come_to_be_with_the_put_back_of_its_j
     held.put_back(1, attempt=2)
     held.finish(one, Returned(None))
     request = held.request(0, None)
-    assert (request.again, request.ended, request.follow_ups) == ([Again(1, 2)], [], [])
+    assert (request.again, request.ended, request.follow_ups) == ([Again(1, 2, keeps_place=True)], [], [])

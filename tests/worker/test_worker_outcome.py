@@ -68,7 +68,7 @@ def test_what_a_handler_may_ask_for() -> None:
 
 
 def test_a_hand_back_costs_nothing() -> None:
-    assert settled(Raised(HandedBack()), claimed(failures=2)) == Again(7, 2)
+    assert settled(Raised(HandedBack()), claimed(failures=2)) == Again(7, 2, keeps_place=True)
 
 
 def test_a_timeout_is_a_failure_in_plain_words() -> None:

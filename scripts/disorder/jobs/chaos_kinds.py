@@ -8,7 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from workerctl import Context, Retry, Snooze, job
+from workerctl.contract import WorkerctlError
+from workerctl.handler import ClaimLost
 
 _records: dict[int, int] = {}  # descriptor of this process's own file, by pid: a forked worker must not use another's
 
@@ -99,6 +103,30 @@ async def after(payload: dict[str, Any], ctx: Context) -> None:
 @job("echo")
 async def echo(payload: dict[str, Any], ctx: Context) -> None:
     await _work(payload, ctx)
+
+
+@job("store")
+async def store(payload: dict[str, Any], ctx: Context) -> dict[str, str]:
+    """Writes outside its settlement: an object named after the attempt, one after the job alone, and a memory."""
+    note("began", ctx)
+    await asyncio.sleep(payload.get("seconds", 0))
+    key = f"by-attempt/{ctx.job.id}-{ctx.job.attempt}"
+    await asyncio.to_thread(_keep, key, ctx)
+    note("ended", ctx)
+    return {"key": key}
+
+
+def _keep(key: str, ctx: Context) -> None:
+    text = f"{ctx.job.id} {ctx.job.attempt}".encode()
+    ctx.storage.put(key, text)
+    ctx.storage.put(f"in-place/{ctx.job.id}", text)
+    try:
+        ctx.remember("kept by", ctx.job.attempt)
+    except ClaimLost:
+        note("refused", ctx)
+        raise
+    except (psycopg.Error, WorkerctlError):
+        raise Snooze(0.2, "the database is away") from None
 
 
 @job("tick")

@@ -112,6 +112,13 @@ BEGIN
     IF pending IS NOT NULL THEN
         keys := ARRAY(SELECT DISTINCT k FROM workerctl.live l, unnest(l.limit_keys) AS k
                        WHERE l.id = ANY (whole) AND l.status = 'pending' AND NOT l.held);
+        DELETE FROM workerctl.hold h  -- nobody lets them in meanwhile: their rows are locked here
+         WHERE (h.key, h.rank, h.job_id) IN (
+               SELECT o.key, o.rank, o.job_id
+                 FROM workerctl.live l
+                CROSS JOIN unnest(l.limit_keys) AS k
+                 JOIN workerctl.hold o ON o.key = k AND o.rank = l.rank AND o.job_id = l.id
+                WHERE l.id = ANY (whole) AND l.held);
         PERFORM workerctl.finish(pending);
         FOREACH freed IN ARRAY keys LOOP  -- who was let in and leaves makes room for the next; only tried, as rows are locked here
             IF pg_try_advisory_xact_lock(workerctl.key_lock(freed)) THEN

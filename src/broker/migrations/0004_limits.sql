@@ -31,7 +31,8 @@ CREATE FUNCTION workerctl.take_seats(ids bigint[], names text[]) RETURNS void LA
 $$;
 
 -- Whether one job with keys may be handed out now, and its seats if so. One that may not is put out of sight: held until
--- a seat is free, or later where a rate is used up. NULL where somebody else is counting one of its keys at this moment.
+-- a seat is free, or later where a rate is used up; those that wait for its other keys come in instead. NULL where somebody
+-- else is counting one of its keys at this moment.
 CREATE FUNCTION workerctl.admit(job workerctl.live, picked bigint[]) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -48,6 +49,7 @@ BEGIN
                       AND m.most <= workerctl.seats_taken(job.limit_keys[i], picked)) THEN
             UPDATE workerctl.live SET held = true WHERE id = job.id;
             INSERT INTO workerctl.hold (key, rank, job_id) VALUES (job.limit_keys[i], job.rank, job.id) ON CONFLICT DO NOTHING;
+            PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k WHERE k <> job.limit_keys[i];
             RETURN false;
         END IF;
         SELECT oldest.at + m.period INTO again_at
@@ -58,6 +60,7 @@ BEGIN
          WHERE m.name = job.limit_names[i];
         IF again_at IS NOT NULL THEN
             UPDATE workerctl.live SET run_at = again_at, rank = workerctl.rank_of(again_at, priority) WHERE id = job.id;
+            PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k;
             RETURN false;
         END IF;
     END LOOP;
@@ -151,10 +154,12 @@ BEGIN
     PERFORM workerctl.ring();
 END $$;
 
--- Let as many held jobs of one key back into sight as it has free seats. Its lock is held by the caller.
+-- Let as many held jobs of one key back into sight as it has free seats; one that somebody is cancelling is left out.
+-- Its lock is held by the caller.
 CREATE FUNCTION workerctl.let_in(of_key text) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     most integer;
+    next bigint[];
 BEGIN
     SELECT m.most INTO most
       FROM workerctl.hold h
@@ -162,31 +167,40 @@ BEGIN
       JOIN workerctl.limits m ON m.name = l.limit_names[array_position(l.limit_keys, of_key)]
      WHERE h.key = of_key
      ORDER BY h.rank LIMIT 1;
-    WITH next AS (
-        DELETE FROM workerctl.hold h
-         WHERE (h.key, h.rank, h.job_id) IN (
-               SELECT o.key, o.rank, o.job_id FROM workerctl.hold o WHERE o.key = of_key ORDER BY o.rank, o.job_id
-                LIMIT greatest(0, coalesce(most, 1000000) - workerctl.seats_taken(of_key)))
+    WITH front AS (
+        SELECT h.rank, h.job_id
+          FROM workerctl.hold h
+          JOIN workerctl.live l ON l.id = h.job_id AND l.held
+         WHERE h.key = of_key
+         ORDER BY h.rank, h.job_id
+         LIMIT greatest(0, coalesce(most, 1000000) - workerctl.seats_taken(of_key))
+           FOR UPDATE OF l SKIP LOCKED
+    ), gone AS (
+        DELETE FROM workerctl.hold h USING front f WHERE h.key = of_key AND h.rank = f.rank AND h.job_id = f.job_id
         RETURNING h.job_id
     )
-    UPDATE workerctl.live l SET held = false FROM next WHERE l.id = next.job_id AND l.held;
+    SELECT array_agg(g.job_id) INTO next FROM gone g;
+    UPDATE workerctl.live l SET held = false WHERE l.id = ANY (next);
 END $$;
 
--- Let in whoever could be: after a limit was raised, or a job that was let in left without ever taking its seat.
-CREATE FUNCTION workerctl.let_in_all() RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    waiting text;
-BEGIN
-    FOR waiting IN SELECT DISTINCT h.key FROM workerctl.hold h ORDER BY h.key LOOP
-        PERFORM pg_advisory_xact_lock(workerctl.key_lock(waiting));
-        PERFORM workerctl.let_in(waiting);
-    END LOOP;
-END $$;
+-- Keys that jobs wait for, the first 1,000 that come after one.
+CREATE FUNCTION workerctl.held_keys(after text) RETURNS SETOF text LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE walk AS (
+        (SELECT h.key, 1 AS number FROM workerctl.hold h WHERE h.key > after ORDER BY h.key LIMIT 1)
+        UNION ALL
+        SELECT (SELECT h.key FROM workerctl.hold h WHERE h.key > w.key ORDER BY h.key LIMIT 1), w.number + 1
+          FROM walk w WHERE w.key IS NOT NULL AND w.number < 1000
+    )
+    SELECT w.key FROM walk w WHERE w.key IS NOT NULL;
+$$;
 
--- Change a limit, or take it away with NULL. Jobs of its kind that run already take their seats.
-CREATE FUNCTION workerctl.set_limit(limit_name text, new_most integer) RETURNS void LANGUAGE plpgsql AS $$
+-- Change a limit, or take it away with NULL. Jobs that run and fall under it already take their seats. Every claim holds a
+-- row of `worker` to its commit: behind this lock none is under way that has not seen the limit, and all that began before
+-- can be counted. Whoever may come in now is let in by `tidy_limits`, in transactions of their own.
+CREATE FUNCTION workerctl.set_limit(limit_name text, new_most integer) RETURNS void
+LANGUAGE plpgsql SET lock_timeout = '3s' SET enable_seqscan = off AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(workerctl.key_lock(limit_name));
+    LOCK TABLE workerctl.worker IN EXCLUSIVE MODE;
     IF new_most IS NULL THEN
         DELETE FROM workerctl.limits m WHERE m.name = limit_name;
     ELSE
@@ -194,16 +208,18 @@ BEGIN
             ON CONFLICT (name) DO UPDATE SET most = excluded.most;
         INSERT INTO workerctl.seat (key, job_id)
         SELECT limit_name, l.id FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
-         WHERE l.status = 'running' AND limit_name IN (a.kind, split_part(a.kind, '.', 1))
+         WHERE l.worker_id IS NOT NULL AND limit_name IN (a.kind, split_part(a.kind, '.', 1))
+        UNION
+        SELECT k.key, l.id FROM workerctl.live l CROSS JOIN unnest(l.limit_names, l.limit_keys) AS k(name, key)
+         WHERE l.worker_id IS NOT NULL AND k.name = limit_name
             ON CONFLICT DO NOTHING;
     END IF;
-    PERFORM workerctl.let_in_all();
     PERFORM workerctl.ring();
 END $$;
 
 -- Make the config's limits, rates and admission those that hold; a limit set by hand stays so until it is reset.
 CREATE FUNCTION workerctl.configure_limits(new_limits jsonb, new_rates jsonb, new_admission jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET lock_timeout = '3s' AS $$
 DECLARE
     changed record;
 BEGIN
@@ -217,6 +233,11 @@ BEGIN
         END IF;
         UPDATE workerctl.limits m SET configured = changed.wanted WHERE m.name = changed.name;
     END LOOP;
+    IF (SELECT jsonb_object_agg(r.name, jsonb_build_array(r.most, extract(epoch FROM r.period))) FROM workerctl.rates r)
+       IS DISTINCT FROM (SELECT jsonb_object_agg(n.key, jsonb_build_array(n.value -> 'most', n.value -> 'period_seconds'))
+                           FROM jsonb_each(new_rates) AS n(key, value)) THEN
+        LOCK TABLE workerctl.worker IN EXCLUSIVE MODE;  -- see set_limit
+    END IF;
     DELETE FROM workerctl.rates r WHERE NOT new_rates ? r.name;
     INSERT INTO workerctl.rates AS r (name, most, period)
     SELECT n.key, (n.value ->> 'most')::integer, make_interval(secs => (n.value ->> 'period_seconds')::double precision)
@@ -229,14 +250,27 @@ BEGIN
     IF new_admission <> '{}' THEN  -- only who asks for admission pays for its index
         CREATE INDEX IF NOT EXISTS live_root ON workerctl.live (lane_id, plan) WHERE status = 'pending' AND parent_id IS NULL;
     END IF;
+    UPDATE workerctl.lane SET provider = NULL WHERE provider IS NOT NULL;  -- the config may name another for its kind
 END $$;
 
--- What only time and accidents make necessary: starts that no rate counts any more, holds nobody would end.
-CREATE FUNCTION workerctl.tidy_limits() RETURNS void LANGUAGE plpgsql AS $$
+-- What only time and accidents make necessary: starts that no rate counts any more, seats of jobs that are gone, and
+-- whoever waits beside a free seat: of 1,000 keys at a time, those after `after`. Returns after which to go on, or ''.
+CREATE FUNCTION workerctl.tidy_limits(after text DEFAULT '') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    waiting text;
+    looked integer := 0;
 BEGIN
-    DELETE FROM workerctl.start s
-     WHERE s.at < now() - (SELECT coalesce(max(r.period), '0') FROM workerctl.rates r);
-    DELETE FROM workerctl.hold h WHERE NOT EXISTS (SELECT FROM workerctl.live l WHERE l.id = h.job_id AND l.held);
-    DELETE FROM workerctl.seat s WHERE NOT EXISTS (SELECT FROM workerctl.live l WHERE l.id = s.job_id AND l.status = 'running');
-    PERFORM workerctl.let_in_all();
+    IF after = '' THEN
+        DELETE FROM workerctl.start s
+         WHERE s.at < now() - (SELECT coalesce(max(r.period), '0') FROM workerctl.rates r);
+        DELETE FROM workerctl.seat s
+         WHERE NOT EXISTS (SELECT FROM workerctl.live l WHERE l.id = s.job_id AND l.status = 'running');
+    END IF;
+    FOR waiting IN SELECT * FROM workerctl.held_keys(after) LOOP
+        looked := looked + 1;
+        IF pg_try_advisory_xact_lock(workerctl.key_lock(waiting)) THEN  -- else somebody counts it just now
+            PERFORM workerctl.let_in(waiting);
+        END IF;
+    END LOOP;
+    RETURN CASE WHEN looked = 1000 THEN waiting ELSE '' END;
 END $$;

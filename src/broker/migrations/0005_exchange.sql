@@ -1,8 +1,9 @@
 -- What a worker says and hears: one call settles what ended, reports progress, renews the lease and claims more.
 -- Planner settings stand at `exchange` alone and hold for all it calls; at each function they cost 35 us a call.
 
--- Put running jobs of one worker back: `again` is an array of {id, attempt, failed, delay_seconds, error}. A failed
--- attempt counts against max_attempts, a snooze or a hand-back does not. Returns the ids that matched.
+-- Put running jobs of one worker back: `again` is an array of {id, attempt, failed, delay_seconds, error, keeps_place}. A
+-- failed attempt counts against max_attempts, a snooze or a hand-back does not; a hand-back keeps its place in the line.
+-- Returns the ids that matched.
 CREATE FUNCTION workerctl.return_jobs(me workerctl.worker, again jsonb) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -10,15 +11,17 @@ DECLARE
     unwanted jsonb;
 BEGIN
     WITH outcome AS MATERIALIZED (
-        SELECT r.id, r.attempt, coalesce(r.failed, false) AS failed, coalesce(r.delay_seconds, 0) AS delay_seconds, r.error
+        SELECT r.id, r.attempt, coalesce(r.failed, false) AS failed, coalesce(r.delay_seconds, 0) AS delay_seconds, r.error,
+               coalesce(r.keeps_place, false) AS keeps_place
           FROM jsonb_to_recordset(again)
-                   AS r(id bigint, attempt integer, failed boolean, delay_seconds double precision, error text)
+                   AS r(id bigint, attempt integer, failed boolean, delay_seconds double precision, error text, keeps_place boolean)
     ), put_back AS (
         UPDATE workerctl.live l
            SET status = 'pending', worker_id = NULL, started_at = NULL, progress_done = NULL, progress_total = NULL,
                failures = l.failures + o.failed::integer, error = coalesce(o.error, l.error),
-               run_at = now() + make_interval(secs => o.delay_seconds),
-               rank = workerctl.rank_of(now() + make_interval(secs => o.delay_seconds), l.priority)
+               run_at = CASE WHEN o.keeps_place THEN l.run_at ELSE now() + make_interval(secs => o.delay_seconds) END,
+               rank = CASE WHEN o.keeps_place THEN l.rank
+                           ELSE workerctl.rank_of(now() + make_interval(secs => o.delay_seconds), l.priority) END
           FROM outcome o
          WHERE l.id = ANY (ARRAY(SELECT id FROM outcome)) AND l.id = o.id AND l.attempt = o.attempt
            AND l.worker_id = me.id
@@ -85,6 +88,7 @@ BEGIN
       FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
      WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.run_at <= now()
        AND a.kind = ANY (me.kinds) AND NOT a.paused
+       AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
        AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
        AND coalesce((SELECT room.free FROM workerctl.kind_room(a.kind, '{}') room), 1) > 0  -- else nobody should wait for it
        AND (in_hand = 0 OR coalesce(l.reserved_by, me.id) = me.id
@@ -168,10 +172,10 @@ END $$;
 
 -- Claim up to `want` seats' worth of due jobs in rank order over the lanes this worker serves. A lane of a batch kind
 -- gives up to that kind's batch of jobs for one seat. Returns a JSON array of jobs, or NULL.
-CREATE FUNCTION workerctl.claim(me workerctl.worker, want integer, in_hand integer) RETURNS json
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION workerctl.claim(
+    me workerctl.worker, want integer, in_hand integer, any_limits boolean, any_suspects boolean
+) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
-    any_limits boolean := EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates);
     suspect workerctl.live;
     lanes integer[];
     share record;
@@ -181,7 +185,7 @@ DECLARE
     low jsonb := workerctl.low_water();
     stepped bigint;
 BEGIN
-    IF EXISTS (SELECT FROM workerctl.live WHERE status = 'pending' AND NOT held AND deaths > 0) THEN
+    IF any_suspects THEN
         suspect := workerctl.first_suspect(me, in_hand);
         IF suspect.id IS NOT NULL AND in_hand > 0 THEN
             RETURN NULL;
@@ -201,6 +205,7 @@ BEGIN
                       AND l.rank >= workerctl.lowest(low, a.id)
                     ORDER BY l.rank, l.id LIMIT 1) due
              WHERE a.kind = ANY (me.kinds) AND NOT a.paused
+               AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
                AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
                AND CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a) = 0 ELSE true END);
         EXIT WHEN lanes <> '{}' OR low IS NULL;
@@ -271,15 +276,23 @@ CREATE FUNCTION workerctl.exchange(worker_id bigint, request jsonb) RETURNS json
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
+    now_holds record;
     me workerctl.worker;
     matched bigint[] := '{}';
     lost bigint[];
+    cancelled bigint[];
+    claimed json;
     parent record;
     specs jsonb;
 BEGIN
-    -- The row lock keeps a give-back of this worker from running in between.
-    SELECT w.* INTO me FROM workerctl.worker w WHERE w.id = exchange.worker_id FOR UPDATE;
-    IF NOT FOUND OR (request ->> 'session')::integer <> me.session THEN
+    -- The row lock keeps a give-back of this worker from running in between. What else is asked here saves statements.
+    SELECT w AS worker, EXISTS (SELECT FROM workerctl.seat) AS seats,
+           EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates) AS limits,
+           EXISTS (SELECT FROM workerctl.live WHERE status = 'pending' AND NOT held AND deaths > 0) AS suspects
+      INTO now_holds
+      FROM workerctl.worker w WHERE w.id = exchange.worker_id FOR UPDATE;
+    me := now_holds.worker;
+    IF me.id IS NULL OR (request ->> 'session')::integer <> me.session THEN
         RETURN '{"gone": true}';
     END IF;
     IF request ? 'renew_seconds' THEN
@@ -320,9 +333,9 @@ BEGIN
            SET progress_done = r.done, progress_total = r.total
           FROM jsonb_to_recordset(request -> 'progress') AS r(id bigint, attempt integer, done bigint, total bigint)
          WHERE l.id = ANY (ARRAY(SELECT p.id FROM jsonb_to_recordset(request -> 'progress') AS p(id bigint)))
-           AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id;
+           AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id AND r.done BETWEEN 0 AND r.total;
     END IF;
-    IF matched <> '{}' AND EXISTS (SELECT FROM workerctl.seat) THEN
+    IF matched <> '{}' AND now_holds.seats THEN
         PERFORM workerctl.vacate(matched);
     END IF;
     IF cardinality(matched) < coalesce(jsonb_array_length(request -> 'ended'), 0)
@@ -331,11 +344,13 @@ BEGIN
                           coalesce(request -> 'ended', '[]') || coalesce(request -> 'again', '[]')
                           || coalesce(request -> 'parents', '[]')) AS r(id bigint) WHERE r.id <> ALL (matched));
     END IF;
-    RETURN json_build_object(
-        'lost', lost,
-        'cancel', CASE WHEN request ? 'renew_seconds' THEN
-                       (SELECT array_agg(l.id) FROM workerctl.live l
-                         WHERE l.worker_id = me.id AND l.cancel_asked_at IS NOT NULL) END,
-        'claimed', CASE WHEN (request ->> 'want')::integer > 0
-                        THEN workerctl.claim(me, (request ->> 'want')::integer, coalesce((request ->> 'in_hand')::integer, 0)) END);
+    IF request ? 'renew_seconds' THEN
+        SELECT array_agg(l.id) INTO cancelled
+          FROM workerctl.live l WHERE l.worker_id = me.id AND l.cancel_asked_at IS NOT NULL;
+    END IF;
+    IF (request ->> 'want')::integer > 0 THEN
+        claimed := workerctl.claim(me, (request ->> 'want')::integer, coalesce((request ->> 'in_hand')::integer, 0),
+                                   now_holds.limits, now_holds.suspects);
+    END IF;
+    RETURN json_build_object('lost', lost, 'cancel', cancelled, 'claimed', claimed);
 END $$;

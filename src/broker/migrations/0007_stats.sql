@@ -2,7 +2,7 @@
 -- renewal, so that a job costs nothing here. How deep the queue is, and why a job waits: bounded looks at the rows.
 
 -- Attempts that ended within a span. A worker adds a row per kind about once a second (span 1); the primary adds those up
--- to spans of 10, 60 and 900 seconds. Histograms are {"bucket": count}; see broker/histogram.py for what a bucket is.
+-- to spans of 10, 60, 300 and 3,600 seconds. Histograms are {"bucket": count}; see broker/histogram.py for what a bucket is.
 CREATE TABLE workerctl.run_stats (
     at           timestamptz NOT NULL DEFAULT now(),  -- when the span began; of a worker's row when it was said
     span         integer NOT NULL DEFAULT 1,
@@ -28,10 +28,14 @@ CREATE FUNCTION workerctl.count_runs(stats jsonb) RETURNS void LANGUAGE sql AS $
                     wait_seconds double precision, run_seconds double precision, waits jsonb, runs jsonb);
 $$;
 
--- Add spans of one length that are older than `age` up to longer ones.
-CREATE FUNCTION workerctl.add_up_spans(shorter integer, longer integer, age interval) RETURNS void LANGUAGE sql AS $$
+-- Add spans of one length up to longer ones, each of which is made once, when all of it is older than `age`: row by row as
+-- they come of age they would never become fewer.
+CREATE FUNCTION workerctl.add_up_spans(
+    shorter integer, longer integer, age interval, clock timestamptz DEFAULT now()
+) RETURNS void LANGUAGE sql AS $$
     WITH taken AS (
-        DELETE FROM workerctl.run_stats s WHERE s.span = shorter AND s.at < now() - age
+        DELETE FROM workerctl.run_stats s
+         WHERE s.span = shorter AND s.at < to_timestamp(floor(extract(epoch FROM clock - age) / longer) * longer)
         RETURNING to_timestamp(floor(extract(epoch FROM s.at) / longer) * longer) AS begun, s.*
     ), bucket AS (
         SELECT t.begun, t.queue, t.kind, b.of_waits, b.key, sum(b.value::bigint) AS jobs
@@ -55,10 +59,10 @@ CREATE FUNCTION workerctl.add_up_spans(shorter integer, longer integer, age inte
 $$;
 
 -- Upkeep: few rows are left for every kind, and none that is older than what `jobs stats` looks back.
-CREATE FUNCTION workerctl.tidy_stats() RETURNS void LANGUAGE sql AS $$
-    SELECT workerctl.add_up_spans(1, 10, '15 s'), workerctl.add_up_spans(10, 60, '2 min'),
-           workerctl.add_up_spans(60, 900, '65 min');
-    DELETE FROM workerctl.run_stats s WHERE s.span = 900 AND s.at < now() - interval '25 h';
+CREATE FUNCTION workerctl.tidy_stats(clock timestamptz DEFAULT now()) RETURNS void LANGUAGE sql AS $$
+    SELECT workerctl.add_up_spans(1, 10, '15 s', clock), workerctl.add_up_spans(10, 60, '70 s', clock),
+           workerctl.add_up_spans(60, 300, '10 min', clock), workerctl.add_up_spans(300, 3600, '65 min', clock);
+    DELETE FROM workerctl.run_stats s WHERE s.at < clock - interval '26 h';
 $$;
 
 -- How many rows a statement finds, as the planner guesses it from its statistics and the table's present size.
@@ -70,8 +74,8 @@ BEGIN
     RETURN (plan -> 0 -> 'Plan' ->> 'Plan Rows')::double precision::bigint;
 END $$;
 
--- How much waits in one lane. Up to 20,000 are counted, more are guessed (`guessed`); of those that are for later or were
--- tried before, the last 2,000 by rank are looked at, where both are to be found; of held ones 20,000 in all.
+-- How much waits in one lane. Up to 5,000 are counted, more are guessed (`guessed`); of those that are for later or were
+-- tried before, the last 1,000 by rank are looked at, where both are to be found; of held ones 20,000 in all.
 CREATE FUNCTION workerctl.lane_depth(
     of_lane integer, OUT pending bigint, OUT guessed boolean, OUT later bigint, OUT retries bigint, OUT held bigint,
     OUT oldest_due_at timestamptz
@@ -80,8 +84,8 @@ BEGIN
     SELECT count(*) INTO pending
       FROM (SELECT FROM workerctl.live l
              WHERE l.lane_id = of_lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-             LIMIT 20001) f;
-    guessed := pending > 20000;
+             LIMIT 5001) f;
+    guessed := pending > 5000;
     IF guessed THEN
         pending := greatest(pending, workerctl.guess_rows(format(
             'SELECT FROM workerctl.live WHERE lane_id = %s AND status = ''pending''', of_lane)));
@@ -89,7 +93,7 @@ BEGIN
     SELECT count(*) FILTER (WHERE f.run_at > now()), count(*) FILTER (WHERE f.failures > 0) INTO later, retries
       FROM (SELECT l.run_at, l.failures FROM workerctl.live l
              WHERE l.lane_id = of_lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-             ORDER BY l.rank DESC, l.id DESC LIMIT 2000) f;
+             ORDER BY l.rank DESC, l.id DESC LIMIT 1000) f;
     SELECT min(f.run_at) INTO oldest_due_at
       FROM (SELECT l.run_at FROM workerctl.live l
              WHERE l.lane_id = of_lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()

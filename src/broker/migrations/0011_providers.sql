@@ -38,10 +38,26 @@ CREATE TABLE workerctl.provider (
     reason       text NOT NULL
 );
 
+-- For how many seconds a provider is still to be left alone; 0 where it is not.
+CREATE FUNCTION workerctl.pause_left(of_provider text) RETURNS double precision LANGUAGE sql STABLE AS $$
+    SELECT coalesce((SELECT greatest(0, extract(epoch FROM p.paused_until - now()))::double precision
+                       FROM workerctl.provider p WHERE p.name = of_provider), 0);
+$$;
+
+-- Jobs of this kind call this provider: from now on they wait while it is paused.
+CREATE FUNCTION workerctl.wait_for_provider(of_kind text, new_provider text) RETURNS void LANGUAGE sql AS $$
+    UPDATE workerctl.lane SET provider = new_provider
+     WHERE id = ANY (ARRAY(SELECT a.id FROM workerctl.lane a
+                            WHERE a.kind = of_kind AND a.provider IS DISTINCT FROM new_provider
+                            ORDER BY a.id FOR UPDATE));
+$$;
+
 -- Pause a provider: for as long as it asked, else 2, 4, 8 ... 60 s with every strike in a row. Calls that were under way
--- when the pause began make it no longer. Returns the seconds that are left.
-CREATE FUNCTION workerctl.pause_provider(provider text, asked_seconds double precision, why text) RETURNS double precision
-LANGUAGE sql AS $$
+-- when the pause began make it no longer. Jobs of `of_kind` wait for its end. Returns the seconds that are left.
+CREATE FUNCTION workerctl.pause_provider(
+    provider text, asked_seconds double precision, why text, of_kind text DEFAULT NULL
+) RETURNS double precision LANGUAGE sql AS $$
+    SELECT workerctl.wait_for_provider(of_kind, provider) WHERE of_kind IS NOT NULL;
     INSERT INTO workerctl.provider AS p (name, paused_until, reason)
     VALUES (provider, now() + make_interval(secs => coalesce(asked_seconds, 2)), left(why, 500))
         ON CONFLICT (name) DO UPDATE
@@ -79,6 +95,7 @@ BEGIN
     SELECT extract(epoch FROM p.paused_until - now()) AS seconds, p.reason INTO pause
       FROM workerctl.provider p WHERE p.name = to_provider AND p.paused_until > now();
     IF FOUND THEN
+        PERFORM workerctl.wait_for_provider(job_kind, to_provider);
         RETURN jsonb_build_object('paused_seconds', pause.seconds, 'reason', pause.reason);
     END IF;
     SELECT * INTO call FROM workerctl.spend s

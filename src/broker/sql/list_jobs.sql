@@ -3,7 +3,11 @@
 SELECT id, kind, queue, status::text AS status, priority, attempt, max_attempts, payload, result, error, user_id, plan,
        parent_id, progress_done, progress_total, created_at, run_at, started_at, finished_at, node, worker
   FROM ((SELECT l.id, a.kind, a.queue, l.status, l.priority, l.attempt, l.max_attempts, l.payload::jsonb AS payload, l.result,
-                l.error, l.user_id, l.plan, l.parent_id, l.progress_done, l.progress_total, l.created_at, l.run_at,
+                l.error, l.user_id, l.plan, l.parent_id,
+                CASE WHEN l.children_total > 0 THEN l.children_succeeded + l.children_dead + l.children_cancelled::bigint
+                     ELSE l.progress_done END AS progress_done,
+                CASE WHEN l.children_total > 0 THEN l.children_total::bigint ELSE l.progress_total END AS progress_total,
+                l.created_at, l.run_at,
                 l.started_at, NULL::timestamptz AS finished_at, w.host AS node, w.pool || '/' || w.slot AS worker
            FROM workerctl.live l
            JOIN workerctl.lane a ON a.id = l.lane_id
@@ -16,7 +20,11 @@ SELECT id, kind, queue, status::text AS status, priority, attempt, max_attempts,
           LIMIT %(limit)s::integer)
          UNION ALL
         (SELECT h.id, h.kind, h.queue, h.status, h.priority, h.attempt, h.max_attempts, h.payload, h.result,
-                h.error, h.user_id, h.plan, h.parent_id, h.progress_done, h.progress_total, h.created_at, h.run_at,
+                h.error, h.user_id, h.plan, h.parent_id,
+                CASE WHEN h.children_total > 0 THEN h.children_succeeded + h.children_dead + h.children_cancelled::bigint
+                     ELSE h.progress_done END AS progress_done,
+                CASE WHEN h.children_total > 0 THEN h.children_total::bigint ELSE h.progress_total END AS progress_total,
+                h.created_at, h.run_at,
                 h.started_at, h.finished_at, h.node, h.worker
            FROM workerctl.history h
           WHERE (%(status)s::text IS NULL OR h.status = %(status)s::text::workerctl.job_status)

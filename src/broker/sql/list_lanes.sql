@@ -1,4 +1,4 @@
--- Every lane, per queue and kind, with how much waits and runs in it; what is over 20,000 is guessed.
+-- Every lane, per queue and kind, with how much waits and runs in it; what is over 5,000 is guessed.
 WITH running AS (
     SELECT l.lane_id, count(*) AS jobs FROM workerctl.live l WHERE l.worker_id IS NOT NULL GROUP BY l.lane_id
 ), parent AS (

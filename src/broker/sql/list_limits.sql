@@ -1,16 +1,20 @@
 -- Limits by kind, limits by key with each key in use, and rates, with what is used of each.
-SELECT m.name, m.name AS key, m.most, m.configured, NULL::double precision AS period_seconds,
-       workerctl.seats_taken(m.name) AS used, 0::bigint AS held
-  FROM workerctl.limits m WHERE m.name NOT LIKE '%%{%%'
-UNION ALL
-SELECT m.name, u.key, m.most, m.configured, NULL, coalesce(u.used, 0), coalesce(u.held, 0)
+WITH seated AS (
+    SELECT k.name, k.key, count(*) AS jobs
+      FROM workerctl.live l CROSS JOIN unnest(l.limit_names, l.limit_keys) AS k(name, key)
+     WHERE l.worker_id IS NOT NULL GROUP BY k.name, k.key
+), waiting AS (
+    SELECT (SELECT l.limit_names[array_position(l.limit_keys, h.key)] FROM workerctl.live l WHERE l.id = h.some_job) AS name,
+           h.key, h.jobs
+      FROM (SELECT h.key, max(h.job_id) AS some_job, count(*) AS jobs FROM workerctl.hold h GROUP BY h.key) h
+), in_use AS (
+    SELECT name, key, coalesce(s.jobs, 0) AS used, coalesce(w.jobs, 0) AS held
+      FROM seated s FULL JOIN waiting w USING (name, key)
+)
+SELECT m.name, CASE WHEN m.name LIKE '%%{%%' THEN u.key ELSE m.name END AS key, m.most, m.configured, NULL::double precision AS period_seconds,
+       coalesce(u.used, workerctl.seats_taken(m.name)) AS used, coalesce(u.held, 0) AS held
   FROM workerctl.limits m
-  LEFT JOIN LATERAL (
-       SELECT k.key, count(*) FILTER (WHERE l.status = 'running') AS used, count(*) FILTER (WHERE l.held) AS held
-         FROM workerctl.live l, unnest(l.limit_names, l.limit_keys) AS k(name, key)
-        WHERE k.name = m.name AND (l.status = 'running' OR l.held)
-        GROUP BY k.key) u ON true
- WHERE m.name LIKE '%%{%%'
+  LEFT JOIN in_use u ON u.name = m.name
 UNION ALL
 SELECT r.name, r.name, r.most, r.most, extract(epoch FROM r.period)::double precision,
        (SELECT count(*) FROM workerctl.start s WHERE s.key = r.name AND s.at > now() - r.period), 0

@@ -1,6 +1,6 @@
--- Pauses or resumes one queue; a resumed one wakes the workers.
+-- Pauses or resumes one queue; a resumed one wakes the workers, and its kinds find out anew which provider they wait for.
 WITH lanes AS (
-    UPDATE workerctl.lane SET paused = %(paused)s::boolean WHERE queue = %(name)s
+    UPDATE workerctl.lane SET paused = %(paused)s::boolean, provider = NULL WHERE queue = %(name)s
 ), changed AS (
     INSERT INTO workerctl.queue AS q (name, paused_at)
     VALUES (%(name)s, CASE WHEN %(paused)s::boolean THEN now() END)

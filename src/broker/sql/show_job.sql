@@ -9,6 +9,9 @@ SELECT j.id, j.kind, j.queue, j.status::text AS status, j.priority, j.attempt, j
                 WHERE j.kind = ANY (w.kinds)
                   AND CASE WHEN w.queues IS NULL THEN j.queue <> ALL (w.excluded_queues)
                            ELSE j.queue = ANY (w.queues) END) AS served,
-       EXISTS (SELECT FROM workerctl.queue q WHERE q.name = j.queue AND q.paused_at IS NOT NULL) AS paused
+       EXISTS (SELECT FROM workerctl.queue q WHERE q.name = j.queue AND q.paused_at IS NOT NULL) AS paused,
+       (SELECT json_build_object('name', p.name, 'seconds', workerctl.pause_left(p.name), 'reason', p.reason)
+          FROM workerctl.lane a JOIN workerctl.provider p ON p.name = a.provider
+         WHERE a.queue = j.queue AND a.kind = j.kind AND p.paused_until > now() LIMIT 1) AS paused_provider
   FROM workerctl.job j
  WHERE j.id = %(id)s::bigint

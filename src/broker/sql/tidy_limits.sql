@@ -1,2 +1,2 @@
--- Removes what counts no more and lets in whoever waits beside a free seat.
-SELECT workerctl.tidy_limits()
+-- Removes what counts no more and lets in whoever waits beside a free seat, a bounded number of keys at once.
+SELECT workerctl.tidy_limits(%s::text)

@@ -33,7 +33,7 @@ _END = """
 SELECT workerctl.end_call(%(call)s::bigint, %(attempt)s::integer, %(state)s::workerctl.call_state, %(cost)s::numeric,
                           %(images)s::integer, %(input_tokens)s::bigint, %(output_tokens)s::bigint, %(made)s::jsonb)
 """
-_PAUSE = "SELECT workerctl.pause_provider(%s::text, %s::double precision, %s::text)"
+_PAUSE = "SELECT workerctl.pause_provider(%s::text, %s::double precision, %s::text, %s::text)"
 
 Made = dict[str, Any]
 
@@ -202,9 +202,9 @@ def _end(ctx: Context, call: Call, account: Account, state: str | None, used: Us
 
 
 def _pause(ctx: Context, account: Account, asked_seconds: float | None, words: str) -> float:
-    """A pause for the whole fleet; the seconds it lasts."""
+    """A pause for the whole fleet, of which no job of this kind is handed out; the seconds it lasts."""
     with ctx.database() as connection:
-        row = connection.execute(_PAUSE, [account.name, asked_seconds, words]).fetchone()
+        row = connection.execute(_PAUSE, [account.name, asked_seconds, words, ctx.job.kind]).fetchone()
     return float(row[0]) if row is not None else 0.0
 
 

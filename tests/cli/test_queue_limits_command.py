@@ -1,0 +1,39 @@
+"""`workerctl limits set` says what it cannot do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workerctl.broker.connection import connect
+from workerctl.broker.migrate import migrate
+
+WORKERCTL = Path(sys.executable).with_name("workerctl")
+NOW_ON = "note: it holds for what is enqueued from now on"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("image", []),
+        ("image.generate", []),
+        ("imgae", ["note: no worker has ever known the kind 'imgae'; did you mean image"]),
+        ("user:{user_id}", [NOW_ON]),
+    ],
+)
+def test_a_kind_that_nobody_knows_and_a_key_that_is_new_are_told(
+    database_url: str, tmp_path: Path, name: str, said: list[str]
+) -> None:
+    with connect(database_url, application="test") as queue:
+        migrate(queue)
+        queue.execute("INSERT INTO workerctl.kind (name, queue) VALUES ('image.generate', 'default')")
+    done = subprocess.run(
+        [WORKERCTL, "limits", "set", name, "3"], cwd=tmp_path, env=os.environ | {"DATABASE_URL": database_url},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    notes = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("note")]
+    assert [note.startswith(start) for note, start in zip(notes, said, strict=True)] == [True] * len(said)
