@@ -43,6 +43,7 @@ from workerctl import job
 
 @job("hold")
 def hold(payload, ctx):
+    open("/var/lib/workerctl/held", "w").close()
     time.sleep(payload["seconds"])
 
 @job("fatten")
@@ -144,7 +145,7 @@ def _install(tree: Path) -> None:
 
 
 def test_a_worker_that_the_kernel_kills_for_memory_takes_nobody_along(told: dict[str, dict[str, Any]]) -> None:
-    assert "failed" not in told, told["failed"]
+    assert "out of memory" in told, told
     assert told["start"]["oom_policy"] == "continue"
     found = told["out of memory"]
     assert (found["main_pid_stays"], found["restarts"], found["state"]) == (True, "0", "active")
@@ -153,7 +154,7 @@ def test_a_worker_that_the_kernel_kills_for_memory_takes_nobody_along(told: dict
 
 
 def test_a_stop_by_systemd_lets_jobs_in_hand_finish(told: dict[str, dict[str, Any]]) -> None:
-    assert "failed" not in told, told["failed"]
+    assert "stop" in told, told
     found = told["stop"]
     assert (found["result"], found["state"]) == ("success", "inactive")
     assert found["attempt"] == 1
