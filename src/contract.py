@@ -6,12 +6,14 @@ import array
 import contextlib
 import enum
 import fcntl
+import importlib.util
 import json
 import os
 import socket
 import termios
 from collections import deque
 from collections.abc import Mapping, Sequence
+from importlib.machinery import PathFinder
 from typing import Any
 
 ENV_CONFIG = "WORKERCTL_CONFIG"
@@ -185,6 +187,18 @@ class Channel:
         if "fds" in message:
             message["fds"] = [self._received_fds.popleft() for _ in range(message["fds"])]
         return message
+
+
+def name_process(title: str) -> None:
+    """What `ps` shows; by setproctitle's extension alone: the package would import logging, a megabyte."""
+    package = importlib.util.find_spec("setproctitle")
+    places = package.submodule_search_locations if package else None
+    spec = PathFinder.find_spec("setproctitle._setproctitle", places) if places else None
+    if spec is None or spec.loader is None:
+        return  # no compiled extension on this platform: setproctitle itself does nothing then
+    extension = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(extension)
+    extension.setproctitle(title)
 
 
 def ring_wake_pipe(descriptor: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import psycopg
 from benchmarks.house import House, Scene, TooLate, wait_until
 from benchmarks.measure import Figure, at_most, figure, percentile
 from benchmarks.processes_more import STEPS as MORE_STEPS
+from benchmarks.processes_more import statuses
 from benchmarks.processes_peers import against_peers
 from benchmarks.processes_peers_jobs import STEPS as PEER_JOB_STEPS
 from benchmarks.stamps import Stamp, read_stamps
@@ -25,7 +25,6 @@ from workerctl import enqueue, enqueue_many
 WORKERS = 4
 KILLS = 20
 KILLS_WITH_A_JOB = 5
-STATUSES = 20
 JOBS_BEFORE_MEMORY = 2_000
 IMPORTS = "import boto3, PIL.Image, httpx, psycopg"
 TREE = ("workers", "template", "supervisor", "agent", "collector")
@@ -100,14 +99,7 @@ def status(scene: Scene) -> Iterator[Figure]:
     """The whole process: interpreter, imports, question, table."""
     with scene.server.fresh_database() as url, scene.house(url) as house:
         house.start(WORKERS)
-        took, cpu = [], []
-        for _ in range(STATUSES):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            took.append(house.command("status") * 1000)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            cpu.append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000)
-    yield figure("workerctl status, whole process", "ms", took, at_most(200, 140))
-    yield figure("  of it CPU time, which a busy machine stretches less", "ms", cpu)
+        yield from statuses(house, "workerctl status, whole process")
 
 
 def start_scale_stop(scene: Scene) -> Iterator[Figure]:

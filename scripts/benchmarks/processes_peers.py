@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from benchmarks.house import Scene, TooLate, wait_until
+from benchmarks.house import Scene, TooLate, run_seconds, wait_until
 from benchmarks.measure import Figure, figure
 
 PROGRAM = Path(__file__).parent / "peers" / "peer_loop.py"
@@ -109,9 +109,9 @@ def _measured(scene: Scene, name: str) -> Values:
 
 def _look_at_idle(values: Values, supervisor: psutil.Process) -> None:
     values["PSS of the supervisor alone"].append(_pss_mib(supervisor.pid))
-    before = sum(supervisor.cpu_times()[:2])
+    before = run_seconds(supervisor.pid)
     time.sleep(IDLE_SECONDS)
-    values["  its CPU, idle"].append(100 * (sum(supervisor.cpu_times()[:2]) - before) / IDLE_SECONDS)
+    values["  its CPU, idle"].append(100 * (run_seconds(supervisor.pid) - before) / IDLE_SECONDS)
 
 
 class Peer:
@@ -169,6 +169,11 @@ class Peer:
             return {}
         lines = [line.split() for line in self._stamps.read_text().splitlines()]
         return {int(pid): float(at) for pid, at, said in reversed(lines) if said == word}
+
+    def count(self, word: str) -> int:
+        """How often it was said."""
+        lines = self._stamps.read_text().splitlines() if self._stamps.exists() else []
+        return sum(line.endswith(f" {word}") for line in lines)
 
     def ask(self, *command: str) -> None:
         """A command of this process manager's own."""

@@ -21,6 +21,7 @@ from workerctl import enqueue_many
 FEW, SOME, MANY = 2, 4, 8
 LIMIT_MB = 120
 FAT = {"mebibytes": 150, "seconds": 12}
+FAT_JOBS = 2  # one after another
 
 
 def jobs_in_hand(scene: Scene) -> Iterator[Figure]:
@@ -37,13 +38,13 @@ def jobs_in_hand(scene: Scene) -> Iterator[Figure]:
 def too_fat(scene: Scene) -> Iterator[Figure]:
     """PM2 with max_memory_restart; what the others need a plugin for is not measured."""
     install()
-    with scene.server.fresh_database() as url, scene.house(url) as house:
+    with scene.server.fresh_database() as url, scene.house(url, concurrency=1) as house:
         house.set("WORKERCTL_SUPERVISOR__MAX_MEMORY", f"{LIMIT_MB}MB")
         house.set("WORKERCTL_SUPERVISOR__MAX_MEMORY_HARD", "1GB")
         house.start(1)
         path, offset = house.folder / "stamps", house.log_size()
         with psycopg.connect(url, autocommit=True) as connection:
-            enqueue_many([("bench.fatten", {"file": str(path), **FAT})], conn=connection)
+            enqueue_many([("bench.fatten", {"file": str(path), **FAT})] * FAT_JOBS, conn=connection)
             crossed = wait_until(lambda: read_stamps(path), 20, "the limit is crossed")[0]
             wait_until(lambda: house.events("BecameReady", offset), 60, "a successor")
             yield figure("workerctl: memory limit crossed to successor", "s", [time.monotonic() - crossed.at])
@@ -60,7 +61,7 @@ def too_fat(scene: Scene) -> Iterator[Figure]:
         wait_until(lambda: len(peer.noted("loop")) > 1, 90, "PM2's successor")
         at = max(peer.noted("loop").values()) - min(began.values())
         yield figure("PM2: memory limit crossed to successor", "s", [at])
-        yield figure("  jobs cut", "", [float(len(began) - len(peer.noted("ended")))])
+        yield figure("  jobs cut", "", [float(peer.count("began") - peer.count("ended"))])
     finally:
         peer.end()
 
@@ -119,14 +120,14 @@ def _theirs(scene: Scene, name: str, stack: contextlib.ExitStack) -> tuple[float
     _begin_jobs(peer, folder, name, MANY)
     down = _timed(lambda: _scale(peer, folder, name, FEW), lambda: len(peer.workers()) <= FEW)
     wait_until(lambda: len(peer.workers()) == FEW, 30, f"{name} has {FEW} workers")
-    cut = len(peer.noted("began")) - len(peer.noted("ended"))
+    cut = peer.count("began") - peer.count("ended")
 
     other, place = _peer(scene, name, "stop", SOME)
     stack.callback(other.end)
     other.start()
     _begin_jobs(other, place, name, SOME)
     stop = _timed(lambda: _stop(other, name), lambda: not other.workers())
-    return up, down, cut, stop, len(other.noted("began")) - len(other.noted("ended"))
+    return up, down, cut, stop, other.count("began") - other.count("ended")
 
 
 def _peer(scene: Scene, name: str, what: str, instances: int, *options: str) -> tuple[Peer, Path]:
@@ -148,7 +149,7 @@ def _begin_jobs(peer: Peer, folder: Path, name: str, count: int) -> None:
             threading.Thread(target=_request, args=(folder / "socket",), daemon=True).start()
     else:
         (folder / "go").touch()
-    wait_until(lambda: len(peer.noted("began")) >= count, 20, f"{name}'s jobs in hand", every_seconds=0.005)
+    wait_until(lambda: peer.count("began") >= count, 20, f"{name}'s jobs in hand", every_seconds=0.005)
 
 
 def _request(path: Path) -> None:

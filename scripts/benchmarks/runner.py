@@ -33,7 +33,7 @@ def run(groups: list[str], runs: int, root: Path, chosen: tuple[list[str], str])
     A measurement that cannot be taken costs its own figures only, and is named with its reason.
     """
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))  # so that everything started is stopped
-    _forget_the_callers_database()
+    _forget_the_callers_surroundings()
     folder = Path(tempfile.mkdtemp(prefix="wb-"))
     since = time.monotonic()
     document: dict[str, Any] = {"at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "runs": runs}
@@ -73,12 +73,16 @@ def _with_surroundings(found: Figure, folder: Path) -> dict[str, Any]:
     return asdict(found) | {"fsync_ms": machine.fsync_ms(folder), "load": machine.load_average()}
 
 
-def _forget_the_callers_database() -> None:
-    """Nothing of the one who measures may lead a process of ours to another database, home or storage."""
+def _forget_the_callers_surroundings() -> None:
+    """Nothing of the one who measures may lead a process of ours to another database, home or storage.
+
+    Nor may it compile our modules at every start: what is installed has its byte code, as its libraries have theirs.
+    """
     for name in list(os.environ):
         if name.startswith(("PG", "WORKERCTL_", "R2_", "AWS_", "CLOUDFLARE_R2_")):
             del os.environ[name]
-    for name in ("DATABASE_URL", "DIRECT_URL", "POLL_INTERVAL", "MAX_CONCURRENT_JOBS", "SERVICE_TYPE"):
+    names = ("DATABASE_URL", "DIRECT_URL", "POLL_INTERVAL", "MAX_CONCURRENT_JOBS", "SERVICE_TYPE")
+    for name in (*names, "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
 
 

@@ -183,6 +183,8 @@ def initialise(folder: Path, bin_folder: Path, major: int, how: How, lock_fd: in
     ]
     # a failing statement would be logged with its password
     options = ["--exit_on_error=on", "--log_min_error_statement=panic", "--password_encryption=scram-sha-256"]
+    if major >= 16:  # our passwords are 192 random bits, which need no stretching: 3 ms less for each connection
+        options.append("--scram_iterations=1")
     single: list[str | Path] = [bin_folder / "postgres", "--single", "-D", new, *options, "postgres"]
     run(single, statements="\n".join(statements) + "\n")
     write_how(folder, how)

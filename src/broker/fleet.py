@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -50,7 +50,8 @@ def register_worker(connection: Connection, worker: Registration, kinds: list[Kn
 
     Raises Unusable where the schema has left this version behind.
     """
-    values = asdict(worker) | {"kinds": msgspec.json.encode(kinds).decode()}
+    values = {name: getattr(worker, name) for name in Registration.__slots__}
+    values["kinds"] = msgspec.json.encode(kinds).decode()
     return int(_one(connection, "register_worker", values))
 
 

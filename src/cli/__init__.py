@@ -7,11 +7,14 @@ import sys
 
 def main() -> None:
     """The console script. Errors of ours are one line on stderr and their own exit code; bugs keep their traceback."""
+    from . import ahead
+
+    ahead.begin(sys.argv[1:])
     from ..contract import Exit, WorkerctlError
-    from .app import app
+    from .app import make_app
 
     try:
-        app(standalone_mode=True)
+        make_app(sys.argv[1:])(standalone_mode=True)
     except WorkerctlError as error:
         sys.stderr.write(f"workerctl: {error}\n")
         sys.exit(error.exit_code)
@@ -20,3 +23,5 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has left, as `| head` does
         sys.exit(Exit.FAILED)
+    finally:
+        ahead.end()

@@ -69,7 +69,7 @@ def compose(plan: Plan) -> Composition:
         raise Unusable(f"--only {unknown[0]}: there is no such pool; there are {', '.join(plan.settings.pools)}")
     postgres = plan.postgres or (_postgres(plan.embedded) if plan.embedded is not None else None)
     database = [postgres] if postgres is not None else []
-    before_database = (database[-1].name,) if database else ("collector",)
+    before_database = tuple(group.name for group in database) or ("collector",)
     env = _environment(plan)
     boot = plan.settings.supervisor.boot_timeout_seconds
     pools = {name: pool for name, pool in plan.settings.pools.items() if not plan.only or name in plan.only}
@@ -81,9 +81,10 @@ def compose(plan: Plan) -> Composition:
     groups = [
         _collector(plan),
         *database,
-        Group("migrate", "once", _python("workerctl.broker"), role=True, env=env, cwd=str(plan.project),
-              after=before_database, ready=Ready("exit"), boot_timeout_seconds=boot + MIGRATION_SECONDS),
         *(_template(plan, name, variables, env) for name, variables in templates.items()),
+        Group("migrate", "once", _python("workerctl.broker"), role=True, env=env, cwd=str(plan.project),
+              after=(*before_database, *islice(templates, 1)), template=next(iter(templates), None),
+              ready=Ready("exit"), boot_timeout_seconds=boot + MIGRATION_SECONDS),
         Group("agent", "agent", _python("workerctl.agent"), role=True, env=env, cwd=str(plan.project),
               after=("migrate", *islice(templates, 1)), template=next(iter(templates), None),
               boot_timeout_seconds=boot, stop_timeout_seconds=10),

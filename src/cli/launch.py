@@ -23,6 +23,7 @@ from ..settings.cores import machine_cores, resolve_instances
 from ..supervisor.client import request
 from ..supervisor.composition import Composition, save_composition
 from ..supervisor.state import load_desired, load_outcome, save_desired, write_atomically
+from .ahead import Ahead
 from .compose import Plan, auto_pools, check_connections, compose, fit_connections
 
 if TYPE_CHECKING:
@@ -114,14 +115,8 @@ def supervisor_command(home: Path) -> list[str]:
 
 
 def start_in_background(home: Path) -> subprocess.Popen[bytes]:
-    """A supervisor of its own session, so that no terminal's signals reach it."""
-    log = os.open(home / "logs" / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        return subprocess.Popen(
-            supervisor_command(home), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-        )
-    finally:
-        os.close(log)
+    """A supervisor for what `prepare` wrote."""
+    return Ahead().start(home)
 
 
 def wait_until_up(
@@ -137,13 +132,13 @@ def wait_until_up(
             message = outcome.get("message") or f"the supervisor ended with {code}; see {home}/logs/supervisor.log"
             raise StartFailed(message, code)
         try:
-            status: dict[str, Any] = request(home, "status")["status"]
+            status: dict[str, Any] = request(home, "status", sizes=False)["status"]
         except WorkerctlError:
             time.sleep(POLL_SECONDS)
             continue
         on_status(status)
         if status["supervisor"]["pid"] == process.pid and status["supervisor"]["state"] in ("running", "degraded"):
-            return status
+            return dict(request(home, "status")["status"])
         time.sleep(POLL_SECONDS)
 
 

@@ -47,7 +47,7 @@ def start(
 
     Example: workerctl start --instances 4
     """
-    from . import launch
+    from . import ahead, launch
 
     wanted = _instances(instances)
     found = loaded()
@@ -57,15 +57,16 @@ def start(
         sys.stdout.flush()
         os.execv(sys.executable, launch.supervisor_command(found.home))
     if no_wait:
-        process = launch.start_in_background(found.home)
+        process = ahead.take().start(found.home)
         say(f"starting as pid {process.pid}; see `workerctl status`")
         return
+    from .status_table import status_text
     from .waiting import Waiting
 
     with Waiting() as waiting:
-        process = waiting.begin(lambda: launch.start_in_background(found.home))
+        process = waiting.begin(lambda: ahead.take().start(found.home))
         document = launch.wait_until_up(found.home, process, waiting.show)
-    _print_status(document)
+    sys.stdout.write(status_text(document) + "\n")
     _judge_start(document)
 
 
@@ -273,9 +274,3 @@ def _wait_for_end(place: Path) -> None:
 
     while is_held(place / "run"):
         time.sleep(0.02)
-
-
-def _print_status(document: dict[str, Any]) -> None:
-    from .status_table import status_text
-
-    sys.stdout.write(status_text(document) + "\n")

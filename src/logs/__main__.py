@@ -5,9 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 
-from ..contract import Channel, Exit, Unusable, WorkerctlError
+from ..contract import Channel, Exit, Unusable, WorkerctlError, name_process
 from .collector import Collector, Rotation
-from .title import set_title
 
 _USAGE = (
     "python -m workerctl.logs --directory DIR --max-size BYTES --keep N [--max-age SECONDS] [--max-total BYTES] "
@@ -22,7 +21,7 @@ def main(arguments: list[str]) -> int:
     except WorkerctlError as error:
         print(error, file=sys.stderr)  # noqa: T201 - last words, before there is a log
         return error.exit_code
-    set_title("workerctl: log collector")
+    name_process("workerctl: log collector")
     _allow_many_descriptors()
     collector.run()
     return Exit.DONE

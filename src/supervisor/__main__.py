@@ -1,4 +1,7 @@
-"""`python -m workerctl.supervisor --composition PATH`: runs until stopped; its exit code is the outcome."""
+"""`python -m workerctl.supervisor --composition PATH`: runs until stopped; its exit code is the outcome.
+
+With `--await` it reads from standard input which home's run/composition.json that is, as `start` writes it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,7 @@ import resource
 import sys
 from pathlib import Path
 
-from setproctitle import setproctitle
-
-from ..contract import Exit, WorkerctlError
+from ..contract import Exit, WorkerctlError, name_process
 from .composition import Composition, load_composition
 from .lock import take_lock
 from .loop import Supervisor
@@ -21,10 +22,16 @@ DESCRIPTORS = 8192
 
 
 def main(arguments: list[str]) -> int:
+    if arguments == ["--await"]:
+        awaited = os.fsdecode(sys.stdin.buffer.read())
+        if not awaited:
+            return Exit.DONE  # whoever began us has given up
+        _write_to_log(Path(awaited))
+        arguments = ["--composition", str(Path(awaited) / "run" / "composition.json")]
     if len(arguments) != 2 or arguments[0] != "--composition":
-        sys.stderr.write("usage: python -m workerctl.supervisor --composition PATH\n")
+        sys.stderr.write("usage: python -m workerctl.supervisor --composition PATH|--await\n")
         return Exit.USAGE
-    setproctitle("workerctl: supervisor")
+    name_process("workerctl: supervisor")
     os.umask(0o077)
     try:
         composition = load_composition(Path(arguments[1]))
@@ -40,6 +47,18 @@ def main(arguments: list[str]) -> int:
     if outcome.message:
         sys.stderr.write(f"{outcome.message}\n")
     return outcome.exit_code
+
+
+def _write_to_log(home: Path) -> None:
+    """The standard streams of a supervisor in the background."""
+    for number, path, flags in (
+        (0, os.devnull, os.O_RDONLY),
+        (2, home / "logs" / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT),
+    ):
+        descriptor = os.open(path, flags, 0o600)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.dup2(2, 1)
 
 
 def _allow_many_descriptors() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from .members import Words
 from .roster import Lost
 from .states import Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(msgspec.Struct, frozen=True):
     """Start a process in this slot; with `replaces` beside the one that sits there."""
 
     group: str
@@ -19,8 +18,7 @@ class Spawn:
     release: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Go:
+class Go(msgspec.Struct, frozen=True):
     """Let a forked worker begin: its pid is recorded. One that does not claim only proves that it can serve."""
 
     group: str
@@ -29,8 +27,7 @@ class Go:
     claims: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Trim:
+class Trim(msgspec.Struct, frozen=True):
     """Ask a worker to give back memory that it does not need."""
 
     group: str
@@ -38,8 +35,7 @@ class Trim:
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(msgspec.Struct, frozen=True):
     """Ask a worker to claim no more, or to claim again."""
 
     group: str
@@ -48,8 +44,7 @@ class Rest:
     rests: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
+class Drain(msgspec.Struct, frozen=True):
     """Send the stop signal."""
 
     group: str
@@ -58,8 +53,7 @@ class Drain:
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Hurry:
+class Hurry(msgspec.Struct, frozen=True):
     """Send the stop signal a second time."""
 
     group: str
@@ -67,16 +61,14 @@ class Hurry:
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(msgspec.Struct, frozen=True):
     group: str
     slot: int
     serial: int
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Dump:
+class Dump(msgspec.Struct, frozen=True):
     """Have a worker that is about to be killed write the stacks of all its threads."""
 
     group: str
@@ -84,28 +76,24 @@ class Dump:
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class Park:
+class Park(msgspec.Struct, frozen=True):
     group: str
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unpark:
+class Unpark(msgspec.Struct, frozen=True):
     group: str
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(msgspec.Struct, frozen=True):
     """Give this slot up: there are more than are wanted."""
 
     group: str
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Introduce:
+class Introduce(msgspec.Struct, frozen=True):
     """Tell a fresh agent the pools and the living workers."""
 
     group: str
@@ -113,20 +101,17 @@ class Introduce:
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class TellLost:
+class TellLost(msgspec.Struct, frozen=True):
     """Have the agent give back what a dead worker held."""
 
     lost: Lost
 
 
-@dataclass(frozen=True, slots=True)
-class AnnounceReady:
+class AnnounceReady(msgspec.Struct, frozen=True):
     """Tell systemd or PM2 that the boot is decided."""
 
 
-@dataclass(frozen=True, slots=True)
-class FailReload:
+class FailReload(msgspec.Struct, frozen=True):
     """Give the new release up."""
 
     number: int
@@ -134,15 +119,13 @@ class FailReload:
     who: tuple[str, int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """From now on the new release is the one that serves."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """Stop everything and end so."""
 
     outcome: Words

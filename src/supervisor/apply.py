@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from . import events as ev
 from . import releases
@@ -93,7 +94,7 @@ def _changes(event: ev.MemberEvent) -> dict[str, Any]:
         case ev.SaidDraining():
             return {"said_draining": True, "heartbeat_at": at}
         case ev.TrimSent():
-            return {"trimmed_at": at, "over_limit_samples": 0}
+            return {"trimmed_at": at}
         case ev.RestSent():
             return {"rests": event.rests}
         case ev.SaidFailed():

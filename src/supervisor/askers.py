@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from . import events as ev
 from .control import Request
@@ -15,8 +16,7 @@ from .states import Cause
 TEXT_LIMIT = 200  # characters of a command line or a reason that are kept
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(msgspec.Struct, frozen=True):
     """Somebody who changed what runs; a signal has no peer."""
 
     command: str  # with its arguments: scale pool=default to=3
@@ -27,7 +27,7 @@ class Asker:
 
     def document(self) -> dict[str, Any]:
         """For the history; `why` adds the name of the user."""
-        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
 
 
 class Askers:

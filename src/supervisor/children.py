@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from ..contract import Channel
 from .composition import Group
 
 
-@dataclass(slots=True)
-class Child:
+class Child(msgspec.Struct):
     """One process of ours. `pid` is None until its template has answered."""
 
     group: Group

@@ -10,9 +10,10 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from .client import reachable_path
 
@@ -21,8 +22,7 @@ CONNECTION_LIMIT = 32
 PATIENCE_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What a command line asked for, and who it was."""
 
     command: str
@@ -34,8 +34,7 @@ class Request:
 Answer = Callable[[Request], dict[str, Any]]
 
 
-@dataclass(slots=True)
-class Connection:
+class Connection(msgspec.Struct):
     """One command line that is connected."""
 
     end: socket.socket

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from .composition import Group
 from .members import Memory, Usage, Words, Work
 from .states import Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Something that happened at a monotonic instant."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class MemberEvent(Event):
+class MemberEvent(Event, frozen=True):
     """Something that happened to one process. `serial` is its number, unique in this supervisor's life."""
 
     group: str
@@ -25,13 +23,11 @@ class MemberEvent(Event):
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class GotAlone(Event):
+class GotAlone(Event, frozen=True):
     """run/alive is ours: every process of an earlier supervisor has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spawned(MemberEvent):
+class Spawned(MemberEvent, frozen=True):
     """A process was started; for a fork, asked of its template, and the pid follows with `Forked`."""
 
     pid: int | None = None
@@ -41,13 +37,11 @@ class Spawned(MemberEvent):
     template: int | None = None  # serial of the template that was asked
 
 
-@dataclass(frozen=True, slots=True)
-class Forked(MemberEvent):
+class Forked(MemberEvent, frozen=True):
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnFailed(MemberEvent):
+class SpawnFailed(MemberEvent, frozen=True):
     """There is no process: exec or fork was refused. `fault`: trying again soon is unlikely to help."""
 
     message: str
@@ -55,84 +49,69 @@ class SpawnFailed(MemberEvent):
     jitter: float
 
 
-@dataclass(frozen=True, slots=True)
-class ForkLost(MemberEvent):
+class ForkLost(MemberEvent, frozen=True):
     """The template ended before it answered; nobody's fault but its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Went(MemberEvent):
+class Went(MemberEvent, frozen=True):
     """`go` was sent to a worker whose pid is recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class BecameReady(MemberEvent):
+class BecameReady(MemberEvent, frozen=True):
     fingerprint: str = ""  # a template's, of the code it has imported
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat(MemberEvent):
+class Heartbeat(MemberEvent, frozen=True):
     work: Work
 
 
-@dataclass(frozen=True, slots=True)
-class SaidDraining(MemberEvent):
+class SaidDraining(MemberEvent, frozen=True):
     """It stopped claiming and finishes what it has."""
 
 
-@dataclass(frozen=True, slots=True)
-class SaidFailed(MemberEvent):
+class SaidFailed(MemberEvent, frozen=True):
     """Last words: it will end with this exit code."""
 
     words: Words
 
 
-@dataclass(frozen=True, slots=True)
-class MemorySampled(MemberEvent):
+class MemorySampled(MemberEvent, frozen=True):
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class MachineSampled(Event):
+class MachineSampled(Event, frozen=True):
     memory: Memory
 
 
-@dataclass(frozen=True, slots=True)
-class TrimSent(MemberEvent):
+class TrimSent(MemberEvent, frozen=True):
     """It was asked to give back what it does not need."""
 
 
-@dataclass(frozen=True, slots=True)
-class RestSent(MemberEvent):
+class RestSent(MemberEvent, frozen=True):
     """It was asked to claim no more, or to claim again."""
 
     rests: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DrainSent(MemberEvent):
+class DrainSent(MemberEvent, frozen=True):
     """It was asked to leave by its stop signal."""
 
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class HurrySent(MemberEvent):
+class HurrySent(MemberEvent, frozen=True):
     """It was asked a second time."""
 
 
-@dataclass(frozen=True, slots=True)
-class DumpSent(MemberEvent):
+class DumpSent(MemberEvent, frozen=True):
     """It was told to write the stacks of its threads to its standard error."""
 
 
-@dataclass(frozen=True, slots=True)
-class KillSent(MemberEvent):
+class KillSent(MemberEvent, frozen=True):
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Exited(MemberEvent):
+class Exited(MemberEvent, frozen=True):
     """It ended and was reaped. `jitter` in [0, 1) spreads the next try."""
 
     code: int | None
@@ -141,41 +120,35 @@ class Exited(MemberEvent):
     jitter: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Parked(Event):
+class Parked(Event, frozen=True):
     group: str
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unparked(Event):
+class Unparked(Event, frozen=True):
     """The parked slot may try again; one more fault parks it anew."""
 
     group: str
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retired(Event):
+class Retired(Event, frozen=True):
     """A slot is no longer wanted."""
 
     group: str
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Scaled(Event):
+class Scaled(Event, frozen=True):
     group: str
     desired: int
 
 
-@dataclass(frozen=True, slots=True)
-class RestartAsked(Event):
+class RestartAsked(Event, frozen=True):
     group: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadBegan(Event):
+class ReloadBegan(Event, frozen=True):
     """New code or settings shall be tried; a reload that was under way is given up for it."""
 
     number: int
@@ -183,13 +156,14 @@ class ReloadBegan(Event):
     templates: dict[str, Group]  # new teams, started beside the committed ones
     pools: dict[str, Group]
     others: dict[str, Group]
-    added: dict[str, Group] = field(default_factory=dict)  # pools and apps that begin once the release is committed
+    added: dict[str, Group] = msgspec.field(
+        default_factory=dict
+    )  # pools and apps that begin once the release is committed
     removed: tuple[str, ...] = ()  # and those that leave then
     order: tuple[str, ...] = ()  # of all groups that there will be: each after those it waits for
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadFailed(Event):
+class ReloadFailed(Event, frozen=True):
     """The new release is given up; the committed one serves on."""
 
     number: int
@@ -197,61 +171,51 @@ class ReloadFailed(Event):
     who: tuple[str, int, int] | None = None  # group, slot and serial of the process that failed
 
 
-@dataclass(frozen=True, slots=True)
-class Committed(Event):
+class Committed(Event, frozen=True):
     """Every worker is of the new release: it is what will be started from now on."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class ResetAsked(Event):
+class ResetAsked(Event, frozen=True):
     group: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopAsked(Event):
+class StopAsked(Event, frozen=True):
     """Everything shall end; `outcome` is how the supervisor ends then."""
 
     outcome: Words
 
 
-@dataclass(frozen=True, slots=True)
-class Hurried(Event):
+class Hurried(Event, frozen=True):
     """Whoever asked for the stop does not want to wait for drains."""
 
 
-@dataclass(frozen=True, slots=True)
-class Booted(Event):
+class Booted(Event, frozen=True):
     """Every group was decided: it serves or it was given up for now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Introduced(MemberEvent):
+class Introduced(MemberEvent, frozen=True):
     """The agent was told the pools and the living workers."""
 
 
-@dataclass(frozen=True, slots=True)
-class LostTold(Event):
+class LostTold(Event, frozen=True):
     incarnation: str
 
 
-@dataclass(frozen=True, slots=True)
-class Released(Event):
+class Released(Event, frozen=True):
     """The agent gave back what a lost worker had claimed."""
 
     incarnation: str
     jobs: int
 
 
-@dataclass(frozen=True, slots=True)
-class PrimaryChanged(Event):
+class PrimaryChanged(Event, frozen=True):
     holds_lease: bool
     holder: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Slept(Event):
+class Slept(Event, frozen=True):
     """The supervisor itself did not run for a while: heartbeats of that time say nothing."""
 
     seconds: float

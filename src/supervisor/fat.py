@@ -13,7 +13,9 @@ from .states import Cause
 
 
 def watch(team: Team, slot: Slot, member: Member, policy: Policy, clock: Clock) -> Iterator[Action]:
-    """Over the hard limit: killed. Over the soft one for the first time in a while: asked to give back."""
+    """Over the hard limit: killed. Over the soft one for the first time in a while: asked to give back at once, so that
+    the next sample tells whether it could.
+    """
     name, number, serial = team.group.name, slot.number, member.serial
     if member.over_hard_samples >= policy.memory_samples:
         yield Kill(name, number, serial, Cause.MEMORY_HARD)
@@ -23,7 +25,7 @@ def watch(team: Team, slot: Slot, member: Member, policy: Policy, clock: Clock) 
 
 def trim_is_due(team: Team, member: Member, policy: Policy, clock: Clock) -> bool:
     """Only our own workers know how to."""
-    if team.group.kind != "pool" or member.over_limit_samples < policy.memory_samples:
+    if team.group.kind != "pool" or member.over_limit_samples == 0:
         return False
     return member.trimmed_at is None or clock.reached(member.trimmed_at + policy.trim_again_seconds)
 

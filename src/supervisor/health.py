@@ -12,6 +12,7 @@ from .restart import fault_streak, is_unusable
 from .roster import Roster, Team
 from .states import Cause, Progress
 
+UNAWAITED = frozenset({"collector", "agent"})  # pipes keep what is said before, workers ask the queue themselves
 BOOT_SLACK_SECONDS = 1.0  # between the kill of a process that is not ready in time and the verdict on its group
 
 
@@ -22,6 +23,20 @@ def groups_up(roster: Roster) -> frozenset[str]:
         if team.all_ready and (team.opened_at is not None or all(other in up for other in team.group.after)):
             up.add(name)
     return frozenset(up)
+
+
+def may_spawn(roster: Roster, team: Team, up: frozenset[str]) -> bool:
+    """A group starts after the others; later replacements need nothing, but workers their template."""
+    if team.retired or (team.group.kind == "pool" and roster.ready_template(team.group.template) is None):
+        return False
+    return team.opened_at is not None or all(
+        name in up or _need_not_wait(roster, team, name) for name in team.group.after
+    )
+
+
+def _need_not_wait(roster: Roster, team: Team, name: str) -> bool:
+    is_ours = team.group.role or team.group.kind == "pool"
+    return is_ours and name in roster.teams and roster.teams[name].group.kind in UNAWAITED
 
 
 def boot_verdict(roster: Roster, policy: Policy, clock: Clock) -> Words | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import select
@@ -109,7 +108,7 @@ def timestamp() -> str:
 
 
 def _fields(event: ev.Event) -> dict[str, Any]:
-    values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    values = {name: getattr(event, name) for name in event.__struct_fields__}
     for name in ("at", "jitter", "order"):
         values.pop(name, None)
     if values.get("fingerprint") == "":

@@ -7,15 +7,16 @@ import json
 import os
 import signal
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import asdict
 
 from .children import Child
 from .state import write_atomically
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """A process that cannot be taken for another: pids come again, start times of one boot do not."""
 
     pid: int

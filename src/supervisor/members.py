@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from .composition import Group
 from .states import Cause, Phase
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """What a worker last said about itself."""
 
     jobs_running: int = 0
@@ -21,8 +20,7 @@ class Work:
     database: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What a process was last seen to use."""
 
     rss_bytes: int = 0  # its children's too
@@ -35,8 +33,7 @@ class Usage:
         return self.rss_bytes if self.private_bytes is None else self.private_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True):
     """What the machine, or the tightest cgroup above us, has and has left."""
 
     total_bytes: int
@@ -48,8 +45,7 @@ class Memory:
         return self.available_bytes / self.total_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(msgspec.Struct, frozen=True):
     """What a process said before it ended, or what its end is told as."""
 
     exit_code: int
@@ -60,8 +56,7 @@ class Words:
 IN_ORDER = Words(0, "")  # an end that needs no words
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """One ended process."""
 
     serial: int
@@ -79,8 +74,7 @@ class Exit:
     served_seconds: float | None = None  # since it was ready; None: it never was
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """A try that failed: a death that was nobody's wish, a refused fork, an exit with 69."""
 
     at: float
@@ -88,8 +82,7 @@ class Fault:
     lived_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """One process in a slot."""
 
     serial: int
@@ -137,8 +130,7 @@ class Member:
         return self.drain_at is not None or self.kill_at is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """A numbered seat. Up to two sit in it: the newest last, its predecessor before it."""
 
     number: int

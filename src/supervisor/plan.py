@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from .actions import (
     Action,
@@ -20,7 +21,7 @@ from .actions import (
 from .clock import Clock
 from .composition import Policy
 from .fat import guard, has_room_for_successor, must_wait_for_memory, trim_is_due
-from .health import all_workers_parked, boot_verdict, groups_up
+from .health import all_workers_parked, boot_verdict, groups_up, may_spawn
 from .living import watch_all
 from .members import Member, Slot, Words
 from .reload import admits, is_on_probation, is_proven
@@ -33,8 +34,7 @@ FORKS_AT_ONCE = 16  # a template answers them one by one, and each holds descrip
 GOLDEN = 0.6180339887  # its multiples spread lifetimes evenly: workers that began together do not end together
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """Steps to take now, and the instant at which time alone may call for more."""
 
     actions: tuple[Action, ...]
@@ -53,12 +53,12 @@ def judge(roster: Roster, policy: Policy, now: float) -> Judgement:
 
 def _steps(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
     yield from watch_all(roster, policy, clock)
-    yield from _talk_to_agent(roster, policy, clock)
     yield from guard(roster, policy)
     if roster.stop_at is not None:
         yield from _stop(roster, policy, clock)
     elif roster.alone:
         yield from _tend(roster, policy, clock)
+    yield from _talk_to_agent(roster, policy, clock)  # last: a successor is begun before its predecessor is told of
 
 
 # The agent
@@ -126,15 +126,19 @@ def _tend(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
         return
     up = groups_up(roster)
     budget = _Budget(_room_to_replace(roster, policy))
-    for team in roster.teams.values():
+    for team in sorted(roster.teams.values(), key=_can_wait):
         if surplus := _surplus(team):
             yield from (Retire(team.group.name, slot.number) for slot in surplus)
         else:
-            yield from _tend_slots(roster, team, policy, clock, budget, may_spawn=_may_spawn(roster, team, up))
+            yield from _tend_slots(roster, team, policy, clock, budget, may_spawn=may_spawn(roster, team, up))
 
 
-@dataclass(slots=True)
-class _Budget:
+def _can_wait(team: Team) -> bool:
+    """All but a template at the start: what takes longest begins first."""
+    return team.group.kind != "template" or team.opened_at is not None
+
+
+class _Budget(msgspec.Struct):
     """How many more slots may be under way at once: one number for all pools and all reasons."""
 
     slots: int
@@ -145,13 +149,6 @@ def _room_to_replace(roster: Roster, policy: Policy) -> int:
     pools = [team for team in roster.teams.values() if team.group.kind == "pool"]
     workers = sum(team.desired for team in pools)
     return max(1, int(workers * policy.surge_fraction)) - sum(_away(team) for team in pools)
-
-
-def _may_spawn(roster: Roster, team: Team, up: frozenset[str]) -> bool:
-    """A group starts after the others; later replacements need nothing, but workers their template."""
-    if team.retired or (team.group.kind == "pool" and roster.ready_template(team.group.template) is None):
-        return False
-    return team.opened_at is not None or all(name in up for name in team.group.after)
 
 
 def _surplus(team: Team) -> list[Slot]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from .children import Child
 from .processes import Ended, Processes
@@ -13,8 +14,7 @@ from .spawn import run_probe
 PATIENCE_SECONDS = 5.0  # a probe that hangs is killed and counts as a no
 
 
-@dataclass(slots=True)
-class Probe:
+class Probe(msgspec.Struct):
     """The probing of one child."""
 
     child: Child

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from .composition import Composition, Group, Node
 from .members import IN_ORDER, Exit, Member, Memory, Slot, Words
 from .states import Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Team:
+class Team(msgspec.Struct, frozen=True):
     """One group and its slots."""
 
     group: Group
@@ -38,8 +38,7 @@ class Team:
         return not any(slot.members for slot in self.slots)
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(msgspec.Struct, frozen=True):
     """A worker that ended and whose jobs the agent has not given back yet."""
 
     incarnation: str
@@ -51,16 +50,14 @@ class Lost:
     told_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Primary:
+class Primary(msgspec.Struct, frozen=True):
     """What the agent last said about the fleet's lease."""
 
     holds_lease: bool = False
     holder: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """An end that matters to a reload: of a process of the new release."""
 
     group: str
@@ -68,15 +65,14 @@ class End:
     exit: Exit
 
 
-@dataclass(frozen=True, slots=True)
-class Reload:
+class Reload(msgspec.Struct, frozen=True):
     """A release on its way. Its templates are teams beside the committed ones until every worker came from them."""
 
     number: int
     at: float
     pools: dict[str, Group]  # as they will be; each names its new template
     others: dict[str, Group]  # what else changes once the release is committed: apps, agent, collector
-    added: dict[str, Group] = field(default_factory=dict)
+    added: dict[str, Group] = msgspec.field(default_factory=dict)
     removed: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     ends: tuple[End, ...] = ()
@@ -87,8 +83,7 @@ class Reload:
         return tuple(dict.fromkeys(group.template for group in groups if group.template))
 
 
-@dataclass(frozen=True, slots=True)
-class Reloaded:
+class Reloaded(msgspec.Struct, frozen=True):
     """How the last reload ended."""
 
     number: int
@@ -98,8 +93,7 @@ class Reloaded:
     who: tuple[str, int, int] | None = None  # group, slot and serial of the process that failed
 
 
-@dataclass(frozen=True, slots=True)
-class Roster:
+class Roster(msgspec.Struct, frozen=True):
     """The supervisor's whole memory. `apply` alone makes new ones."""
 
     node: Node

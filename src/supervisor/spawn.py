@@ -15,6 +15,8 @@ from .readiness import Readiness
 from .roster import Team, shown_name
 from .streams import Streams
 
+FORKED_AS = {"pool": "worker", "template": "template", "once": "once"}  # what is none of these: "program"
+
 
 class Spawner:
     """Every child begins here, in a session of its own and with nothing of ours but what is named."""
@@ -90,7 +92,7 @@ class Spawner:
             stack.callback(_close_unless_added, channel, serial, self._children)
             request = {
                 "type": "fork",
-                "as": "worker" if worker else "template" if group.kind == "template" else "program",
+                "as": FORKED_AS.get(group.kind, "program"),
                 "module": group.command[-1] if group.command else None,  # of a program, as `python -m` knows it
                 "serial": serial,
                 "incarnation": incarnation,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+
+import msgspec
 
 from ..contract import Channel
 
 ENDED_KEPT = 256  # pipes of ended processes that wait for a collector; the oldest are given up beyond
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(msgspec.Struct, frozen=True):
     """The read end of one pipe."""
 
     id: str

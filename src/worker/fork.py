@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
-import random
 import signal
 import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..broker.surroundings import Surroundings
@@ -22,39 +21,46 @@ from .process import WorkerProcess
 ADOPTION_SECONDS = 10.0
 
 
-def fork_worker(request: dict[str, Any], around: Surroundings, supervisor_pid: int, foreign: tuple[int, ...]) -> int:
-    """Fork a worker for this request and return its pid. Raises OSError where there is no process to be had.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The process that forks."""
 
-    `foreign` are the descriptors of the template that the worker must not keep.
-    """
-    return fork_child(request, supervisor_pid, foreign, lambda: _work(request, around))
+    supervisor_pid: int
+    foreign: tuple[int, ...]  # its descriptors that a child must not keep
+    intermediates: list[int]  # its own children, which leave at once: to be reaped when there is time
 
 
-def fork_child(request: dict[str, Any], supervisor_pid: int, foreign: tuple[int, ...], run: Callable[[], int]) -> int:
+def fork_worker(request: dict[str, Any], around: Surroundings, origin: Origin) -> int:
+    """Fork a worker for this request and return its pid. Raises OSError where there is no process to be had."""
+    return fork_child(request, origin, lambda: _work(request, around))
+
+
+def fork_child(request: dict[str, Any], origin: Origin, run: Callable[[], int]) -> int:
     """As `fork_worker`; the child ends with what `run` returns."""
     read_end, write_end = os.pipe()
     try:
-        intermediate = os.fork()
-        if intermediate == 0:
-            _intermediate(request, run, supervisor_pid, (*foreign, read_end), write_end)
+        try:
+            intermediate = os.fork()
+            if intermediate == 0:
+                _intermediate(request, run, origin, read_end, write_end)
+        finally:
+            os.close(write_end)
+        text = os.read(read_end, 32)  # one write of a few bytes comes whole
     finally:
-        os.close(write_end)
-    with os.fdopen(read_end, "rb") as answer:
-        text = answer.read(32)
-    os.waitpid(intermediate, 0)
+        os.close(read_end)
+    origin.intermediates.append(intermediate)
     if not text:
         raise OSError(0, "the intermediate process could not fork")
     return int(text)
 
 
 def _intermediate(
-    request: dict[str, Any], run: Callable[[], int], supervisor_pid: int, foreign: tuple[int, ...], answer: int
+    request: dict[str, Any], run: Callable[[], int], origin: Origin, read_end: int, answer: int
 ) -> NoReturn:
     try:
         pid = os.fork()
         if pid == 0:
-            os.close(answer)
-            _child(request, run, supervisor_pid, foreign)
+            _child(request, run, origin.supervisor_pid, (*origin.foreign, read_end, answer))
         os.write(answer, str(pid).encode())
     finally:
         os._exit(0)
@@ -67,9 +73,6 @@ def _child(request: dict[str, Any], run: Callable[[], int], supervisor_pid: int,
         _take_descriptors(request["fds"], foreign)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        faulthandler.enable()
-        faulthandler.register(signal.SIGUSR2, all_threads=True)  # sent before a hung worker is killed
-        random.seed()
         _wait_for_adoption(supervisor_pid)
         code = run()
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from ..broker.fleet import KnownKind, Registration
 from ..broker.surroundings import Surroundings
 from ..handler import handlers
-from ..settings import PoolSettings, Settings
+from ..settings import PoolSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,14 @@ def registration(me: Identity, around: Surroundings) -> Registration:
     )
 
 
-def known_kinds(settings: Settings) -> list[KnownKind]:
-    """Every registered kind with its effective numbers."""
+@functools.cache
+def known_kinds(max_attempts: int) -> list[KnownKind]:
+    """Every registered kind with its numbers; `max_attempts` where it has none of its own. None may come later."""
     return [
         KnownKind(
             handler.kind,
             handler.queue,
-            handler.max_attempts or settings.jobs.max_attempts,
+            handler.max_attempts or max_attempts,
             handler.batch,
             handler.batch_wait_seconds,
         )

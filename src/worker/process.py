@@ -20,7 +20,6 @@ from ..cache import cache_counts
 from ..contract import Channel, ChannelClosed, Exit, next_beat, ring_wake_pipe
 from .growth import Growth
 from .identity import Identity
-from .journal import log_to_stderr
 from .memory import give_memory_back
 from .seats import Seats
 
@@ -35,7 +34,6 @@ class WorkerProcess:
     def __init__(self, me: Identity, around: Surroundings, channel: Channel, wake: tuple[int, int] | None) -> None:
         pool = around.settings.pools[me.pool]
         self._name = me.name
-        self._logs = around.settings.logs
         self._channel = channel
         self._wake = wake
         self._seats = Seats(me, around)
@@ -53,7 +51,6 @@ class WorkerProcess:
     def run(self) -> int:
         self._listen()
         self._wait_for_go()
-        log_to_stderr(self._logs)
         while True:
             self._wait()
             now = time.monotonic()
@@ -175,11 +172,11 @@ class WorkerProcess:
         self._seats.claimed_kinds.clear()
         jobs = [
             {"id": run.first.id, "kind": run.first.kind, "seconds": round(max(0.0, now - run.started), 3)}
-            for run in itertools.islice((run for run in hand.active if run.seated), 20)
+            for run in itertools.islice((run for run in hand.active if run.is_running), 20)
         ]
         return {
             "type": "heartbeat",
-            "jobs_running": sum(len(run.jobs) for run in hand.active if run.seated),
+            "jobs_running": sum(len(run.jobs) for run in hand.active if run.is_running),
             "jobs_done": hand.jobs_done,
             "jobs_failed": hand.jobs_failed,
             "jobs": jobs,

@@ -42,6 +42,8 @@ def _play(around: Surroundings) -> None:
         connect(around.database.url, application="template", pooled=around.database.pooled) as connection,
         connection.transaction(force_rollback=True),
     ):
-        worker_id = register_worker(connection, registration(me, around), known_kinds(around.settings))
+        worker_id = register_worker(
+            connection, registration(me, around), known_kinds(around.settings.jobs.max_attempts)
+        )
         resume(connection, worker_id)
         exchange(connection, worker_id, Request(renew_seconds=around.settings.jobs.lease_seconds))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -16,12 +18,14 @@ LETTERS = 8
 def fingerprint(settings: Settings) -> str:
     """Of every imported module that lies below `jobs.path`, installed packages left out, and of the settings."""
     digest = hashlib.sha256(msgspec.json.encode(settings))
+    real_folder = functools.cache(os.path.realpath)  # of seven hundred modules in fifty folders
     folders = tuple(f"{Path(folder).resolve()}/" for folder in settings.jobs.path)
     for name in sorted(sys.modules):
         source = getattr(sys.modules[name], "__file__", None)
         if not isinstance(source, str):
             continue
-        path = Path(source).resolve()
+        path = Path(source)
+        path = path.resolve() if path.is_symlink() else Path(real_folder(path.parent), path.name)
         if not str(path).startswith(folders) or "site-packages" in path.parts:
             continue
         digest.update(f"\0{name}\0".encode())

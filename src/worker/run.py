@@ -34,6 +34,11 @@ class Run(msgspec.Struct, eq=False):
         self.seated = True
 
     @property
+    def is_running(self) -> bool:
+        """Whether it has a seat now."""
+        return self.seated and self.outcome is None
+
+    @property
     def deadline(self) -> float:
         return self.started + self.timeout_seconds
 

@@ -39,7 +39,8 @@ class Seats:
         self._concurrency = around.settings.pools[me.pool].concurrency
         self.runner = Runner(self._concurrency)
         self.hand = Hand(around.settings.jobs.retry_delay_seconds, random.random)
-        self.link = Link(around.database, registration(me, around), known_kinds(around.settings), random.random)
+        kinds = known_kinds(around.settings.jobs.max_attempts)
+        self.link = Link(around.database, registration(me, around), kinds, random.random)
         self.closed = False  # draining: nothing more is claimed
         self.full_claim = False  # the last claim got all it wanted: there may be more for a sibling
         self.stuck: str | None = None  # why this worker must be replaced
@@ -96,8 +97,9 @@ class Seats:
         self._log_finished(now)
         if self.runner.has_waiting and now >= self._heard_at + FLUSH_SECONDS:
             self.hand.put_back_runs(self.runner.take_waiting())  # not so quick after all: a sibling may have a seat
-        if not self.link.up and not self._connect(now):
-            return
+        if not self.link.up:
+            self._connect(now)
+            return  # that there is a link is said before the queue is asked for work
         renew = now >= self._renew_at
         look = self.free > 0 and (self._woken or now >= (self._share_until or self._poll_at))
         if renew or look or self._must_flush(now):
@@ -143,14 +145,13 @@ class Seats:
         rested = now - self._heard_at >= FLUSH_SECONDS
         return self.hand.unsaid > 0 and (rested or not self.hand.active or self.hand.unsaid >= FLUSH_JOBS)
 
-    def _connect(self, now: float) -> bool:
+    def _connect(self, now: float) -> None:
         held = self.link.try_connect(now)
         if held is None:
-            return False
+            return
         self._stop_lost(self.hand.reconcile(held))
         self._woken = True
         self._renew_at = now
-        return True
 
     def _exchange(self, want: int, renew: bool, now: float) -> None:
         request = self.hand.request(want, self._jobs.lease_seconds if renew else None)

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from workerctl.cli.app import app
+from workerctl.cli.app import make_app
 from workerctl.cli.plain import table, width
 
 WORKERCTL = Path(sys.executable).with_name("workerctl")
@@ -42,8 +43,18 @@ def commands() -> list[list[str]]:
         for name, child in children.items():
             walk(child, [*words, name])
 
-    walk(typer.main.get_command(app), [])
+    walk(typer.main.get_command(make_app()), [])
     return found
+
+
+@pytest.mark.parametrize("word", sorted({words[0] for words in commands()}))
+def test_a_command_line_loads_the_group_of_its_command_alone(word: str) -> None:
+    import typer
+
+    found = typer.main.get_command(make_app(["--home", "start", "--config=x", word, "status"]))
+    whole = typer.main.get_command(make_app(["no-such-command"]))
+    assert word in found.commands
+    assert found.commands.keys() < whole.commands.keys()
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
@@ -173,6 +184,27 @@ HEAVY = (
 def test_the_supervisor_imports_no_driver_no_job_and_no_command_line(tmp_path: Path) -> None:
     modules = modules_of("import workerctl.supervisor.__main__", tmp_path)
     assert not modules & {*HEAVY, "typer", "click", "workerctl.broker", "workerctl.cli", "workerctl.handler"}
+    assert not modules & {"dataclasses", "logging", "typing_extensions"}  # megabytes that it has no use for
+
+
+def test_a_supervisor_that_is_told_no_home_ends_without_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "workerctl.supervisor", "--await"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=tmp_path, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_start_that_is_refused_leaves_no_supervisor_that_it_had_begun(tmp_path: Path) -> None:
+    (tmp_path / "workerctl.toml").write_text("nonsense = 1\n")
+    assert run(tmp_path, "start", MARK=str(tmp_path)).returncode == 78
+    left = [process for process in psutil.process_iter() if _mark_of(process) == str(tmp_path)]
+    assert not left
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("MARK")
+    except psutil.Error:
+        return None
 
 
 def test_status_imports_no_driver_no_job_and_no_rich(tmp_path: Path) -> None:

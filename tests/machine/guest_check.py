@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
@@ -11,7 +12,8 @@ from pathlib import Path
 WORKERCTL = "/opt/workerctl/.venv/bin/workerctl"
 EVENTS = Path("/sys/fs/cgroup/system.slice/workerctl.service/memory.events")
 CONSOLE = Path("/dev/ttyS0")
-PATIENCE_SECONDS = 300.0  # an emulated machine is slow
+HELD = Path("/var/lib/workerctl/held")  # made by the job that is in hand
+PATIENCE_SECONDS = 400.0  # an emulated machine is slow
 
 
 def say(**facts: object) -> None:
@@ -37,35 +39,52 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.5)
 
 
+def enqueue(kind: str, field: str) -> str:
+    """The id of a new job. So slow a machine may have no connection in time."""
+    said = ""
+
+    def is_taken() -> bool:
+        nonlocal said
+        said = ask(WORKERCTL, "enqueue", kind, field)
+        return said.isdigit()
+
+    until(is_taken)
+    return said
+
+
 def job(number: str) -> dict[str, object]:
-    shown: dict[str, object] = json.loads(ask(WORKERCTL, "jobs", "show", number, "--json"))
-    return shown
+    """As `jobs show` has it; empty where there was no connection in time."""
+    with contextlib.suppress(json.JSONDecodeError):
+        shown: dict[str, object] = json.loads(ask(WORKERCTL, "jobs", "show", number, "--json"))
+        return shown
+    return {}
 
 
 def out_of_memory() -> None:
     """A job takes more than the unit may have: the kernel kills its worker."""
     main = service("MainPID")
-    fat = ask(WORKERCTL, "enqueue", "fatten", "mebibytes=600")
+    fat = enqueue("fatten", "mebibytes=600")
     until(lambda: "oom_kill 0" not in EVENTS.read_text())
-    until(lambda: job(fat)["status"] == "succeeded")
+    until(lambda: job(fat).get("status") == "succeeded")
     say(
         step="out of memory",
         main_pid_stays=service("MainPID") == main,
         restarts=service("NRestarts"),
         state=service("ActiveState"),
-        job=job(fat),
+        attempt=job(fat).get("attempt"),
         why=ask(WORKERCTL, "why", "default"),
     )
 
 
 def stop() -> None:
     """Jobs in hand finish while systemd stops the unit."""
-    held = ask(WORKERCTL, "enqueue", "hold", "seconds=8")
-    until(lambda: job(held)["status"] == "running")
+    held = enqueue("hold", "seconds=8")
+    until(HELD.exists)  # a command takes longer here than the job
     ask("systemctl", "stop", "workerctl")
     result, state = service("Result"), service("ActiveState")
     ask("systemctl", "start", "workerctl")
-    say(step="stop", result=result, state=state, job=job(held))
+    until(lambda: job(held).get("status") == "succeeded")
+    say(step="stop", result=result, state=state, attempt=job(held).get("attempt"))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from toy_house import House, until
 from toy_world import HOUSE, POLICY, World
 
 from workerctl.supervisor import events as ev
-from workerctl.supervisor.actions import Drain, Kill, Rest, Spawn
+from workerctl.supervisor.actions import Drain, Kill, Rest, Spawn, Trim
 from workerctl.supervisor.machine import KernelKills, machine_memory
 from workerctl.supervisor.members import Member, Memory, Usage
 from workerctl.supervisor.plan import plan
@@ -41,7 +41,7 @@ def test_two_samples_over_the_hard_limit_kill_and_count_as_a_fault() -> None:
     world = world_of(max_memory_hard_bytes=125)
     world.performed.clear()
     serial = swell(world, 126, 1)
-    assert world.performed == []
+    assert [action for _, action, _ in world.performed] == [Trim("default", 3, serial)]
     swell(world, 126, 1)
     assert Kill("default", 3, serial, Cause.MEMORY_HARD) in [action for _, action, _ in world.performed]
     world.run(1)
@@ -52,7 +52,7 @@ def test_two_samples_over_the_hard_limit_kill_and_count_as_a_fault() -> None:
 
 def test_a_worker_that_gave_memory_back_stays_and_may_be_asked_again_later() -> None:
     world = world_of()
-    swell(world, 101, 2)
+    swell(world, 101, 1)
     swell(world, 50, 3)
     swell(world, 101, 1)
     world.run(1)

@@ -6,7 +6,7 @@ import pytest
 from toy_world import HOUSE, POLICY, POOL, ROLE, World, busy, roster_of
 
 from workerctl.supervisor import events as ev
-from workerctl.supervisor.actions import Drain, Finish, Kill, Park, Retire, Spawn, Trim
+from workerctl.supervisor.actions import Drain, Finish, Kill, Park, Retire, Spawn, TellLost, Trim
 from workerctl.supervisor.apply import apply
 from workerctl.supervisor.composition import Group, Ready
 from workerctl.supervisor.health import progress
@@ -44,6 +44,30 @@ def crashes(count: int) -> list[ev.Event]:
 
 def test_nothing_starts_before_an_earlier_set_of_processes_is_gone() -> None:
     assert plan(roster_of(ONE), POLICY, 0) == ()
+
+
+def test_nobody_of_ours_waits_for_collector_and_agent_but_apps_do() -> None:
+    groups = (
+        Group("collector", "collector", **ROLE),
+        Group("agent", "agent", after=("collector",), **ROLE),
+        Group("template", "template", after=("collector", "agent"), **ROLE),
+        Group("web", "command", command=("web",), after=("agent",)),
+    )
+    roster = history(groups=groups)
+    assert plan(roster, POLICY, 0) == (Spawn("template", 1), Spawn("collector", 1), Spawn("agent", 1))
+    for serial, name in enumerate(("template", "collector", "agent"), 1):
+        roster = apply(roster, ev.Spawned(0, name, 1, serial, pid=100 + serial))
+        roster = apply(roster, ev.BecameReady(1, name, 1, serial))
+    assert Spawn("web", 1) in plan(roster, POLICY, 1)
+
+
+def test_a_successor_is_begun_before_anybody_is_told_of_the_dead() -> None:
+    world = World()
+    world.run(5)
+    (slot, *_) = world.roster.teams["default"].slots
+    dead = slot.members[0]
+    roster = apply(world.roster, ev.Exited(world.now, "default", 1, dead.serial, None, 9, Cause.CRASH, 0.0))
+    assert [type(step) for step in plan(roster, POLICY, world.now)] == [Spawn, TellLost]
 
 
 def test_a_stop_we_asked_for_is_not_a_death() -> None:
@@ -212,12 +236,8 @@ def test_a_fat_worker_gets_a_successor_first_and_then_leaves() -> None:
     world.performed.clear()
     world.fatten(*fat, 101)
     world.run(0.01)
-    assert world.performed == []
-    world.fatten(*fat, 101)
-    world.run(0.01)
     assert [action for _, action, _ in world.performed] == [Trim("default", 3, fat[2].serial)]
-    for _ in range(2):
-        world.fatten(*fat, 101)
+    world.fatten(*fat, 101)
     world.run(1)
     actions = [action for _, action, _ in world.performed if isinstance(action, Spawn | Drain)]
     assert actions == [

@@ -86,7 +86,7 @@ class Trouble(RuleBasedStateMachine):
     @rule(share=SHARE)
     def a_worker_grows_too_fat(self, share: float) -> None:
         found = self.world.members("default")
-        for _ in range(4 if found else 0):  # two until it is asked to give back, two until it is replaced
+        for _ in range(2 if found else 0):  # it is asked to give back, then it is replaced
             self.world.fatten(*found[int(share * len(found))], 101)
             self.world.run(0.01)
 
@@ -345,7 +345,7 @@ DEEP = settings(QUICK, max_examples=250, stateful_step_count=50, derandomize=Fal
 
 
 class LongTrouble(Trouble):
-    """Days of it, with beats so seldom that a simulated hour takes a hundredth of a second."""
+    """Days of it, with beats so seldom that quiet hours cost next to nothing."""
 
     policy = Policy(hung_seconds=240.0)
 

@@ -6,7 +6,8 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from workerctl.supervisor import actions as act
 from workerctl.supervisor import events as ev

@@ -86,10 +86,11 @@ DECLARE
     suspect workerctl.live;
     may_reserve boolean := in_hand > 0 AND (
         SELECT count(*)
-          FROM (SELECT l.worker_id AS id FROM workerctl.live l WHERE l.worker_id IS NOT NULL AND l.deaths > 0
-                UNION SELECT l.reserved_by FROM workerctl.live l
-                       WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0) taken
-          JOIN workerctl.worker w ON w.id = taken.id
+          FROM (SELECT l.worker_id FROM workerctl.live l
+                 WHERE l.worker_id = ANY (ARRAY(SELECT w.id FROM workerctl.worker w)) AND l.deaths > 0
+                 UNION
+                SELECT w.id FROM workerctl.live l JOIN workerctl.worker w ON w.id = l.reserved_by
+                 WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0) busy
     ) < greatest(1, (SELECT count(*) FROM workerctl.worker) / 2);
 BEGIN
     SELECT l.* INTO suspect

@@ -23,12 +23,25 @@ CREATE TABLE workerctl.spend (
     output_tokens bigint NOT NULL DEFAULT 0,
     begun_at      timestamptz NOT NULL DEFAULT now(),
     ended_at      timestamptz,
+    summed        boolean NOT NULL DEFAULT false,  -- it is in spend_hour; set by the primary, so that no call locks a shared row
     CONSTRAINT a_call_that_ended_says_when CHECK ((state = 'in flight') = (ended_at IS NULL))
 );
 CREATE UNIQUE INDEX spend_in_flight ON workerctl.spend (job_id, purpose) WHERE state = 'in flight';
 CREATE INDEX spend_begun ON workerctl.spend (begun_at);
 CREATE INDEX spend_user ON workerctl.spend (user_id, begun_at) WHERE user_id IS NOT NULL;
 CREATE INDEX spend_job ON workerctl.spend (job_id);
+CREATE INDEX spend_not_summed ON workerctl.spend (begun_at) WHERE NOT summed;
+
+-- Calls that ended, by the hour (UTC) in which they began; '' where a call has no plan.
+CREATE TABLE workerctl.spend_hour (
+    hour     timestamptz NOT NULL,
+    provider text NOT NULL,
+    model    text NOT NULL,
+    plan     text NOT NULL,
+    calls    bigint NOT NULL,
+    cost     numeric NOT NULL,
+    PRIMARY KEY (hour, provider, model, plan)
+);
 
 -- A provider that said "too many": the whole fleet leaves it alone until then. `strikes` in a row lengthen the pause.
 CREATE TABLE workerctl.provider (
@@ -118,6 +131,66 @@ BEGIN
     RETURNING * INTO call;
     RETURN jsonb_build_object('id', call.id, 'key', call.call_key, 'resumed', false);
 END $$;
+
+-- Add up, a bounded number at once, the calls that have ended. Returns how many.
+CREATE FUNCTION workerctl.sum_spend() RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    added integer;
+BEGIN
+    WITH ended AS (
+        UPDATE workerctl.spend s SET summed = true
+         WHERE s.id = ANY (ARRAY(SELECT o.id FROM workerctl.spend o
+                                  WHERE NOT o.summed AND o.state <> 'in flight'
+                                  ORDER BY o.begun_at LIMIT 5000 FOR UPDATE SKIP LOCKED))
+        RETURNING date_trunc('hour', s.begun_at, 'UTC') AS hour, s.provider, s.model, coalesce(s.plan, '') AS plan, s.cost
+    ), hours AS (
+        INSERT INTO workerctl.spend_hour AS h (hour, provider, model, plan, calls, cost)
+        SELECT e.hour, e.provider, e.model, e.plan, count(*), sum(e.cost) FROM ended e GROUP BY 1, 2, 3, 4
+            ON CONFLICT (hour, provider, model, plan) DO UPDATE
+               SET calls = h.calls + excluded.calls, cost = h.cost + excluded.cost
+        RETURNING 1
+    )
+    SELECT count(*) INTO added FROM ended;
+    RETURN added;
+END $$;
+
+-- A call that was given up, and whose answer came all the same, may cost something else in the end.
+CREATE FUNCTION workerctl.correct_spend_hour() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE workerctl.spend_hour h SET cost = h.cost + new.cost - old.cost
+     WHERE h.hour = date_trunc('hour', old.begun_at, 'UTC') AND h.provider = old.provider AND h.model = old.model
+       AND h.plan = coalesce(old.plan, '');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER correct_spend_hour AFTER UPDATE OF cost ON workerctl.spend
+    FOR EACH ROW WHEN (old.summed AND new.cost <> old.cost) EXECUTE FUNCTION workerctl.correct_spend_hour();
+
+-- How many calls began within these seconds, and what they cost: whole hours from their sums, and row by row what began
+-- before the first whole hour and what is not in the sums yet.
+CREATE FUNCTION workerctl.spent(
+    seconds double precision, for_provider text, for_model text, for_plan text, OUT calls bigint, OUT cost numeric
+) LANGUAGE sql STABLE AS $$
+    WITH period AS (
+        SELECT b.since, date_trunc('hour', b.since, 'UTC') + interval '1 hour' AS first_hour
+          FROM (SELECT now() - make_interval(secs => seconds) AS since) b
+    ), part AS (
+        SELECT h.calls, h.cost FROM period p
+          JOIN workerctl.spend_hour h ON h.hour >= p.first_hour
+           AND h.provider = coalesce(for_provider, h.provider) AND h.model = coalesce(for_model, h.model)
+           AND h.plan = coalesce(for_plan, h.plan)
+        UNION ALL
+        SELECT 1, s.cost FROM period p
+          JOIN workerctl.spend s ON s.begun_at > p.since AND s.begun_at < p.first_hour AND s.summed
+           AND s.provider = coalesce(for_provider, s.provider) AND s.model = coalesce(for_model, s.model)
+           AND (for_plan IS NULL OR s.plan = for_plan)
+        UNION ALL
+        SELECT 1, s.cost FROM period p
+          JOIN workerctl.spend s ON s.begun_at > p.since AND NOT s.summed
+           AND s.provider = coalesce(for_provider, s.provider) AND s.model = coalesce(for_model, s.model)
+           AND (for_plan IS NULL OR s.plan = for_plan)
+    )
+    SELECT coalesce(sum(part.calls), 0)::bigint, coalesce(sum(part.cost), 0) FROM part;
+$$;
 
 -- Which of these budgets one more call of this estimated cost would break, in words; NULL where none. Exact: counted under
 -- each budget's lock, which the caller's transaction keeps.

@@ -11,8 +11,8 @@ WITH seated AS (
     SELECT name, key, coalesce(s.jobs, 0) AS used, coalesce(w.jobs, 0) AS held
       FROM seated s FULL JOIN waiting w USING (name, key)
 )
-SELECT m.name, CASE WHEN m.name LIKE '%%{%%' THEN u.key ELSE m.name END AS key, m.most, m.configured, NULL::double precision AS period_seconds,
-       coalesce(u.used, workerctl.seats_taken(m.name)) AS used, coalesce(u.held, 0) AS held
+SELECT m.name, CASE WHEN m.name LIKE '%%{%%' THEN u.key ELSE m.name END AS key, m.most, m.configured,
+       NULL::double precision AS period_seconds, coalesce(u.used, workerctl.seats_taken(m.name)) AS used, coalesce(u.held, 0) AS held
   FROM workerctl.limits m
   LEFT JOIN in_use u ON u.name = m.name
 UNION ALL
