@@ -155,6 +155,19 @@ def test_a_key_rate_moves_the_job_to_when_it_may_start(queue: Queue, new_worker:
     assert 50 < show_job(queue, second)["due_in_seconds"] <= 60
 
 
+def test_a_key_rate_is_listed_with_each_key_that_began_something(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {"a": (9, 60.0), "model.v1:{model}": (2, 60.0)}, {})
+    for model in ("m%1", "m%1", "m_2"):
+        enqueue("a", {"model": model}, conn=queue)
+    worker = new_worker()
+    worker.claims(8)
+    assert [(row["name"], row["key"], row["used"], row["most"]) for row in list_limits(queue)] == [
+        ("a", "a", 3, 9),
+        ("model.v1:{model}", "model.v1:m%1", 2, 2),
+        ("model.v1:{model}", "model.v1:m_2", 1, 2),
+    ]
+
+
 def test_a_limit_changes_at_run_time_and_comes_back(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"a": 1, "user:{user_id}": 1}, {}, {})
     enqueue_many([{"kind": "a", "user_id": "u"}] * 5, conn=queue)
