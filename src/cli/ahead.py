@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .words import command_word
+
 
 class Ahead:
     """A supervisor that imports itself while the settings are read, which takes as long, and then waits for its home.
@@ -46,9 +48,9 @@ class Ahead:
 _begun: list[Ahead] = []
 
 
-def begin(words: Sequence[str]) -> None:
+def begin(arguments: Sequence[str]) -> None:
     """Where this command line starts a supervisor in the background."""
-    if "start" in words and "--foreground" not in words:
+    if command_word(arguments) == "start" and not {"--foreground", "-h", "--help"}.intersection(arguments):
         with contextlib.suppress(OSError):  # no process to be had: `take` says so
             _begun.append(Ahead())
 

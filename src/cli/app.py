@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .common import options
+from .words import command_word
 
 # Each module and the words that it answers to: `status` imports one of them, and is 30 ms faster for it.
 GROUPS = {
@@ -27,7 +28,6 @@ GROUPS = {
     "dev": ("dev",),
     "spend": ("spend",),
 }
-_WITH_VALUE = ("-c", "--config", "--home")
 
 
 def make_app(arguments: Sequence[str] = ()) -> typer.Typer:
@@ -42,22 +42,11 @@ def make_app(arguments: Sequence[str] = ()) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(global_options)
-    word = _command(arguments)
+    word = command_word(arguments)
     chosen = [name for name, words in GROUPS.items() if word in words]
     for name in chosen or GROUPS:
         importlib.import_module(f".{name}", __package__).add_to(app)
     return app
-
-
-def _command(arguments: Sequence[str]) -> str | None:
-    """The first word that is neither a global option nor its value."""
-    words = iter(arguments)
-    for word in words:
-        if word in _WITH_VALUE:
-            next(words, None)
-        elif not word.startswith("-"):
-            return word
-    return None
 
 
 def _version(wanted: bool) -> None:
