@@ -29,8 +29,11 @@ class Ahead:
         )
 
     def end(self) -> None:
-        """There is nothing to run."""
-        self._process.kill()
+        """There is nothing to run. Where we have become another user meanwhile it ends as soon as it reads so."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        with contextlib.suppress(PermissionError):
+            self._process.kill()
         self._process.wait()
 
     def start(self, home: Path) -> subprocess.Popen[bytes]:
@@ -42,6 +45,7 @@ class Ahead:
         with contextlib.suppress(BrokenPipeError):  # it has ended: whoever waits for it sees that
             self._process.stdin.write(os.fsencode(home))
             self._process.stdin.close()
+        self._process.stdin = None
         return self._process
 
 

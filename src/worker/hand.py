@@ -32,7 +32,7 @@ class Hand:
         self._follow_ups: list[FollowUp] = []
         self._logs: list[dict[str, object]] = []
         self._told_progress: dict[int, tuple[int, int]] = {}
-        self.finished: list[tuple[Claimed, Settlement, float]] = []  # with its monotonic start; for the log to take
+        self.finished: list[tuple[Claimed, Settlement, float]] = []  # with its seconds; for the log to take
         self.jobs_done = 0
         self.jobs_failed = 0
 
@@ -100,7 +100,7 @@ class Hand:
                 continue
             settlement = settle(job, its_outcome, run.context, self._retry_delay_seconds, self._jitter())
             self._unsaid[job.id, job.attempt] = settlement
-            self.finished.append((job, settlement, run.started))
+            self.finished.append((job, settlement, run.seconds))
             self._count(settlement)
             if not consequences_said and (specs := follow_ups(settlement, run.context)):
                 consequences_said = True  # of a batch call once, with the first of its jobs that succeeded

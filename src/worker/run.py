@@ -24,7 +24,8 @@ class Run(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None  # of an `async def` handler, owned by the loop's thread
     begun: bool = False  # the task has taken its first step
     stop_reason: BaseException | None = None  # why the main thread asked it to stop, if it did
-    outcome: Outcome | None = None  # set once, by the thread that ran the handler
+    outcome: Outcome | None = None  # set once, by the thread that ran the handler, at `ended`
+    ended: float | None = None
     unfit: dict[int, InvalidPayload] = {}  # of a batch call: the payloads that it is not given, by position
 
     def sit_down(self) -> None:
@@ -37,6 +38,11 @@ class Run(msgspec.Struct, eq=False):
     def is_running(self) -> bool:
         """Whether it has a seat now."""
         return self.seated and self.outcome is None
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran, or has run so far."""
+        return (self.ended or time.monotonic()) - self.started
 
     @property
     def deadline(self) -> float:

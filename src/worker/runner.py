@@ -7,6 +7,7 @@ import contextlib
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
@@ -185,6 +186,7 @@ class Runner:
             text = "".join(traceback.format_exception(outcome.error))
             sys.stderr.write(f"job {run.first.id} {run.first.kind} attempt {run.first.attempt} failed: {text}")
             sys.stderr.flush()
+        run.ended = time.monotonic()
         run.outcome = outcome
         self._finished.append(run)
         self._free.append(None)

@@ -52,7 +52,8 @@ class Seats:
         self._woken = True  # look for work as soon as there is a link
         self._appetite = 1  # how many to claim at once: doubles while there is more, so that idle siblings get a share
         self._share_until: float | None = None  # a full claim left work for siblings; then we look again
-        self._heard_at = 0.0  # when the queue answered last: what ended since then is what `unsaid` says
+        self._heard_at = 0.0  # when the queue answered last
+        self._ended_since, self._ran_since = 0, 0.0  # attempts that ended since then, and their seconds together
         self._renew_at = self._poll_at = 0.0
         self._overdue_at = float("inf")  # no run is overdue before
 
@@ -94,7 +95,7 @@ class Seats:
             assert run.outcome is not None
             self.hand.finish(run, run.outcome)
         self._stop_overdue(now)
-        self._log_finished(now)
+        self._take_note()
         if self.runner.has_waiting and now >= self._heard_at + FLUSH_SECONDS:
             self.hand.put_back_runs(self.runner.take_waiting())  # not so quick after all: a sibling may have a seat
         if not self.link.up:
@@ -103,7 +104,7 @@ class Seats:
         renew = now >= self._renew_at
         look = self.free > 0 and (self._woken or now >= (self._share_until or self._poll_at))
         if renew or look or self._must_flush(now):
-            want = min(self._room(now), self._appetite) if look or self.hand.unsaid else 0
+            want = min(self._room(), self._appetite) if look or self.hand.unsaid else 0
             self._exchange(want, renew, now)
 
     def drain(self) -> None:
@@ -120,24 +121,27 @@ class Seats:
         for run in list(self.hand.active):
             self.runner.stop(run, HandedBack())
             self.hand.finish(run, Raised(HandedBack()))
-        self._log_finished(time.monotonic())
+        self._take_note()
         if self.link.up and not (self.hand.empty and not self._tally):
             self._exchange(0, True, time.monotonic())
         told = self.link.up or self.hand.empty
         self.link.leave()
         return told
 
-    def _room(self, now: float) -> int:
+    def _room(self) -> int:
         """How many jobs may be claimed with what is to be said."""
         if self.closed or self.hand.runs_alone:
             return 0
-        size = hand_size(self._concurrency, self.hand.unsaid, now - self._heard_at)
+        size = hand_size(self._concurrency, self._ended_since, self._ran_since)
         return max(0, size - len(self.hand.active))
 
-    def _log_finished(self, now: float) -> None:
-        for job, settlement, started in self.hand.finished:
-            self._finished_jobs.add(job, settlement, now - started)
-            self._tally.add(job, settlement, now - started)
+    def _take_note(self) -> None:
+        """Of what ended: for the log, the statistics, and how much to take in hand."""
+        for job, settlement, seconds in self.hand.finished:
+            self._finished_jobs.add(job, settlement, seconds)
+            self._tally.add(job, settlement, seconds)
+            self._ended_since += 1
+            self._ran_since += seconds
         self.hand.finished.clear()
         self._finished_jobs.write()
 
@@ -171,6 +175,7 @@ class Seats:
         if renew:
             self._tally.clear()
         self._heard_at = time.monotonic()
+        self._ended_since, self._ran_since = 0, 0.0
         if want:
             self._woken = False
             self._poll_at = now + self._jobs.poll_interval_seconds
@@ -264,11 +269,13 @@ class Seats:
 
 
 def hand_size(seats: int, ended: int, seconds: float) -> int:
-    """How many jobs a worker may have in hand, given how many ended in the last seconds: one a seat, or what it gets
-    through in 10 ms, if that is more. A round trip costs as much as 20 jobs, so tiny ones would wait for it most of
-    the time; what is not begun 20 ms after its claim is put back.
+    """How many jobs a worker may have in hand, given how many ended lately and how long they took together: one a seat,
+    or what its seats get through in 10 ms, if that is more. A round trip costs as much as 20 jobs, so that tiny ones
+    would wait for it most of the time; what is not begun 20 ms after its claim is put back.
     """
-    return max(seats, min(QUICK_JOBS, int(ended / seconds * QUICK_SECONDS) if seconds > 0 else 0))
+    if ended == 0:
+        return seats
+    return max(seats, min(QUICK_JOBS, int(seats * QUICK_SECONDS * ended / max(seconds, 1e-9))))
 
 
 def _known(job: Claimed) -> Job:

@@ -128,6 +128,7 @@ def test_new_settings_of_a_pool_come_with_the_commit(house: House) -> None:
 def test_an_app_that_is_composed_otherwise_is_restarted_after_the_commit(house: House) -> None:
     house.start(*workers(house, 1), house.command("app", "sleep", "1000"), policy=QUICK)
     house.until_ready(1)
+    house.until_state("running")
     old = house.status()["apps"][0]["processes"][0]["pid"]
     house.until_reloaded(house.reload(*workers(house, 1), house.command("app", "sleep", "1000")))
     assert house.status()["apps"][0]["processes"][0]["pid"] == old
