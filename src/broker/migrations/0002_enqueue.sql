@@ -11,8 +11,9 @@ CREATE SEQUENCE workerctl.ring_clock MINVALUE 0 START 0;
 CREATE FUNCTION workerctl.ring() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     now_ms bigint := (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+    since_ms bigint := now_ms - coalesce(pg_sequence_last_value('workerctl.ring_clock'), 0);  -- a query would cost 15 us more
 BEGIN
-    IF now_ms - (SELECT last_value FROM workerctl.ring_clock) NOT BETWEEN 0 AND 19 THEN
+    IF since_ms NOT BETWEEN 0 AND 19 THEN
         PERFORM setval('workerctl.ring_clock', now_ms);
         PERFORM pg_notify('workerctl', 'ring');
     END IF;
@@ -43,10 +44,14 @@ LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_pl
 DECLARE
     ids bigint[];
     due boolean;
-    templates text[] := ARRAY(SELECT name FROM workerctl.limits WHERE name LIKE '%{%' OR name LIKE '%:%'
-                              UNION SELECT name FROM workerctl.rates WHERE name LIKE '%{%' OR name LIKE '%:%');
-    lanes boolean[] := CASE WHEN templates = '{}' THEN '{f}' ELSE '{f,t}' END;  -- each queue and kind has: keyed or not
+    templates text[] := '{}';
+    lanes boolean[] := '{f}';  -- each queue and kind has: keyed or not
 BEGIN
+    IF EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates) THEN
+        templates := ARRAY(SELECT name FROM workerctl.limits WHERE name LIKE '%{%' OR name LIKE '%:%'
+                           UNION SELECT name FROM workerctl.rates WHERE name LIKE '%{%' OR name LIKE '%:%');
+        lanes := CASE WHEN templates = '{}' THEN '{f}' ELSE '{f,t}' END;
+    END IF;
     IF EXISTS (  -- asking costs half of an insert that has nothing to do
            SELECT FROM (SELECT DISTINCT s.kind, s.queue FROM jsonb_to_recordset(specs) AS s(kind text, queue text)) s
              LEFT JOIN workerctl.kind k ON k.name = s.kind
