@@ -96,9 +96,7 @@ def forget_all() -> None:
 class _Cache:
     """Values, and look-ups under way, behind one lock. A look-up is a future of the kind that its callers wait for."""
 
-    def __init__(
-        self, use: str, ttl_seconds: float, entries: int, clock: Callable[[], float], key_of: KeyOf
-    ) -> None:  # fmt: skip
+    def __init__(self, use: str, ttl_seconds: float, entries: int, clock: Callable[[], float], key_of: KeyOf) -> None:
         self.use = use
         self.key_of = key_of
         self._values: TTLCache[Hashable, Any] = TTLCache(entries, ttl_seconds, clock)
