@@ -189,6 +189,10 @@ def _tend_slots(
                 yield Spawn(team.group.name, slot.number, release=team.release)
         elif (step := _replacement(roster, team, slot, policy, clock, may_spawn=may_spawn)) is None:
             continue
+        elif isinstance(step, Drain) and team.group.kind == "pool":  # there is no room for a successor beside it
+            if budget.slots > 0:
+                budget.slots -= 1
+                yield step
         elif isinstance(step, Drain):
             if team.group.kind != "command" or one_may_leave:
                 yield step

@@ -90,6 +90,13 @@ class Trouble(RuleBasedStateMachine):
             self.world.fatten(*found[int(share * len(found))], 101)
             self.world.run(0.01)
 
+    @rule()
+    def every_worker_grows_too_fat(self) -> None:
+        for _ in range(2):
+            for found in self.world.members("default"):
+                self.world.fatten(*found, 101)
+            self.world.run(0.01)
+
     @rule(free=st.sampled_from([0.02, 0.12, 0.5]))
     def the_machine_has_memory(self, free: float) -> None:
         self.world.happen(ev.MachineSampled(self.world.now, Memory(1000, int(1000 * free))))
@@ -228,12 +235,10 @@ class Trouble(RuleBasedStateMachine):
         assert slot.parked_at is None, "a process was started in a parked slot"
         if action.release != team.release:
             self.check_canary(before, action)
-        pools = [other for other in before.teams.values() if other.group.kind == team.group.kind == "pool"] or [team]
-        budget = max(1, int(sum(other.desired for other in pools) * 0.2))  # one for all pools of the machine
+        away, budget = _away_and_budget(before)
         staying = sum(not member.is_leaving for seat in team.wanted for member in seat.members)
         assert staying < team.desired + budget, "more than desired plus the budget"
         if action.replaces is not None:
-            away = sum(_is_away(seat) for other in pools for seat in other.wanted)
             assert away < budget, f"{away} are away, and another is replaced"
 
     def check_drain(self, action: act.Drain, before: Roster) -> None:
@@ -249,6 +254,9 @@ class Trouble(RuleBasedStateMachine):
             assert _has_served(before, self.world.now), f"{action} on probation"
         cramped = action.cause is Cause.MEMORY_SOFT and not fat.has_room_for_successor(before, team)
         assert successor or cramped, f"{action} without a successor"
+        if not successor:
+            away, budget = _away_and_budget(before)
+            assert away < budget, f"{away} are away, and another leaves without a successor"
 
     def check_kill(self, at: float, action: act.Kill, before: Roster) -> None:
         team, member = before.teams[action.group], before.member(action.group, action.slot, action.serial)
@@ -323,6 +331,13 @@ def _heard_of(roster: Roster, member: Member) -> float:
     owed = [waiting.spawned_at for team in roster.teams.values() for slot in team.slots for waiting in slot.members
             if waiting.template == member.serial and waiting.pid is None]  # fmt: skip
     return min([member.heartbeat_at or 0.0, *owed])
+
+
+def _away_and_budget(roster: Roster) -> tuple[int, int]:
+    """One for all pools of the machine."""
+    pools = [team for team in roster.teams.values() if team.group.kind == "pool"]
+    away = sum(_is_away(slot) for team in pools for slot in team.wanted)
+    return away, max(1, int(sum(team.desired for team in pools) * 0.2))
 
 
 def _is_away(slot: Slot) -> bool:
