@@ -66,7 +66,8 @@ def compose(plan: Plan) -> Composition:
     """The composition. Raises Unusable for `only` names that do not exist."""
     unknown = [name for name in plan.only if name not in plan.settings.pools]
     if unknown:
-        raise Unusable(f"--only {unknown[0]}: there is no such pool; there are {', '.join(plan.settings.pools)}")
+        pools_there = ", ".join(plan.settings.pools)
+        raise Unusable(f"--only {unknown[0]} (or SERVICE_TYPE): there is no such pool; there are {pools_there}")
     postgres = plan.postgres or (_postgres(plan.embedded) if plan.embedded is not None else None)
     database = [postgres] if postgres is not None else []
     before_database = tuple(group.name for group in database) or ("collector",)

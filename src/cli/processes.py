@@ -6,12 +6,15 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..contract import Exit, NotRunning
 from .common import database, fail, home, loaded, print_json, say
+
+if TYPE_CHECKING:
+    from ..settings import Loaded
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the audit line and `why`.")]
@@ -39,7 +42,10 @@ def start(
     instances: Annotated[
         str | None, typer.Option("--instances", "-i", help="Workers of the default pool: a number, auto or max.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Run just this pool; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", envvar="SERVICE_TYPE", help="Run just this pool, beside the apps; may be repeated."),
+    ] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, as systemd, PM2 and Docker want it.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return before the workers are ready.")] = False,
 ) -> None:
@@ -47,12 +53,17 @@ def start(
 
     Example: workerctl start --instances 4
     """
+    wanted = _instances(instances)
+    _start(loaded(), wanted, tuple(only or ()), foreground=foreground, no_wait=no_wait)
+
+
+def _start(
+    found: Loaded, instances: int | str | None, only: tuple[str, ...], *, foreground: bool = False, no_wait: bool = False
+) -> None:
     from . import ahead, launch
 
-    wanted = _instances(instances)
-    found = loaded()
     launch.refuse_second(found.home)
-    launch.prepare(found, instances=wanted, only=tuple(only or ()), foreground=foreground)
+    launch.prepare(found, instances=instances, only=only, foreground=foreground)
     if foreground:
         sys.stdout.flush()
         os.execv(sys.executable, launch.supervisor_command(found.home))
@@ -79,34 +90,47 @@ def stop(
     Example: workerctl stop
     """
     from ..supervisor.client import request
+    from ..supervisor.composition import load_composition
 
     place = home()
     request(place, "stop", now=now, reason=reason)
     _wait_for_end(place)
     say("stopped")
+    if load_composition(place / "run" / "composition.json").foreground:
+        say("note: PM2, or a container that restarts, starts it again: there `pm2 stop`, `docker stop` are meant")
 
 
 def restart(
     name: Annotated[str | None, typer.Argument(help="One pool or app; else everything.")] = None,
     reason: Reason = None,
 ) -> None:
-    """Stop and start; with a name, replace that pool's processes one by one without losing capacity.
+    """Stop and start with the same pools; with a name, replace that pool's processes one by one without losing capacity.
 
     Example: workerctl restart
     """
     from ..supervisor.client import request
+    from ..supervisor.composition import load_composition
 
     if name is not None:
         request(home(), "restart", name=name, reason=reason)
         say(f"restarting {name}; watch it with `workerctl status`")
         return
-    place = home()
+    found = loaded()  # what could not start again is not stopped
+    only: tuple[str, ...] = ()
     try:
-        request(place, "stop", now=False, reason=reason or "restart")
-        _wait_for_end(place)
+        request(found.home, "status", sizes=False)
+        running = load_composition(found.home / "run" / "composition.json")
+        if running.foreground:
+            fail(
+                "this supervisor is another's child (systemd, PM2, a container or a terminal), which must start it "
+                "again: `systemctl restart`, `pm2 restart`, `docker restart`; `workerctl reload` takes new code"
+            )
+        only = running.only
+        request(found.home, "stop", now=False, reason=reason or "restart")
+        _wait_for_end(found.home)
     except NotRunning:
         say("nothing was running")
-    start(instances=None, only=None, foreground=False, no_wait=False)
+    _start(found, None, only)
 
 
 def reload(
