@@ -58,12 +58,12 @@ def start(
 
 
 def _start(
-    found: Loaded, instances: int | str | None, only: tuple[str, ...], *, foreground: bool = False, no_wait: bool = False
+    found: Loaded, count: int | str | None, only: tuple[str, ...], *, foreground: bool = False, no_wait: bool = False
 ) -> None:
     from . import ahead, launch
 
     launch.refuse_second(found.home)
-    launch.prepare(found, instances=instances, only=only, foreground=foreground)
+    launch.prepare(found, instances=count, only=only, foreground=foreground)
     if foreground:
         sys.stdout.flush()
         os.execv(sys.executable, launch.supervisor_command(found.home))
@@ -104,7 +104,7 @@ def restart(
     name: Annotated[str | None, typer.Argument(help="One pool or app; else everything.")] = None,
     reason: Reason = None,
 ) -> None:
-    """Stop and start with the same pools; with a name, replace that pool's processes one by one without losing capacity.
+    """Stop and start the same pools; with a name, replace that pool's processes one by one without losing capacity.
 
     Example: workerctl restart
     """
