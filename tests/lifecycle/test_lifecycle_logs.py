@@ -77,6 +77,13 @@ def test_wrong_questions_are_wrong_usage(running: House) -> None:
     for command in ("why", "logs", "show", "flush"):
         assert "expected NAME or NAME/SLOT" in running.fails(2, command, "default/first")
     assert "nobody" in running.fails(1, "show", "nobody")
+    assert "default has no slot 9; there are: 1, 2" in running.fails(1, "show", "default/9")
+
+
+def test_logs_of_somebody_who_has_none_are_said_to_be_none(running: House) -> None:
+    asked = running.run("logs", "nobody")
+    assert (asked.returncode, asked.stdout) == (0, "")
+    assert "no logs of nobody; there are of " in asked.stderr and "default" in asked.stderr
 
 
 def test_following_shows_lines_as_they_are_written_and_ends_with_ctrl_c(running: House) -> None:
