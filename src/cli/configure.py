@@ -52,7 +52,7 @@ def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> N
         print_json([{"key": key, "value": value, "origin": origin} for key, value, origin in rows])
         return
     say(f"config {found.config_path or 'none'}, home {found.home}")
-    sys.stdout.write(table(("key", "value", "from"), [list(row) for row in rows]) + "\n")
+    sys.stdout.write(table(("key", "from", "value"), [[key, origin, value] for key, value, origin in rows]) + "\n")
 
 
 def effective(found: Loaded) -> list[tuple[str, str, str]]:
