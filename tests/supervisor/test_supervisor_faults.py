@@ -57,6 +57,7 @@ def test_a_worker_that_finds_its_configuration_unusable_is_parked_at_once(house:
     os.kill(house.pids()[0], signal.SIGKILL)
     until(lambda: "parked" in [worker["phase"] for worker in house.pool()["workers"]])
     assert [line["exit_code"] for line in house.exits()] == [None, 78]
+    assert house.until_state("degraded")
     assert house.pool()["workers"][0]["last_exit"]["message"] == "setting x is wrong"
 
 
