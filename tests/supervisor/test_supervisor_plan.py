@@ -6,6 +6,7 @@ import pytest
 from toy_history import ONE, crashed, history, ready, spawned, world_of
 from toy_world import HOUSE, POLICY, POOL, ROLE, World, busy, roster_of
 
+from workerctl.contract import HUNG_SECONDS, LEASE_SECONDS, next_beat
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.actions import Drain, Kill, Retire, Spawn, TellLost, Trim
 from workerctl.supervisor.apply import apply
@@ -95,6 +96,11 @@ def test_a_crashed_worker_is_replaced_while_the_agent_is_down() -> None:
     world.end(*world.members("default")[0], None, 9)
     world.run(1)
     assert world.phases() == ["ready"] * 4
+
+
+def test_a_beat_comes_every_five_seconds_and_three_are_missed_before_half_a_lease_is_over() -> None:
+    assert [next_beat(now) for now in (10.0, 14.9, 15.0)] == [15.0, 15.0, 20.0]
+    assert (HUNG_SECONDS, LEASE_SECONDS) == (15.0, 30.0)
 
 
 def test_a_silent_worker_is_hung_and_killed() -> None:

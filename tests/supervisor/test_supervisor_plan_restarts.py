@@ -11,6 +11,7 @@ from workerctl.supervisor.actions import Park, Spawn
 from workerctl.supervisor.apply import apply
 from workerctl.supervisor.health import progress
 from workerctl.supervisor.plan import plan
+from workerctl.supervisor.restart import backoff_seconds
 from workerctl.supervisor.states import Cause, Progress
 
 
@@ -34,6 +35,19 @@ def test_jitter_takes_any_part_of_the_wait() -> None:
 def test_five_crashes_in_a_minute_park_the_slot() -> None:
     assert Spawn("app", 1) in plan(history(*crashes(4), ev.Booted(5)), POLICY, 10)
     assert plan(history(*crashes(5), ev.Booted(5)), POLICY, 10) == (Park("app", 1),)
+
+
+@pytest.mark.parametrize(("first_to_last_seconds", "parks"), [(59.9, True), (60.1, False)])
+def test_a_minute_is_counted_back_from_the_last_crash(first_to_last_seconds: float, parks: bool) -> None:
+    ats = [first_to_last_seconds * n / 4 for n in range(5)]
+    facts = [fact for n, at in enumerate(ats) for fact in (spawned(n, at - 1), crashed(n, at))]
+    roster = history(*facts, ev.Booted(5))
+    assert (Park("app", 1) in plan(roster, POLICY, ats[-1])) is parks
+
+
+def test_no_wait_is_longer_than_a_minute() -> None:
+    waits = [backoff_seconds(tries, POLICY.backoff_limit_seconds, POLICY) for tries in range(12)]
+    assert waits == [0, 0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
 def test_crashes_of_a_process_that_lived_long_do_not_add_up() -> None:
