@@ -76,7 +76,7 @@ def database() -> Iterator[psycopg.Connection[Any]]:
     """A connection to the queue. Raises NotRunning, Unreachable, Unusable."""
     import psycopg
 
-    from ..broker.connection import connect, unreachable
+    from ..broker.connection import AWAY, connect, unreachable
     from ..broker.found import find_database
 
     place = find_database(loaded())
@@ -85,7 +85,7 @@ def database() -> Iterator[psycopg.Connection[Any]]:
             yield connection
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
             fail("the queue's schema is missing; type `workerctl migrate` or `workerctl start`")
-        except psycopg.OperationalError as error:
+        except AWAY as error:
             raise unreachable(place.url, error) from None
 
 
