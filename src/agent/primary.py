@@ -21,7 +21,7 @@ from ..settings.units import rate
 from .finishing import finish_in_background
 from .schedule import Task, due_times
 
-LEASE_SECONDS = 8.0  # another machine takes over within this of a machine's end
+LEASE_SECONDS = 6.0  # another machine takes over within this, and its next look 2 s later, of a machine's end
 UPKEEP_SECONDS = 3600.0
 UPKEEP_AGAIN_SECONDS = 5.0  # while there is more to remove: a bounded piece at a time, under the statement timeout
 TIDY_SECONDS = 5.0  # how long a job may wait beside a free seat after an accident
