@@ -90,6 +90,8 @@ def unreachable(url: str, error: Exception) -> Unreachable:
     password = conninfo_to_dict(url).get("password")
     if password:
         reason = reason.replace(str(password), "***")
+    if "unsupported startup parameter" in reason:
+        reason += "; it is a transaction pooler: say so with ?pgbouncer=true at the end of the URL"
     return Unreachable(f"database at {place(url)} does not answer: {reason}")
 
 

@@ -30,6 +30,7 @@ class Options:
 
 
 options = Options()
+_said: set[str] = set()  # what was odd about the settings
 
 
 def loaded(*, stay_root: bool = False) -> Loaded:
@@ -46,7 +47,9 @@ def loaded(*, stay_root: bool = False) -> Loaded:
         act_as_owner(found)
     _refuse_closed(found.home)
     for warning in found.warnings:
-        say(f"note: {warning}")
+        if warning not in _said:
+            say(f"note: {warning}")
+            _said.add(warning)
     return found
 
 
