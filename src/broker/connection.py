@@ -21,6 +21,7 @@ _BOUNDS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 4000,
 }
+AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)  # a standby, as after a failover, is no queue
 STATEMENT_TIMEOUT_MS = 5000
 SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is
 
@@ -89,6 +90,8 @@ def unreachable(url: str, error: Exception) -> Unreachable:
     password = conninfo_to_dict(url).get("password")
     if password:
         reason = reason.replace(str(password), "***")
+    if "unsupported startup parameter" in reason:
+        reason += "; it is a transaction pooler: say so with ?pgbouncer=true at the end of the URL"
     return Unreachable(f"database at {place(url)} does not answer: {reason}")
 
 

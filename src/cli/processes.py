@@ -14,7 +14,7 @@ from ..contract import Exit, NotRunning
 from .common import database, fail, home, loaded, print_json, say
 
 if TYPE_CHECKING:
-    from ..settings import Loaded
+    from ..settings import Loaded, Settings
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the audit line and `why`.")]
@@ -78,6 +78,7 @@ def _start(
         process = waiting.begin(lambda: ahead.take().start(found.home))
         document = launch.wait_until_up(found.home, process, waiting.show)
     sys.stdout.write(status_text(document) + "\n")
+    _note_unknown_kinds(found.settings)
     _judge_start(document)
 
 
@@ -158,6 +159,7 @@ def reload(
         for document in follow(found.home, asked.number):
             waiting.show_reload(document)
     say(f"reloaded {what}: release {asked.number}")
+    _note_unknown_kinds(found.settings)
 
 
 def scale(
@@ -286,6 +288,19 @@ def _judge_start(document: dict[str, Any]) -> None:
     ]
     reason = parked[0] if parked else "not everything is ready"
     fail(f"degraded: {reason}; see `workerctl logs --err` and `workerctl why NAME/SLOT`")
+
+
+def _note_unknown_kinds(settings: Settings) -> None:
+    """Say which names in the config no worker of the fleet has known, where there are such names at all."""
+    if not (settings.limits or settings.rates or settings.admission or settings.schedule):
+        return
+    from ..broker.limits import known_kinds
+    from .known_kinds import unknown_kinds
+
+    with database() as connection:
+        known = known_kinds(connection)
+    for line in unknown_kinds(settings, known) if known else ():
+        say(f"note: {line}")
 
 
 def _occupied(team: dict[str, Any]) -> list[dict[str, Any]]:

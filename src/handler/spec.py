@@ -11,6 +11,7 @@ from .registry import handlers, validate
 from .texts import holds_no_number, holds_nul, to_json
 
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
+LONGEST = {"queue": 200, "unique_key": 500, "user_id": 200, "plan": 200}  # characters, as the queue's tables have it
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
 
 
@@ -19,6 +20,11 @@ def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     unknown = options.keys() - OPTIONS
     if unknown:
         raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
+    if not 1 <= len(kind) <= 200:
+        raise Refused(f"a kind has 1 to 200 characters, not {len(kind)}")
+    for name, most in LONGEST.items():
+        if isinstance(value := options.get(name), str) and len(value) > most:
+            raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")
     if not -100 <= (options.get("priority") or 0) <= 100:
         raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
     if not 1 <= (options.get("max_attempts") or 1) <= 1000:
