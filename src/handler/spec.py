@@ -17,6 +17,27 @@ OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "pl
 
 def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     """One job as the database takes it, checked as far as this process can. Raises InvalidPayload and Refused."""
+    if options:
+        _check_options(kind, options)
+    content = {} if payload is None else to_json(payload)
+    handler = handlers().get(kind)
+    if handler is not None:
+        validate(handler, content)
+    spec = {"kind": kind, "payload": content}
+    for name, value in options.items():
+        if value is not None:
+            spec[name] = value
+    text = msgspec.json.encode(spec)
+    if b"null" in text and holds_no_number(content):
+        raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
+    if len(text) > PAYLOAD_LIMIT_BYTES and (size := len(msgspec.json.encode(content))) > PAYLOAD_LIMIT_BYTES:
+        raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
+    if holds_nul(text):
+        raise Refused(f"{kind}: the character NUL is in it, which PostgreSQL cannot store")
+    return spec
+
+
+def _check_options(kind: str, options: dict[str, Any]) -> None:
     unknown = options.keys() - OPTIONS
     if unknown:
         raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
@@ -29,17 +50,3 @@ def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
         raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
     if not 1 <= (options.get("max_attempts") or 1) <= 1000:
         raise Refused(f"{kind}: max_attempts {options['max_attempts']} is not between 1 and 1000")
-    content = {} if payload is None else to_json(payload)
-    handler = handlers().get(kind)
-    if handler is not None:
-        validate(handler, content)
-    text = msgspec.json.encode(content)
-    if b"null" in text and holds_no_number(content):
-        raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
-    size = len(text)
-    if size > PAYLOAD_LIMIT_BYTES:
-        raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
-    spec = {"kind": kind, "payload": content} | {name: value for name, value in options.items() if value is not None}
-    if holds_nul(msgspec.json.encode(spec)):
-        raise Refused(f"{kind}: the character NUL is in it, which PostgreSQL cannot store")
-    return spec
