@@ -17,6 +17,8 @@ OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "pl
 
 def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     """One job as the database takes it, checked as far as this process can. Raises InvalidPayload and Refused."""
+    if not 1 <= len(kind) <= 200:
+        raise Refused(f"a kind has 1 to 200 characters, not {len(kind)}")
     if options:
         _check_options(kind, options)
     content = {} if payload is None else to_json(payload)
@@ -41,8 +43,6 @@ def _check_options(kind: str, options: dict[str, Any]) -> None:
     unknown = options.keys() - OPTIONS
     if unknown:
         raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
-    if not 1 <= len(kind) <= 200:
-        raise Refused(f"a kind has 1 to 200 characters, not {len(kind)}")
     for name, most in LONGEST.items():
         if isinstance(value := options.get(name), str) and len(value) > most:
             raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")
