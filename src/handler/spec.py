@@ -25,10 +25,7 @@ def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     handler = handlers().get(kind)
     if handler is not None:
         validate(handler, content)
-    spec = {"kind": kind, "payload": content}
-    for name, value in options.items():
-        if value is not None:
-            spec[name] = value
+    spec = {"kind": kind, "payload": content} | {name: value for name, value in options.items() if value is not None}
     text = msgspec.json.encode(spec)
     if b"null" in text and holds_no_number(content):
         raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
