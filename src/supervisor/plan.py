@@ -144,6 +144,12 @@ class _Budget(msgspec.Struct):
     slots: int
     canary: bool = True  # a release that has not proven itself may start one more worker
 
+    def take(self) -> bool:
+        """One of them, where there is one."""
+        has_one = self.slots > 0
+        self.slots -= has_one
+        return has_one
+
 
 def _room_to_replace(roster: Roster, policy: Policy) -> int:
     pools = [team for team in roster.teams.values() if team.group.kind == "pool"]
@@ -189,9 +195,8 @@ def _tend_slots(
                 yield Spawn(team.group.name, slot.number, release=team.release)
         elif (step := _replacement(roster, team, slot, policy, clock, may_spawn=may_spawn)) is None:
             continue
-        elif isinstance(step, Drain) and team.group.kind == "pool":  # there is no room for a successor beside it
-            if budget.slots > 0:
-                budget.slots -= 1
+        elif isinstance(step, Drain) and team.group.kind == "pool":
+            if budget.take():  # no successor has room beside it
                 yield step
         elif isinstance(step, Drain):
             if team.group.kind != "command" or one_may_leave:
