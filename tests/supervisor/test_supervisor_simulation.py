@@ -15,7 +15,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from toy_trouble import Trouble
 
 from workerctl.supervisor import actions as act
-from workerctl.supervisor import apply, living, plan, reload
+from workerctl.supervisor import apply, budget, living, plan, reload
 from workerctl.supervisor.composition import Policy
 from workerctl.supervisor.living import BEATING
 from workerctl.supervisor.states import Cause
@@ -61,8 +61,8 @@ MUTATIONS: dict[str, tuple[object, str, object]] = {
     "slots are never parked": (plan, "must_park", lambda *_: False),
     "parked slots are never probed": (plan, "probe_at", lambda *_: float("inf")),
     "parked slots are probed at once": (plan, "probe_at", lambda slot, policy: slot.parked_at),
-    "there is no budget": (plan, "_room_to_replace", lambda *_: 99),
-    "nobody counts as away": (plan, "_away", lambda _: 0),
+    "there is no budget": (plan, "room_to_replace", lambda *_: 99),
+    "nobody counts as away": (budget, "_away", lambda _: 0),
     "predecessors do not leave": (plan, "_yield_to_successor", _nothing),
     "successors are not waited for": (plan, "_replacement", lambda roster, team, slot, policy, clock, may_spawn: next(
         (act.Drain(team.group.name, slot.number, member.serial, Cause.ASKED) for member in slot.members
