@@ -174,6 +174,8 @@ def test_every_mutating_command_leaves_an_audit_line(house: House) -> None:
     assert f'command="scale pool=default to=2" uid={os.getuid()} pid={os.getpid()}' in lines[0]
     assert 'reason="more work now"' in lines[0] and "pytest" in lines[0]
     assert "refused=" in lines[2]
+    (started,) = house.facts("Started")
+    assert f"uid={os.getuid()} pid={os.getpid()}" in started and "pytest" in started
 
 
 @pytest.mark.parametrize(
