@@ -79,10 +79,12 @@ def test_a_scale_beyond_the_connection_limit_is_refused_with_the_sum(house: Hous
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are(house: House) -> None:
-    house.start(*house.workers(1))
+    house.start(*house.workers(1), house.command("side", "sleep", "1000"))
     house.until_ready(1)
     with pytest.raises(Refused, match="there are: default"):
         house.ask("scale", pool="nope", to=1)
+    with pytest.raises(Refused, match="side is an app: change .apps.side. instances"):
+        house.ask("scale", pool="side", to=2)
     with pytest.raises(Refused, match="nothing here is named 'nope'"):
         house.ask("restart", name="nope")
     with pytest.raises(Refused, match="unknown command 'dance'"):
