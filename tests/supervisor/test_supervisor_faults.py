@@ -243,6 +243,7 @@ def test_a_command_that_does_not_exist_is_parked_while_the_rest_serves(house: Ho
     house.until_ready(1)
     assert house.until_state("degraded")
     assert "No such file" in house.facts("SpawnFailed")[0]
+    assert "could not be started: No such file or directory: /nowhere/at/all" in house.status()["warnings"][0]["text"]
 
 
 def test_a_worker_over_its_memory_gets_a_successor_first(house: House) -> None:
