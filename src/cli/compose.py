@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from ..settings import PoolSettings, Settings
 from ..settings.cores import resolve_instances, resolve_reserved_cores
 from ..settings.types import AppSettings
 from ..supervisor.composition import Composition, Group, Node, Policy, Ready
+from .programs import app_words, programs_path
 
 if TYPE_CHECKING:
     from ..broker.embedded import Server
@@ -251,14 +250,13 @@ def _pool(plan: Plan, name: str, pool: PoolSettings, template: str) -> Group:
 
 
 def _app(plan: Plan, name: str, app: AppSettings) -> Group:
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # of this venv first
     known = (*plan.settings.apps, *(plan.only or plan.settings.pools), "migrate", "agent")
     known = (*known, "postgres") if plan.has_postgres else known
     return Group(
         name,
         "command",
-        _words(app.command),
-        env={"PATH": programs, "PYTHONUNBUFFERED": "1"} | app.env,
+        app_words(app.command),
+        env={"PATH": programs_path(), "PYTHONUNBUFFERED": "1"} | app.env,
         cwd=app.cwd,
         after=("collector", *(other for other in app.after if other in known)),
         ready=_ready(app),
@@ -275,14 +273,10 @@ def _ready(app: AppSettings) -> Ready:
         case {"port": int(port)}:
             return Ready("port", port=port)
         case {"command": str(command)}:
-            return Ready("command", _words(command))
+            return Ready("command", app_words(command))
         case "notify":
             return Ready("notify")
     return Ready("started")
-
-
-def _words(command: str | tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(shlex.split(command)) if isinstance(command, str) else command
 
 
 def _in_start_order(apps: Mapping[str, AppSettings]) -> Iterator[tuple[str, AppSettings]]:

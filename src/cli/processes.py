@@ -280,13 +280,11 @@ def _instances(text: str | None) -> int | str | None:
 def _judge_start(document: dict[str, Any]) -> None:
     if document["supervisor"]["state"] != "degraded":
         return
-    parked = [
-        f"{team['name']}/{worker['slot']}: {(worker['last_exit'] or {}).get('message') or 'not ready'}"
-        for team in document["pools"]
-        for worker in team["workers"]
-        if worker["phase"] != "ready"
-    ]
-    reason = parked[0] if parked else "not everything is ready"
+    told = [notice["text"] for notice in document["warnings"]]
+    ends = (process["last_exit"] for part in ("pools", "apps") for team in document[part]
+            for process in team.get("workers", team.get("processes")) if process["phase"] != "ready")  # fmt: skip
+    said = [end["message"] for end in ends if end and end["message"]]
+    reason = next(iter((*said, *told)), "not everything is ready")
     fail(f"degraded: {reason}; see `workerctl logs --err` and `workerctl why NAME/SLOT`")
 
 

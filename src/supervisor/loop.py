@@ -11,7 +11,7 @@ from typing import Any
 
 from . import events as ev
 from .apply import apply
-from .askers import Asker, Askers, asker_of
+from .askers import Asker, Askers, asker_of, starter
 from .census import Census
 from .children import Children
 from .commands import MUTATING, answer
@@ -99,7 +99,7 @@ class Supervisor:
     def run(self) -> Words:
         """How it ended."""
         become_subreaper()
-        self._journal.say("Started", pid=os.getpid(), version=self._roster.version, home=self._home)
+        self._journal.say("Started", version=self._roster.version, home=self._home, **starter().document())
         next_at = self._settle()
         while self._roster.stop_at is None or not all(team.is_empty for team in self._roster.teams.values()):
             self._wait(next_at)

@@ -130,6 +130,18 @@ def test_after_the_stop_logs_show_and_why_read_what_is_on_disk(house: House) -> 
     assert "no exit of nobody" in house.fails(1, "why", "nobody")
 
 
+def test_why_has_the_last_twenty_lines_of_who_ended(house: House) -> None:
+    house.start(1)
+    job = house.enqueue("talks.much", lines=80)
+    house.until_status(job, "succeeded")
+    until(lambda: house.ok("logs", "--out", "--grep", "much 79 "))
+    house.ok("restart", "default")
+    until(lambda: house.exits())
+    last = house.json("why", "default/1")["last_lines"]
+    assert len(last) == 20
+    assert any("much 79 " in line for line in last)
+
+
 def test_flush_empties_the_logs_and_new_lines_still_arrive(house: House) -> None:
     house.start(1)
     say(house, "before")

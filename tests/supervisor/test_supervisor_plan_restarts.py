@@ -69,7 +69,14 @@ def test_an_unusable_configuration_parks_at_once_and_is_never_tried_again() -> N
     facts = (spawned(1, 0), crashed(1, 1, 78, cause=Cause.BOOT_ERROR), ev.Booted(1))
     roster = history(*facts)
     assert plan(roster, POLICY, 1) == (Park("app", 1),)
-    assert plan(apply(roster, ev.Parked(1, "app", 1)), POLICY, 1e6) == ()
+    parked = apply(roster, ev.Parked(1, "app", 1))
+    assert plan(parked, POLICY, 1e6) == ()
+    assert progress(parked, POLICY) is Progress.DEGRADED
+
+
+def test_one_that_served_and_then_finds_its_configuration_unusable_leaves_it_all_degraded() -> None:
+    facts = (spawned(1, 0), ready(1, 0), ev.Booted(0), crashed(1, 100, 78), ev.Parked(100, "app", 1))
+    assert progress(history(*facts), POLICY) is Progress.DEGRADED
 
 
 @pytest.mark.parametrize("event", [ev.ResetAsked(20, "app"), ev.RestartAsked(20, "app")])
