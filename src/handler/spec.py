@@ -22,6 +22,8 @@ def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
         raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
     if not 1 <= len(kind) <= 200:
         raise Refused(f"a kind has 1 to 200 characters, not {len(kind)}")
+    if options.get("queue") == "":
+        raise Refused(f"{kind}: a queue has a name")
     for name, most in LONGEST.items():
         if isinstance(value := options.get(name), str) and len(value) > most:
             raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")
