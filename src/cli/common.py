@@ -90,6 +90,13 @@ def database() -> Iterator[psycopg.Connection[Any]]:
             fail("the queue's schema is missing; type `workerctl migrate` or `workerctl start`")
         except AWAY as error:
             raise unreachable(place.url, error) from None
+        except UnicodeEncodeError as error:
+            fail(f"{error.object!r} is no text: half a character, or bytes that are not UTF-8", Exit.USAGE)
+        except (
+            psycopg.DataError,
+            psycopg.IntegrityError,
+        ) as error:  # a number that no id can be, a name that is too long
+            fail(f"refused by the database: {str(error).strip().splitlines()[0]}", Exit.USAGE)
 
 
 def say(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ..contract import Exit
 from .common import database, fail, loaded, print_json, say
 
 TaskArgument = Annotated[str, typer.Argument(help="The scheduled task")]
@@ -105,11 +106,17 @@ def queue_pause(name: Annotated[str, typer.Argument(help="The queue")]) -> None:
 
     Example: workerctl queue pause image
     """
+    from ..broker.depth import lanes
     from ..broker.overview import pause_queue
 
+    if not name:
+        fail("queue pause: a queue has a name; see `workerctl queue list`", Exit.USAGE)
     with database() as connection:
+        is_known = any(lane["queue"] == name for lane in lanes(connection))
         pause_queue(connection, name, paused=True)
     say(f"queue {name} is paused")
+    if not is_known:
+        say(f"note: no job has ever been in a queue {name}; see `workerctl queue list`")
 
 
 def queue_resume(name: Annotated[str, typer.Argument(help="The queue")]) -> None:

@@ -40,6 +40,8 @@ def _check_options(kind: str, options: dict[str, Any]) -> None:
     unknown = options.keys() - OPTIONS
     if unknown:
         raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
+    if options.get("queue") == "":
+        raise Refused(f"{kind}: a queue has a name")
     for name, most in LONGEST.items():
         if isinstance(value := options.get(name), str) and len(value) > most:
             raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")

@@ -55,7 +55,7 @@ def _check_names_of_limits(settings: Settings, raw: Raw) -> None:
     for table, named in (("limits", settings.limits), ("rates", settings.rates)):
         for name, value in named.items():
             path = (table, name)
-            if problem := _wrong_limit_name(name):
+            if problem := wrong_limit_name(name):
                 raise refused(raw.source((table,)), path, value, problem)
             if table == "rates":
                 try:
@@ -64,7 +64,8 @@ def _check_names_of_limits(settings: Settings, raw: Raw) -> None:
                     raise refused(raw.source((table,)), path, value, str(error)) from None
 
 
-def _wrong_limit_name(name: str) -> str | None:
+def wrong_limit_name(name: str) -> str | None:
+    """What keeps this from being the name of a limit or rate: a kind, or a key with holes; None for a good one."""
     if not name or len(name) > _LONGEST_LIMIT_NAME:
         return f"a name has 1 to {_LONGEST_LIMIT_NAME} characters"
     holes = re.findall(r"\{([^{}]*)\}", name)

@@ -21,6 +21,7 @@ from workerctl.broker.fleet import (
     set_schedules,
 )
 from workerctl.broker.jobs import list_jobs, show_job
+from workerctl.broker.limits import configure_limits
 from workerctl.broker.overview import (
     nodes,
     pause_queue,
@@ -157,9 +158,14 @@ def test_a_paused_task_makes_no_due_times_and_does_not_make_up_for_them(queue: Q
     assert make_tick(queue, term=term, name="nightly", due_at=due, kind="report", payload={}) is None
     assert pause_schedule(queue, "nightly", paused=False)
     assert set_schedules(queue, [TASK])["nightly"] == due
-    assert run_schedule(queue, "nightly") is not None
     assert run_schedule(queue, "nothing") is None
     assert not pause_schedule(queue, "nothing", paused=True)
+
+
+def test_a_task_is_run_by_hand_as_it_is_when_it_is_due_admission_or_not(queue: Queue) -> None:
+    set_schedules(queue, [TASK])
+    configure_limits(queue, {}, {}, {"report": 0})
+    assert show_job(queue, run_schedule(queue, "nightly") or 0)["kind"] == "report"
 
 
 def test_a_task_that_is_no_longer_configured_is_forgotten(queue: Queue) -> None:
