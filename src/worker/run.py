@@ -26,12 +26,12 @@ class Run(msgspec.Struct, eq=False):
     stop_reason: BaseException | None = None  # why the main thread asked it to stop, if it did
     outcome: Outcome | None = None  # set once, by the thread that ran the handler, at `ended`
     ended: float | None = None
-    unfit: dict[int, InvalidPayload] = {}  # of a batch call: the payloads that it is not given, by position
+    unfit: dict[int, InvalidPayload] | None = None  # of a batch call: the payloads that it is not given, by position
 
     def sit_down(self) -> None:
         """It begins now. Seated last: who sees it sit sees its own deadline."""
-        self.started = time.monotonic()
-        self.context.deadline = self.deadline
+        self.started = now = time.monotonic()
+        self.context.deadline = now + self.timeout_seconds
         self.seated = True
 
     @property
@@ -50,7 +50,7 @@ class Run(msgspec.Struct, eq=False):
 
     def outcomes(self, outcome: Outcome) -> list[Outcome]:
         """What the outcome of the call means for each of its jobs."""
-        return [outcome] if self.handler.batch == 1 else per_job(outcome, len(self.jobs), self.unfit)
+        return [outcome] if self.handler.batch == 1 else per_job(outcome, len(self.jobs), self.unfit or {})
 
     @property
     def first(self) -> Claimed:
