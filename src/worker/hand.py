@@ -94,7 +94,7 @@ class Hand:
         if isinstance(outcome, Raised) and outcome.error is LOST:
             outcome = Raised(HandedBack())  # for those of its jobs that were not lost
         consequences_said = False
-        for job, its_outcome in zip(run.jobs, run.outcomes(outcome), strict=True):
+        for job, its_outcome in run.outcomes(outcome):
             claim = (job.id, job.attempt)
             if claim in self._lost:
                 self._lost.discard(claim)

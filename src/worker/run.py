@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 import msgspec
 
@@ -48,9 +49,11 @@ class Run(msgspec.Struct, eq=False):
     def deadline(self) -> float:
         return self.started + self.timeout_seconds
 
-    def outcomes(self, outcome: Outcome) -> list[Outcome]:
-        """What the outcome of the call means for each of its jobs."""
-        return [outcome] if self.handler.batch == 1 else per_job(outcome, len(self.jobs), self.unfit or {})
+    def outcomes(self, outcome: Outcome) -> Iterable[tuple[Claimed, Outcome]]:
+        """Each of its jobs with what the outcome of the call means for it."""
+        if self.handler.batch == 1:
+            return ((self.jobs[0], outcome),)
+        return zip(self.jobs, per_job(outcome, len(self.jobs), self.unfit or {}), strict=True)
 
     @property
     def first(self) -> Claimed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import socket
 import sys
 import threading
@@ -40,6 +41,7 @@ class Runner:
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
         self._rung = False
+        self._context = contextvars.copy_context()  # that tasks begin with
 
     def fileno(self) -> int:
         return self._ours.fileno()
@@ -148,8 +150,8 @@ class Runner:
 
     def _start_tasks(self, runs: list[Run]) -> None:
         loop = self.loop
-        for run in runs:
-            run.task = loop.create_task(self._run_task(run))
+        for run in runs:  # often begun by the task that leaves the seat: what it set in its context is its own
+            run.task = loop.create_task(self._run_task(run), context=self._context.copy())
 
     async def _run_task(self, run: Run) -> None:
         run.begun = True
