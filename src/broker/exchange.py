@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import msgspec
 import psycopg
 
 from .connection import statement
 
+# How an attempt is counted. Every attempt is asked often: a match on classes costs three times as much as an attribute.
+CountsAs = Literal["succeeded", "failed", "dead", "cancelled"]
 
-class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
+
+class Ended(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A job that ends now: succeeded, dead or cancelled."""
 
     id: int
     attempt: int
-    status: str
+    status: Literal["succeeded", "dead", "cancelled"] = "succeeded"
     result: msgspec.Raw | None = None
     error: str | None = None
 
+    @property
+    def counts_as(self) -> CountsAs:
+        return self.status
 
-class Again(msgspec.Struct, frozen=True, omit_defaults=True):
+
+class Again(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A job that goes back to pending: a failure to be retried, a snooze, or a hand-back, which keeps its place."""
 
     id: int
@@ -31,10 +38,16 @@ class Again(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
     keeps_place: bool = False
 
+    @property
+    def counts_as(self) -> CountsAs | None:
+        """None where it cost no attempt."""
+        return "failed" if self.failed else None
+
 
 class Parent(msgspec.Struct, frozen=True, omit_defaults=True):
     """A job whose handler is done and whose children now begin."""
 
+    counts_as: ClassVar[CountsAs] = "succeeded"
     id: int
     attempt: int
     children: list[dict[str, Any]]
@@ -67,14 +80,8 @@ class RunStats(msgspec.Struct):
     cancelled: int = 0
     wait_seconds: float = 0.0
     run_seconds: float = 0.0
-    waits: dict[int, int] = msgspec.field(default_factory=dict)
-    runs: dict[int, int] = msgspec.field(default_factory=dict)
-
-    def add(self, waited: float, wait_bucket: int, ran: float, run_bucket: int) -> None:
-        self.wait_seconds += waited
-        self.run_seconds += ran
-        self.waits[wait_bucket] = self.waits.get(wait_bucket, 0) + 1
-        self.runs[run_bucket] = self.runs.get(run_bucket, 0) + 1
+    waits: dict[int, int] = {}
+    runs: dict[int, int] = {}
 
 
 class Request(msgspec.Struct, omit_defaults=True):
@@ -93,7 +100,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     stats: list[RunStats] = []
 
 
-class Claimed(msgspec.Struct, frozen=True, array_like=True):
+class Claimed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A job as it is handed out; the order of its fields is that of `workerctl.claim`."""
 
     id: int

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 LEAST_SECONDS = 0.0001  # all that is shorter is in bucket 0
 BUCKETS_PER_DOUBLING = 4  # each is 19 % wider than the one before it: what is read from it is right to about 9 %
 _LAST = 160  # years
+_LEAST_OF_BUCKETS = [LEAST_SECONDS * 2 ** (number / BUCKETS_PER_DOUBLING) for number in range(_LAST)]  # of 1, 2, ...
+_bucket_of = partial(bisect_right, _LEAST_OF_BUCKETS)
 
 
-def bucket_of(seconds: float) -> int:
-    """The bucket that a duration falls into; 0 for less than 0.1 ms, and for a negative one."""
-    if seconds < LEAST_SECONDS:
-        return 0
-    return min(_LAST, 1 + int(BUCKETS_PER_DOUBLING * math.log2(seconds / LEAST_SECONDS)))
+def histogram(durations: Iterable[float]) -> dict[int, int]:
+    """How many durations, in seconds, fall into each bucket: 0 is of those below 0.1 ms, and of negative ones."""
+    return Counter(map(_bucket_of, durations))
 
 
-def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """The duration, in seconds, that `share` (0 to 1) of the histogram is not above; None where it is empty.
+def percentile(buckets: Mapping[str, int], share: float) -> float | None:
+    """The duration, in seconds, that `share` (0 to 1) of what was counted is not above; None where it is empty.
 
-    `histogram` maps a bucket's number, as JSON has keys, to how many fell into it.
+    `buckets` maps a bucket's number, as JSON has keys, to how many fell into it.
     """
-    total = sum(histogram.values())
+    total = sum(buckets.values())
     if total == 0:
         return None
     wanted = max(1, math.ceil(share * total))
     seen = 0
-    for bucket in sorted(map(int, histogram)):
-        seen += histogram[str(bucket)]
+    for bucket in sorted(map(int, buckets)):
+        seen += buckets[str(bucket)]
         if seen >= wanted:
             return _middle_seconds(bucket)
     raise AssertionError("unreachable: the counts add up to the total")

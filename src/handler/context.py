@@ -39,7 +39,7 @@ class Services(Protocol):
     def database(self) -> AbstractContextManager[psycopg.Connection[Any]]: ...
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """What a handler may know about the job it runs."""
 
     id: int

@@ -126,7 +126,8 @@ def validate(handler: Handler, payload: Any) -> Any:
 def decode(handler: Handler, payload: msgspec.Raw) -> Any:
     """The JSON text of a payload as the handler's type; raises InvalidPayload as `validate` does."""
     try:
-        return _checked(handler, handler.payload_decoder.decode(payload))
+        fitting = handler.payload_decoder.decode(payload)
+        return fitting if handler.check is None else _checked(handler, fitting)
     except (msgspec.ValidationError, WrongField) as error:
         raise _does_not_fit(handler, error) from None
 

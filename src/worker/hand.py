@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from ..broker.exchange import Again, Claimed, Ended, FollowUp, Parent, Progress, Request
-from ..handler import ClaimLost
+from ..handler import ClaimLost, Context
 from .outcome import HandedBack, Outcome, Raised, Settlement, follow_ups, settle
 from .run import Run
 
@@ -89,20 +89,26 @@ class Hand:
         if run not in self._active:
             return
         del self._active[run]
-        self._collect_logs(run)
+        context, seconds = run.context, run.seconds
+        self._collect_logs(context)
         if isinstance(outcome, Raised) and outcome.error is LOST:
             outcome = Raised(HandedBack())  # for those of its jobs that were not lost
         consequences_said = False
-        for job, its_outcome in zip(run.jobs, run.outcomes(outcome), strict=True):
-            if (job.id, job.attempt) in self._lost:
-                self._lost.discard((job.id, job.attempt))
-                self._forget([(job.id, job.attempt)])
+        for job, its_outcome in run.outcomes(outcome):
+            claim = (job.id, job.attempt)
+            if claim in self._lost:
+                self._lost.discard(claim)
+                self._forget([claim])
                 continue
-            settlement = settle(job, its_outcome, run.context, self._retry_delay_seconds, self._jitter())
-            self._unsaid[job.id, job.attempt] = settlement
-            self.finished.append((job, settlement, run.seconds))
-            self._count(settlement)
-            if not consequences_said and (specs := follow_ups(settlement, run.context)):
+            settlement = settle(job, its_outcome, context, self._retry_delay_seconds, self._jitter())
+            self._unsaid[claim] = settlement
+            self.finished.append((job, settlement, seconds))
+            counts_as = settlement.counts_as
+            if counts_as == "succeeded":
+                self.jobs_done += 1
+            elif counts_as in ("dead", "failed"):
+                self.jobs_failed += 1
+            if not consequences_said and (specs := follow_ups(settlement, context)):
                 consequences_said = True  # of a batch call once, with the first of its jobs that succeeded
                 self._follow_ups += [FollowUp(job.id, spec) for spec in specs]
 
@@ -111,13 +117,13 @@ class Hand:
         progress: list[Progress] = []
         if renew_seconds is not None:  # as often as runs are asked for their news; what has ended was asked then
             for run in self._active:
-                self._collect_logs(run)
+                self._collect_logs(run.context)
             progress = self._news_of_progress()
         request = Request(
             want=want,
             in_hand=len(self._active),
             renew_seconds=renew_seconds,
-            follow_ups=self._follow_ups,
+            follow_ups=list(self._follow_ups),
             progress=progress,
             logs=list(self._logs),
         )
@@ -136,7 +142,9 @@ class Hand:
         self._forget(
             (item.id, item.attempt) for items in (request.ended, request.again, request.parents) for item in items
         )
-        self._follow_ups = [item for item in self._follow_ups if item not in request.follow_ups]
+        if request.follow_ups:
+            said = {item.id for item in request.follow_ups}
+            self._follow_ups = [item for item in self._follow_ups if item.id not in said]
         del self._logs[: len(request.logs)]
         for item in request.progress:
             self._told_progress[item.id] = (item.done, item.total)
@@ -179,13 +187,6 @@ class Hand:
         self._forget(lost - self._lost)
         return [run for run in self._active if any((job.id, job.attempt) in lost for job in run.jobs)]
 
-    def _count(self, settlement: Settlement) -> None:
-        match settlement:
-            case Ended(status="succeeded") | Parent():
-                self.jobs_done += 1
-            case Ended(status="dead") | Again(failed=True):
-                self.jobs_failed += 1
-
     def _forget(self, claims: Iterable[Claim]) -> None:
         for job_id, attempt in claims:
             self._unsaid.pop((job_id, attempt), None)
@@ -193,9 +194,9 @@ class Hand:
                 del self._by_id[job_id]
                 self._told_progress.pop(job_id, None)
 
-    def _collect_logs(self, run: Run) -> None:
-        while run.context.logged:
-            entry = run.context.logged.pop(0)
+    def _collect_logs(self, context: Context) -> None:
+        while context.logged:
+            entry = context.logged.pop(0)
             self._logs.append({"kind": "log.write", "payload": entry})
 
     def _news_of_progress(self) -> list[Progress]:

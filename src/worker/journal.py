@@ -82,14 +82,13 @@ class FinishedJobs:
 
     def add(self, job: Claimed, settlement: Settlement, seconds: float) -> None:
         """Remember the line, if it is to be written; `write` writes it."""
-        outcome, is_failure = describe(settlement)
-        if not is_failure and not self._is_due(seconds):
+        if settlement.counts_as not in ("dead", "failed") and not self._is_due(seconds):
             return
         if len(self._lines) >= HELD_LINES:
             self._lost_lines += 1
             return
-        said = (job.id, _column(job.kind), job.id, _encoded(job.kind), job.attempt, _encoded(outcome), seconds)
-        self._lines.append(_MARK + b"job=%d/%b job %d %b attempt %d %b after %.3f s\n" % said)
+        outcome = _encoded(describe(settlement))
+        self._lines.append(_line_of(job.kind) % (job.id, job.id, job.attempt, outcome, seconds))
 
     def write(self) -> None:
         """Write what there is as far as the pipe takes it now; the rest waits for the next call."""
@@ -111,19 +110,15 @@ class FinishedJobs:
         return True
 
 
-def describe(settlement: Settlement) -> tuple[str, bool]:
-    """What a settlement says of its attempt, and whether that is a failure."""
-    match settlement:
-        case Ended(status="succeeded"):
-            return "succeeded", False
-        case Ended(status=status, error=error):
-            return f"{status}: {_first_line(error)}", status == "dead"
-        case Again(failed=True, delay_seconds=delay, error=error):
-            return f"failed, again in {delay:.0f} s: {_first_line(error)}", True
-        case Again(delay_seconds=delay):
-            return f"back in the queue, again in {delay:.0f} s", False
-        case Parent(children=children):
-            return f"succeeded and waits for {len(children)} children", False
+def describe(settlement: Settlement) -> str:
+    """What a settlement says of its attempt."""
+    if isinstance(settlement, Ended):
+        succeeded = settlement.status == "succeeded"
+        return "succeeded" if succeeded else f"{settlement.status}: {_first_line(settlement.error)}"
+    if isinstance(settlement, Parent):
+        return f"succeeded and waits for {len(settlement.children)} children"
+    again = f"again in {settlement.delay_seconds:.0f} s"
+    return f"failed, {again}: {_first_line(settlement.error)}" if settlement.failed else f"back in the queue, {again}"
 
 
 def mark(job: Claimed) -> bytes:
@@ -267,6 +262,13 @@ def _offer(lines: deque[bytes], stream: TextIO) -> None:
 def _column(kind: str) -> bytes:
     """A kind without what would end its column."""
     return re.sub(r"[\x00-\x20%\x7f]", lambda found: f"%{ord(found[0]):02X}", kind).encode(errors="replace")
+
+
+@lru_cache(maxsize=1024)
+def _line_of(kind: str) -> bytes:
+    """What is said of a finished job of this kind: its id twice, attempt, outcome and seconds are to be filled in."""
+    names = (_column(kind).replace(b"%", b"%%"), _encoded(kind).replace(b"%", b"%%"))
+    return _MARK + b"job=%%d/%b job %%d %b attempt %%d %%b after %%.3f s\n" % names
 
 
 @lru_cache(maxsize=1024)

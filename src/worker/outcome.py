@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -36,15 +35,13 @@ class HandedBack(Exception):
     """The worker leaves before the attempt could end; the job goes back as if it had not begun."""
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(msgspec.Struct, frozen=True):
     """The handler returned this."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Raised:
+class Raised(msgspec.Struct, frozen=True):
     """The handler raised this, or was stopped for this reason."""
 
     error: BaseException
@@ -65,20 +62,19 @@ def settle(job: Claimed, outcome: Outcome, context: Context, retry_delay_seconds
 
 
 def _settle(job: Claimed, outcome: Outcome, context: Context, retry_delay_seconds: float, jitter: float) -> Settlement:
-    match outcome:
-        case Returned(value):
-            return _returned(job, value, context)
-        case Raised(Snooze() as snooze):
-            return Again(
-                job.id, job.attempt, delay_seconds=max(0.0, snooze.after_seconds), error=_words(snooze) or None
-            )
-        case Raised(HandedBack()):
+    if isinstance(outcome, Returned):
+        return _returned(job, outcome.value, context)
+    match outcome.error:
+        case Snooze() as snooze:
+            delay = max(0.0, snooze.after_seconds)
+            return Again(job.id, job.attempt, delay_seconds=delay, error=_words(snooze) or None)
+        case HandedBack():
             return Again(job.id, job.attempt, keeps_place=True)
-        case Raised(Cancel() as cancel):
+        case Cancel() as cancel:
             return Ended(job.id, job.attempt, "cancelled", error=_words(cancel) or "cancelled by its handler")
-        case Raised(Fail() | InvalidPayload() as final):
+        case Fail() | InvalidPayload() as final:
             return Ended(job.id, job.attempt, "dead", error=describe(final))
-        case Raised(error):
+        case error:
             return _failed(job, error, retry_delay_seconds, jitter)
 
 
@@ -104,13 +100,11 @@ def follow_ups(settlement: Settlement, context: Context) -> list[dict[str, Any]]
 
     A continuation of children that were never made follows at once.
     """
-    match settlement:
-        case Parent():
-            return [spec for spec in context.enqueued if not spec["child"]]
-        case Ended(status="succeeded"):
-            return context.enqueued + ([context.done_next] if context.done_next else [])
-        case _:
-            return []
+    if (not context.enqueued and not context.done_next) or settlement.counts_as != "succeeded":
+        return []
+    if isinstance(settlement, Parent):
+        return [spec for spec in context.enqueued if not spec["child"]]
+    return context.enqueued + ([context.done_next] if context.done_next else [])
 
 
 def backoff_seconds(failures: int, first_seconds: float, jitter: float) -> float:
@@ -140,8 +134,7 @@ def _returned(job: Claimed, value: Any, context: Context) -> Settlement:
             result = _encoded(value)
         except ValueError as error:
             return Ended(job.id, job.attempt, "dead", error=f"the result {error}")
-    children = [spec for spec in context.enqueued if spec["child"]]
-    if children:
+    if context.enqueued and (children := [spec for spec in context.enqueued if spec["child"]]):
         return Parent(job.id, job.attempt, children, result, context.done_next)
     return Ended(job.id, job.attempt, "succeeded", result)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 import msgspec
 
@@ -26,12 +27,12 @@ class Run(msgspec.Struct, eq=False):
     stop_reason: BaseException | None = None  # why the main thread asked it to stop, if it did
     outcome: Outcome | None = None  # set once, by the thread that ran the handler, at `ended`
     ended: float | None = None
-    unfit: dict[int, InvalidPayload] = {}  # of a batch call: the payloads that it is not given, by position
+    unfit: dict[int, InvalidPayload] | None = None  # of a batch call: the payloads that it is not given, by position
 
     def sit_down(self) -> None:
         """It begins now. Seated last: who sees it sit sees its own deadline."""
-        self.started = time.monotonic()
-        self.context.deadline = self.deadline
+        self.started = now = time.monotonic()
+        self.context.deadline = now + self.timeout_seconds
         self.seated = True
 
     @property
@@ -48,9 +49,11 @@ class Run(msgspec.Struct, eq=False):
     def deadline(self) -> float:
         return self.started + self.timeout_seconds
 
-    def outcomes(self, outcome: Outcome) -> list[Outcome]:
-        """What the outcome of the call means for each of its jobs."""
-        return [outcome] if self.handler.batch == 1 else per_job(outcome, len(self.jobs), self.unfit)
+    def outcomes(self, outcome: Outcome) -> Iterable[tuple[Claimed, Outcome]]:
+        """Each of its jobs with what the outcome of the call means for it."""
+        if self.handler.batch == 1:
+            return ((self.jobs[0], outcome),)
+        return zip(self.jobs, per_job(outcome, len(self.jobs), self.unfit or {}), strict=True)
 
     @property
     def first(self) -> Claimed:

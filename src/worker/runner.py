@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import socket
 import sys
 import threading
@@ -40,6 +41,7 @@ class Runner:
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
         self._rung = False
+        self._context = contextvars.copy_context()  # that tasks begin with
 
     def fileno(self) -> int:
         return self._ours.fileno()
@@ -147,8 +149,9 @@ class Runner:
             self._end(run, Raised(error))
 
     def _start_tasks(self, runs: list[Run]) -> None:
-        for run in runs:
-            run.task = self.loop.create_task(self._run_task(run))
+        loop = self.loop
+        for run in runs:  # often begun by the task that leaves the seat: what it set in its context is its own
+            run.task = loop.create_task(self._run_task(run), context=self._context.copy())
 
     async def _run_task(self, run: Run) -> None:
         run.begun = True
@@ -190,20 +193,22 @@ class Runner:
         run.outcome = outcome
         self._finished.append(run)
         self._free.append(None)
-        self._fill_seats()
+        if self._waiting:
+            self._fill_seats()
         self.ring()
 
 
 def _call(run: Run) -> Any:
     """Call the handler; for `async def` this gives the coroutine. Raises InvalidPayload before anything of it runs."""
-    argument = _fitting(run) if run.handler.batch > 1 else decode(run.handler, run.first.payload)
-    arguments = (argument, run.context) if run.handler.takes_context else (argument,)
-    return run.handler.function(*arguments)
+    handler = run.handler
+    argument = _fitting(run) if handler.batch > 1 else decode(handler, run.jobs[0].payload)
+    return handler.function(argument, run.context) if handler.takes_context else handler.function(argument)
 
 
 def _fitting(run: Run) -> list[Any]:
     """The payloads of a batch call that fit; those that do not are its jobs' own failures. Raises where none does."""
     payloads = []
+    run.unfit = {}
     for position, job in enumerate(run.jobs):
         try:
             payloads.append(decode(run.handler, job.payload))

@@ -140,8 +140,8 @@ class Seats:
         for job, settlement, seconds in self.hand.finished:
             self._finished_jobs.add(job, settlement, seconds)
             self._tally.add(job, settlement, seconds)
-            self._ended_since += 1
             self._ran_since += seconds
+        self._ended_since += len(self.hand.finished)
         self.hand.finished.clear()
         self._finished_jobs.write()
 
@@ -223,8 +223,8 @@ class Seats:
         """
         runs: list[Run] = []
         batches: dict[str, Run] = {}
+        self.claimed_kinds.update(job.kind for job in claimed)
         for job in claimed:
-            self.claimed_kinds[job.kind] += 1
             if stale:
                 self.hand.put_back(job.id, job.attempt)
             elif self.hand.knows(job):
@@ -240,7 +240,7 @@ class Seats:
             if run.handler.batch > 1:
                 run.context.jobs = tuple(map(_known, run.jobs))
             self.hand.add(run)
-            self._overdue_at = min(self._overdue_at, run.deadline)
+        self._overdue_at = min([self._overdue_at, *(run.deadline for run in runs)])
         return runs
 
     def _new_run(self, handler: Handler, job: Claimed) -> Run:

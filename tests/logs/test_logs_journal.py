@@ -221,12 +221,12 @@ while jobs:
 @pytest.mark.parametrize(
     ("settlement", "expected"),
     [
-        (Ended(1, 1, "succeeded"), ("succeeded", False)),
-        (Ended(1, 1, "cancelled", error="by request"), ("cancelled: by request", False)),
-        (Ended(1, 1, "dead"), ("dead: no reason given", True)),
-        (Again(1, 1, failed=True, delay_seconds=30.4, error="x"), ("failed, again in 30 s: x", True)),
-        (Again(1, 1, delay_seconds=5), ("back in the queue, again in 5 s", False)),
-        (Parent(1, 1, [{}, {}]), ("succeeded and waits for 2 children", False)),
+        (Ended(1, 1, "succeeded"), "succeeded"),
+        (Ended(1, 1, "cancelled", error="by request"), "cancelled: by request"),
+        (Ended(1, 1, "dead"), "dead: no reason given"),
+        (Again(1, 1, failed=True, delay_seconds=30.4, error="x"), "failed, again in 30 s: x"),
+        (Again(1, 1, delay_seconds=5), "back in the queue, again in 5 s"),
+        (Parent(1, 1, [{}, {}]), "succeeded and waits for 2 children"),
     ],
 )
 def test_an_outcome_is_said_in_words(settlement, expected):

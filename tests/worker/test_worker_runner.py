@@ -8,6 +8,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -93,6 +94,20 @@ def test_async_and_plain_handlers_get_their_typed_payload(runner: Runner, handle
         "Returned(value='1 in job 1')",
         "Returned(value=42)",
     ]
+
+
+def test_what_a_task_sets_in_its_context_is_not_there_for_the_one_that_takes_its_seat(handler: Any) -> None:
+    request: ContextVar[str] = ContextVar("request", default="none")
+
+    async def tell(payload: str) -> str:
+        found = request.get()
+        request.set(payload)
+        return found
+
+    one_seat = Runner(1)
+    one_seat.start([new_run(handler(tell), "first"), new_run(handler(tell), "second")])
+    assert [run.outcome for run in finish(one_seat, 2)] == [Returned("none"), Returned("none")]
+    one_seat.close()
 
 
 def test_a_payload_that_does_not_fit_says_where(runner: Runner, handler: Any) -> None:
@@ -213,7 +228,7 @@ def test_of_a_batch_only_the_payloads_that_fit_are_seen(runner: Runner, handler:
     runner.start([run])
     outcome = finish(runner)[0].outcome
     assert outcome is not None
-    first, unfit, retry, last = run.outcomes(outcome)
+    first, unfit, retry, last = (its_outcome for _, its_outcome in run.outcomes(outcome))
     assert (first, last) == (Returned((1, 1)), Returned((4, 4)))
     assert isinstance(unfit, Raised)
     assert isinstance(unfit.error, InvalidPayload)
@@ -229,7 +244,7 @@ def test_a_batch_of_which_no_payload_fits_does_not_call_its_handler(runner: Runn
     runner.start([run])
     outcome = finish(runner)[0].outcome
     assert outcome is not None
-    assert [type(each.error) for each in run.outcomes(outcome) if isinstance(each, Raised)] == [InvalidPayload] * 2
+    assert [type(each.error) for _, each in run.outcomes(outcome) if isinstance(each, Raised)] == [InvalidPayload] * 2
 
 
 def test_a_thread_that_hears_that_it_is_not_wanted_ends_for_the_reason_why(runner: Runner, handler: Any) -> None:

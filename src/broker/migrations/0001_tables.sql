@@ -121,7 +121,7 @@ CREATE TABLE workerctl.worker (
 );
 
 CREATE TABLE workerctl.live (
-    id                 bigint PRIMARY KEY DEFAULT nextval('workerctl.job_id'),
+    id                 bigint PRIMARY KEY WITH (fillfactor = 45) DEFAULT nextval('workerctl.job_id'),  -- a claim adds an entry
     lane_id            integer NOT NULL,
     rank               bigint NOT NULL,  -- claim order, fixed at enqueue: run_at in ms, ten minutes earlier per priority
     worker_id          bigint,

@@ -1,8 +1,8 @@
 -- The one way a job ends, and how a batch learns of it; cancel and retry, which users ask for.
 
 -- End jobs: rows that match (id, attempt, holder) move to history, and are counted into their parents.
--- `outcomes` is an array of {id, attempt, status, result, error}; without an attempt any matches; without a holder only
--- jobs that no worker holds do. Returns the ids that matched.
+-- `outcomes` is an array of {id, attempt, status, result, error}; without an attempt any matches; without a status they
+-- succeeded; without a holder only jobs that no worker holds match. Returns the ids that matched.
 CREATE FUNCTION workerctl.finish(outcomes jsonb, holder workerctl.worker DEFAULT NULL) RETURNS bigint[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -13,31 +13,29 @@ BEGIN
                    AS r(id bigint, attempt integer, status workerctl.job_status, result jsonb, error text)
     ), moved AS (
         DELETE FROM workerctl.live l
-         USING outcome o
+         USING outcome o, workerctl.lane a
          WHERE l.id = ANY (ARRAY(SELECT id FROM outcome)) AND l.id = o.id AND l.attempt = coalesce(o.attempt, l.attempt)
-           AND l.worker_id IS NOT DISTINCT FROM holder.id
-        RETURNING l.*, o.status AS final_status, o.result AS final_result, o.error AS final_error
+           AND l.worker_id IS NOT DISTINCT FROM holder.id AND a.id = l.lane_id
+        RETURNING l.*, a.kind, a.queue, coalesce(o.status, 'succeeded') AS final_status, o.result AS final_result, o.error AS final_error
     ), kept AS (
         INSERT INTO workerctl.history (
             id, status, kind, queue, priority, max_attempts, failures, deaths, attempt, child_index, parent_id,
             children_total, children_succeeded, children_dead, children_cancelled, progress_done, progress_total,
             run_at, created_at, started_at, node, worker, unique_key, user_id, plan, payload, result, error, on_done,
             limit_names, limit_keys)
-        SELECT m.id, m.final_status, a.kind, a.queue, m.priority, m.max_attempts,
+        SELECT m.id, m.final_status, m.kind, m.queue, m.priority, m.max_attempts,
                m.failures + (m.final_status = 'dead' AND holder.id IS NOT NULL)::integer, m.deaths, m.attempt,
                m.child_index, m.parent_id, m.children_total, m.children_succeeded, m.children_dead,
                m.children_cancelled, m.progress_done, m.progress_total, m.run_at, m.created_at, m.started_at,
                holder.host, holder.pool || '/' || holder.slot, m.unique_key, m.user_id, m.plan, m.payload,
                coalesce(m.final_result, m.result), m.final_error, m.on_done, m.limit_names, m.limit_keys
           FROM moved m
-          JOIN workerctl.lane a ON a.id = m.lane_id
-        RETURNING id, parent_id, status
     )
-    SELECT array_agg(k.id) AS ids,
-           array_agg(k.parent_id) FILTER (WHERE k.parent_id IS NOT NULL) AS parents,
-           array_agg(k.status) FILTER (WHERE k.parent_id IS NOT NULL) AS statuses
+    SELECT array_agg(m.id) AS ids,
+           array_agg(m.parent_id) FILTER (WHERE m.parent_id IS NOT NULL) AS parents,
+           array_agg(m.final_status) FILTER (WHERE m.parent_id IS NOT NULL) AS statuses
       INTO settled
-      FROM kept k;
+      FROM moved m;
     IF settled.parents IS NOT NULL THEN
         PERFORM workerctl.count_into_parents(settled.parents, settled.statuses);
     END IF;
