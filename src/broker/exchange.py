@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from .connection import statement
+from .connection import answer, statement
 
 
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -140,9 +140,7 @@ _decoder = msgspec.json.Decoder(Reply)
 
 def exchange(connection: psycopg.Connection[Any], worker_id: int, request: Request) -> Reply:
     """One statement, one transaction. Raises psycopg.Error where nothing of it is known to have happened."""
-    row = connection.execute(statement("exchange"), [worker_id, _encoder.encode(request).decode()]).fetchone()
-    assert row is not None
-    return _decoder.decode(row[0])
+    return _decoder.decode(answer(connection, "exchange", b"%d" % worker_id, _encoder.encode(request)))
 
 
 def resume(connection: psycopg.Connection[Any], worker_id: int) -> Resumed:
