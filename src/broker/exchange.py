@@ -94,7 +94,7 @@ class Request(msgspec.Struct, omit_defaults=True):
 
 
 class Claimed(msgspec.Struct, frozen=True, array_like=True):
-    """A job as it is handed out; the order of its fields is that of `workerctl.claim`."""
+    """A job as it is handed out; the order of its fields is that of `workerctl.exchange`."""
 
     id: int
     kind: str
@@ -122,6 +122,7 @@ class Reply(msgspec.Struct):
     lost: list[int] | None = None
     cancel: list[int] | None = None
     claimed: list[Claimed] | None = None
+    more: bool = False  # when it was claimed, more than one job was due, or perhaps so
 
 
 class Resumed(msgspec.Struct, frozen=True):

@@ -55,8 +55,8 @@ class WorkerProcess:
             self._wait()
             now = time.monotonic()
             self._seats.turn(now)
-            if self._seats.full_claim and self._wake is not None:
-                ring_wake_pipe(self._wake[1])  # there may be more than we took: a sibling shall look
+            if self._seats.more_due and self._wake is not None:
+                ring_wake_pipe(self._wake[1])  # a sibling shall look
             if self._seats.stuck is not None:
                 self._drain(self._seats.stuck)
             self._report(now)
