@@ -186,6 +186,42 @@ def test_a_paused_queue_hands_out_nothing_and_says_so(queue: Queue, new_worker: 
     assert worker.claims(1) == [(job_id, 1)]
 
 
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_lane_that_is_being_made_hears_of_its_queues_pause(
+    queue: Queue, new_worker: Any, database_url: str, *, paused: bool
+) -> None:
+    pause_queue(queue, "default", paused=not paused)
+    worker = new_worker()
+    with connect(database_url, application="test") as producer:
+        pausing = threading.Thread(target=lambda: pause_queue(queue, "default", paused=paused))
+        with producer.transaction():
+            job_id = enqueue("a", conn=producer)
+            pausing.start()
+            pausing.join(timeout=0.3)
+            assert pausing.is_alive(), "it waits for the lane"
+        pausing.join()
+    assert worker.claims(1) == ([] if paused else [(job_id, 1)])
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_lane_that_is_made_while_its_queue_is_being_paused_waits_for_it(
+    queue: Queue, new_worker: Any, database_url: str, *, paused: bool
+) -> None:
+    pause_queue(queue, "default", paused=not paused)
+    worker = new_worker()
+    made: list[int] = []
+    with connect(database_url, application="test") as producer:
+        enqueue("b", queue="second", conn=producer)  # what it does is planned: the next one waits for the lock alone
+        making = threading.Thread(target=lambda: made.append(enqueue("a", conn=producer)))
+        with queue.transaction():
+            pause_queue(queue, "default", paused=paused)
+            making.start()
+            making.join(timeout=0.3)
+            assert making.is_alive(), "it waits for the pause"
+        making.join()
+    assert [job for job, _ in worker.claims(8)][1:] == ([] if paused else made)
+
+
 def test_nodes_are_listed_with_their_work(queue: Queue, new_worker: Any) -> None:
     renew(queue)
     renew(queue, "n2", lease=0.001)
