@@ -228,6 +228,13 @@ def test_who_was_let_in_for_one_key_and_waits_for_another_makes_way(
     assert worker.claims(8) == ([] if rate else [(both, 1)])
 
 
+def test_a_value_that_looks_like_a_hole_stands_in_the_key_as_it_is(queue: Queue) -> None:
+    configure_limits(queue, {"of:{user_id}:{plan}": 1}, {}, {})
+    job = enqueue("a", user_id="{plan}", plan="free", conn=queue)
+    keys = queue.execute("SELECT limit_keys FROM workerctl.live WHERE id = %s", [job]).fetchone()
+    assert keys == (["of:{plan}:free"],)
+
+
 def test_a_limit_of_zero_stops_a_kind_and_no_other(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"a": 0}, {}, {})
     enqueue_many([("a", None)] * 20, conn=queue)

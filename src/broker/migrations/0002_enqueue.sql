@@ -23,17 +23,19 @@ END $$;
 CREATE FUNCTION workerctl.render_key(template text, user_id text, plan text, payload jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
+    part text;
     hole text;
-    value text;
+    key text := split_part(template, '{', 1);
 BEGIN
-    FOR hole IN SELECT m[1] FROM regexp_matches(template, '\{([^{}]+)\}', 'g') AS m LOOP
-        value := CASE hole WHEN 'user_id' THEN user_id
-                           WHEN 'plan' THEN plan
-                           WHEN 'model' THEN payload ->> 'model'
-                           ELSE payload #>> string_to_array(regexp_replace(hole, '^payload\.', ''), '.') END;
-        template := replace(template, '{' || hole || '}', left(value, 200));
+    FOREACH part IN ARRAY (string_to_array(template, '{'))[2:] LOOP
+        hole := split_part(part, '}', 1);
+        key := key || left(CASE hole WHEN 'user_id' THEN user_id
+                                     WHEN 'plan' THEN plan
+                                     WHEN 'model' THEN payload ->> 'model'
+                                     ELSE payload #>> string_to_array(regexp_replace(hole, '^payload\.', ''), '.') END, 200)
+                   || substr(part, length(hole) + 2);
     END LOOP;
-    RETURN template;
+    RETURN key;
 END $$;
 
 -- What a job falls under by keys of its own: the names of these limits and rates, and its key of each.
@@ -53,7 +55,8 @@ BEGIN
                                    WHEN t IN (translate(s.kind, '.-', '__') || ':' || s.plan,  -- image:paid, ds_chat:free
                                               split_part(s.kind, '.', 1) || ':' || s.plan, s.kind || ':' || s.plan) THEN t
                               END AS key
-                         FROM unnest(templates) AS t) r
+                         FROM unnest(templates) AS t
+                       OFFSET 0) r  -- not pulled up: each key would be rendered wherever it is named
                 WHERE r.key IS NOT NULL) f
          ORDER BY s.ordinal);
 END $$;
