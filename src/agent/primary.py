@@ -16,16 +16,17 @@ from ..broker.connection import statement
 from ..broker.fleet import database_now, hold_primary, is_dealt_with, make_tick, set_schedules
 from ..broker.limits import configure_limits, tidy_limits
 from ..broker.migrate import migrations
-from ..settings import Settings
+from ..settings import ScheduleSettings, Settings
 from ..settings.units import rate
 from .finishing import finish_in_background
 from .schedule import Task, due_times
 
-LEASE_SECONDS = 8.0  # another machine takes over within this of a machine's end
+LEASE_SECONDS = 6.0  # another machine takes over within this, and its next look 2 s later, of a machine's end
 UPKEEP_SECONDS = 3600.0
 UPKEEP_AGAIN_SECONDS = 5.0  # while there is more to remove: a bounded piece at a time, under the statement timeout
 TIDY_SECONDS = 5.0  # how long a job may wait beside a free seat after an accident
 PARTITION_DAYS = 3
+ORPHANS = ScheduleSettings(cron="0 4 * * 0", kind="storage.orphans")  # counts them; [schedule.orphans] replaces it
 NOTE_SECONDS = 10.0  # how often the look at leases is noted
 FINISH_SECONDS = 30.0  # how often it is looked whether older versions are gone
 
@@ -37,10 +38,8 @@ class Primary:
         self._agent = agent
         self._node_id = node_id
         self._retention = dt.timedelta(seconds=settings.jobs.retention_seconds)
-        self._schedule = settings.schedule
-        self._tasks = {
-            name: Task(name, task.cron, task.timezone, task.missed) for name, task in settings.schedule.items()
-        }
+        self._schedule = ({"orphans": ORPHANS} if settings.jobs.shipped else {}) | settings.schedule
+        self._tasks = {name: Task(name, task.cron, task.timezone, task.missed) for name, task in self._schedule.items()}
         self._last_due: dict[str, dt.datetime] = {}
         self._settings = settings
         self._rates = {name: rate(text) for name, text in settings.rates.items()}

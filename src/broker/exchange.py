@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import psycopg
 
-from .connection import statement
+from .connection import answer, statement
 
 # How an attempt is counted. Every attempt is asked often: a match on classes costs three times as much as an attribute.
 CountsAs = Literal["succeeded", "failed", "dead", "cancelled"]
@@ -101,7 +101,7 @@ class Request(msgspec.Struct, omit_defaults=True):
 
 
 class Claimed(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A job as it is handed out; the order of its fields is that of `workerctl.claim`."""
+    """A job as it is handed out; the order of its fields is that of `workerctl.exchange`."""
 
     id: int
     kind: str
@@ -129,6 +129,7 @@ class Reply(msgspec.Struct):
     lost: list[int] | None = None
     cancel: list[int] | None = None
     claimed: list[Claimed] | None = None
+    more: bool = False  # when it was claimed, more than one job was due, or perhaps so
 
 
 class Resumed(msgspec.Struct, frozen=True):
@@ -147,9 +148,7 @@ _decoder = msgspec.json.Decoder(Reply)
 
 def exchange(connection: psycopg.Connection[Any], worker_id: int, request: Request) -> Reply:
     """One statement, one transaction. Raises psycopg.Error where nothing of it is known to have happened."""
-    row = connection.execute(statement("exchange"), [worker_id, _encoder.encode(request).decode()]).fetchone()
-    assert row is not None
-    return _decoder.decode(row[0])
+    return _decoder.decode(answer(connection, "exchange", b"%d" % worker_id, _encoder.encode(request)))
 
 
 def resume(connection: psycopg.Connection[Any], worker_id: int) -> Resumed:

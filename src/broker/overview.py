@@ -34,8 +34,14 @@ def duties(connection: Connection) -> list[Row]:
 
 
 def pause_queue(connection: Connection, name: str, *, paused: bool) -> None:
-    """Stop or go on handing out jobs of a queue; running ones are not touched."""
-    connection.execute(statement("pause_queue"), {"name": name, "paused": paused})
+    """Stop or go on handing out jobs of a queue; running ones are not touched.
+
+    Every lane says whether its queue is paused. One that an open transaction is making would not hear of it: it is
+    waited for, and who makes a lane afterwards reads what holds from now on.
+    """
+    with connection.transaction():
+        connection.execute(statement("lock_lanes"))
+        connection.execute(statement("pause_queue"), {"name": name, "paused": paused})
 
 
 def pause_schedule(connection: Connection, name: str, *, paused: bool) -> bool:

@@ -33,7 +33,10 @@ def waits_because(job: Row, detail: Row | None) -> str | None:
 
 
 def about_seconds(job: Row, detail: Row) -> float | None:
-    """Seconds until it may begin, as its kind went within the last ten minutes; None where that says nothing."""
+    """Seconds until it may begin, as its kind went within the last ten minutes; None where that says nothing.
+
+    A kind that had little to do went slowly: it is not taken to need longer than one seat would.
+    """
     if job["due_in_seconds"] > 0:
         return float(job["due_in_seconds"])
     if job["paused_provider"]:
@@ -44,7 +47,8 @@ def about_seconds(job: Row, detail: Row) -> float | None:
     if detail["held"] and seats and detail["run_seconds"]:
         return float((detail["ahead"] + 1) * detail["run_seconds"] / seats)
     if detail["per_second"] and not detail["suspect"]:
-        return float(max(detail["ripe_in_seconds"], (detail["ahead"] + 1) / detail["per_second"]))
+        seconds_a_job = min(1 / detail["per_second"], detail["run_seconds"])
+        return float(max(detail["ripe_in_seconds"], (detail["ahead"] + 1) * seconds_a_job))
     return None
 
 

@@ -30,6 +30,7 @@ class Options:
 
 
 options = Options()
+_said: set[str] = set()  # what was odd about the settings
 
 
 def loaded(*, stay_root: bool = False) -> Loaded:
@@ -46,7 +47,9 @@ def loaded(*, stay_root: bool = False) -> Loaded:
         act_as_owner(found)
     _refuse_closed(found.home)
     for warning in found.warnings:
-        say(f"note: {warning}")
+        if warning not in _said:
+            say(f"note: {warning}")
+            _said.add(warning)
     return found
 
 
@@ -76,7 +79,7 @@ def database() -> Iterator[psycopg.Connection[Any]]:
     """A connection to the queue. Raises NotRunning, Unreachable, Unusable."""
     import psycopg
 
-    from ..broker.connection import connect, unreachable
+    from ..broker.connection import AWAY, connect, unreachable
     from ..broker.found import find_database
 
     place = find_database(loaded())
@@ -85,8 +88,15 @@ def database() -> Iterator[psycopg.Connection[Any]]:
             yield connection
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
             fail("the queue's schema is missing; type `workerctl migrate` or `workerctl start`")
-        except psycopg.OperationalError as error:
+        except AWAY as error:
             raise unreachable(place.url, error) from None
+        except UnicodeEncodeError as error:
+            fail(f"{error.object!r} is no text: half a character, or bytes that are not UTF-8", Exit.USAGE)
+        except (
+            psycopg.DataError,
+            psycopg.IntegrityError,
+        ) as error:  # a number that no id can be, a name that is too long
+            fail(f"refused by the database: {str(error).strip().splitlines()[0]}", Exit.USAGE)
 
 
 def say(text: str) -> None:

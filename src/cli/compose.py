@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from ..settings import PoolSettings, Settings
 from ..settings.cores import resolve_instances, resolve_reserved_cores
 from ..settings.types import AppSettings
 from ..supervisor.composition import Composition, Group, Node, Policy, Ready
+from .programs import app_words, programs_path
 
 if TYPE_CHECKING:
     from ..broker.embedded import Server
@@ -66,7 +65,8 @@ def compose(plan: Plan) -> Composition:
     """The composition. Raises Unusable for `only` names that do not exist."""
     unknown = [name for name in plan.only if name not in plan.settings.pools]
     if unknown:
-        raise Unusable(f"--only {unknown[0]}: there is no such pool; there are {', '.join(plan.settings.pools)}")
+        pools_there = ", ".join(plan.settings.pools)
+        raise Unusable(f"--only {unknown[0]} (or SERVICE_TYPE): there is no such pool; there are {pools_there}")
     postgres = plan.postgres or (_postgres(plan.embedded) if plan.embedded is not None else None)
     database = [postgres] if postgres is not None else []
     before_database = tuple(group.name for group in database) or ("collector",)
@@ -250,14 +250,13 @@ def _pool(plan: Plan, name: str, pool: PoolSettings, template: str) -> Group:
 
 
 def _app(plan: Plan, name: str, app: AppSettings) -> Group:
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # of this venv first
     known = (*plan.settings.apps, *(plan.only or plan.settings.pools), "migrate", "agent")
     known = (*known, "postgres") if plan.has_postgres else known
     return Group(
         name,
         "command",
-        _words(app.command),
-        env={"PATH": programs, "PYTHONUNBUFFERED": "1"} | app.env,
+        app_words(app.command),
+        env={"PATH": programs_path(), "PYTHONUNBUFFERED": "1"} | app.env,
         cwd=app.cwd,
         after=("collector", *(other for other in app.after if other in known)),
         ready=_ready(app),
@@ -274,14 +273,10 @@ def _ready(app: AppSettings) -> Ready:
         case {"port": int(port)}:
             return Ready("port", port=port)
         case {"command": str(command)}:
-            return Ready("command", _words(command))
+            return Ready("command", app_words(command))
         case "notify":
             return Ready("notify")
     return Ready("started")
-
-
-def _words(command: str | tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(shlex.split(command)) if isinstance(command, str) else command
 
 
 def _in_start_order(apps: Mapping[str, AppSettings]) -> Iterator[tuple[str, AppSettings]]:

@@ -24,6 +24,8 @@ def add_to(app: typer.Typer) -> None:
 def check() -> None:
     """Validate the configuration: exit 78 and one line where it cannot work; kinds that nobody knows are noted.
 
+    Payloads of scheduled tasks are checked as `enqueue` checks them.
+
     Example: workerctl -c config/workerctl.toml config check
     """
     from ..contract import WorkerctlError
@@ -38,7 +40,20 @@ def check() -> None:
             say(f"note: {line}")
     except WorkerctlError as error:
         say(f"note: which kinds there are is not known here: {error}")
+    _check_scheduled(found)
     say(f"{found.config_path or 'defaults'}: fine")
+
+
+def _check_scheduled(found: Loaded) -> None:
+    """Raises Unusable for a task whose payload its kind's handler would refuse."""
+    from ..contract import Unusable
+    from ..handler import InvalidPayload, Refused, job_spec
+
+    for name, task in found.settings.schedule.items():
+        try:
+            job_spec(task.kind, task.payload)
+        except (InvalidPayload, Refused) as error:
+            raise Unusable(f"{found.config_path}: schedule.{name}: {error}") from None
 
 
 def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
@@ -52,7 +67,7 @@ def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> N
         print_json([{"key": key, "value": value, "origin": origin} for key, value, origin in rows])
         return
     say(f"config {found.config_path or 'none'}, home {found.home}")
-    sys.stdout.write(table(("key", "value", "from"), [list(row) for row in rows]) + "\n")
+    sys.stdout.write(table(("key", "from", "value"), [[key, origin, value] for key, value, origin in rows]) + "\n")
 
 
 def effective(found: Loaded) -> list[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ..contract import Exit
 from .common import database, fail, loaded, print_json, say
 
 TaskArgument = Annotated[str, typer.Argument(help="The scheduled task")]
@@ -105,11 +106,17 @@ def queue_pause(name: Annotated[str, typer.Argument(help="The queue")]) -> None:
 
     Example: workerctl queue pause image
     """
+    from ..broker.depth import lanes
     from ..broker.overview import pause_queue
 
+    if not name:
+        fail("queue pause: a queue has a name; see `workerctl queue list`", Exit.USAGE)
     with database() as connection:
+        is_known = any(lane["queue"] == name for lane in lanes(connection))
         pause_queue(connection, name, paused=True)
     say(f"queue {name} is paused")
+    if not is_known:
+        say(f"note: no job has ever been in a queue {name}; see `workerctl queue list`")
 
 
 def queue_resume(name: Annotated[str, typer.Argument(help="The queue")]) -> None:
@@ -125,7 +132,7 @@ def queue_resume(name: Annotated[str, typer.Argument(help="The queue")]) -> None
 
 
 def schedule_list(as_json: JsonFlag = False) -> None:
-    """Scheduled tasks with their last due time and job, and the next; and what the primary does of itself.
+    """Scheduled tasks with their last due time, its job and how long that took, and the next; what the primary does.
 
     Example: workerctl schedule list
     """
@@ -141,8 +148,9 @@ def schedule_list(as_json: JsonFlag = False) -> None:
         built_in = duties(connection)
         now = database_now(connection)
     for row in rows:
-        due_at = next_due(Task(row["name"], row["cron"], row["timezone"]), now)
-        row["next_due_at"] = due_at.astimezone(ZoneInfo(row["timezone"]))
+        zone = ZoneInfo(row["timezone"])
+        row["next_due_at"] = next_due(Task(row["name"], row["cron"], row["timezone"]), now).astimezone(zone)
+        row["last_tick_at"] = row["last_tick_at"] and row["last_tick_at"].astimezone(zone)
         row["paused"] = row.pop("paused_at") is not None
     if as_json:
         print_json(rows + [duty | {"built_in": True} for duty in built_in])
@@ -150,10 +158,13 @@ def schedule_list(as_json: JsonFlag = False) -> None:
     cells = [
         [row["name"], row["cron"], row["timezone"], row["kind"],
          f"{row['last_tick_at']:%Y-%m-%d %H:%M}" if row["last_tick_at"] else "never", str(row["last_job_id"] or "-"),
+         row["last_status"] or "-", seconds(row["last_seconds"]),
          "paused" if row["paused"] else f"{row['next_due_at']:%Y-%m-%d %H:%M}"]
         for row in rows
     ]  # fmt: skip
-    sys.stdout.write(table(("name", "cron", "time zone", "kind", "last", "job", "next"), cells) + "\n")
+    sys.stdout.write(
+        table(("name", "cron", "time zone", "kind", "last", "job", "status", "took", "next"), cells) + "\n"
+    )
     cells = [
         [duty["name"], f"@every {seconds(duty['every_seconds'])}",
          f"{seconds((now - duty['last_run_at']).total_seconds())} ago", seconds(duty["last_seconds"])]

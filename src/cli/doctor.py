@@ -61,6 +61,7 @@ def _examine_machine(found: Loaded) -> Iterator[Finding]:
 
     wanted = look.look_at_wishes(found)
     yield from judge.judge_packages(look.look_at_packages(found), wanted)
+    yield from judge.judge_apps(wanted)
     yield from _examine_services(found, wanted)
     machine, home = look.look_at_machine(), look.look_at_home(found.home)
     for judgement in (judge.judge_cores, judge.judge_memory, judge.judge_swap, judge.judge_descriptors):

@@ -27,6 +27,7 @@ class PoolPlan:
     concurrency: int
     max_memory_bytes: int
     stop_timeout_seconds: float
+    foreign_cores: tuple[int, ...] = ()  # of its affinity: this process may not use them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Wanted:
     connection_limit: int
     embedded: bool
     log_bytes: int  # what the logs may grow to
+    missing_programs: tuple[tuple[str, str], ...] = ()  # apps and what they would run
 
     @property
     def workers(self) -> int:

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import stat
 import time
+from collections.abc import Collection
 from pathlib import Path
 from statistics import median
 
@@ -16,7 +17,9 @@ from ..contract import Unusable
 from ..settings import Loaded
 from ..settings.cores import machine_cores, resolve_instances, resolve_reserved_cores
 from ..settings.memory import machine_memory_bytes
+from ..settings.types import AppSettings
 from .doctor_facts import HomeState, Machine, Packages, PoolPlan, ProviderKey, Wanted
+from .programs import app_words, programs_path
 
 FSYNC_ROUNDS = 5
 SECRET_FILES = ("run/settings.json", "run/database.json", "run/composition.json", "run/control.sock")
@@ -36,12 +39,17 @@ def look_at_wishes(found: Loaded) -> Wanted:
             pool.concurrency,
             pool.max_memory_bytes,
             pool.stop_timeout_seconds,
+            tuple(core for core in pool.affinity if core not in _affinity()),
         )
         for name, pool in settings.pools.items()
     )
     logs = settings.logs
     uncapped = 2 * logs.max_size_bytes * (logs.keep + 1) * sum(pool.instances for pool in pools)  # stdout and stderr
-    return Wanted(pools, reserved, settings.connection_limit, embedded, logs.max_total_bytes or uncapped)
+    missing = tuple(
+        (name, program) for name, app in settings.apps.items() if (program := _missing_program(app)) is not None
+    )
+    log_bytes = logs.max_total_bytes or uncapped
+    return Wanted(pools, reserved, settings.connection_limit, embedded, log_bytes, missing)
 
 
 def look_at_machine() -> Machine:
@@ -50,9 +58,8 @@ def look_at_machine() -> Machine:
 
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Machine(
-        affinity_cores=affinity,
+        affinity_cores=len(_affinity()),
         usable_cores=len(machine_cores()),
         memory_bytes=memory.total,
         usable_memory_bytes=machine_memory_bytes(),
@@ -61,6 +68,17 @@ def look_at_machine() -> Machine:
         available_bytes=memory.available,
         descriptors_hard=None if hard == resource.RLIM_INFINITY else hard,
     )
+
+
+def _affinity() -> Collection[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+
+
+def _missing_program(app: AppSettings) -> str | None:
+    """The program of an app, where it would not be found when the app is started."""
+    program = app_words(app.command)[0]
+    place = Path(app.cwd or ".", program) if os.sep in program else program
+    return None if shutil.which(place, path=app.env.get("PATH", programs_path())) else program
 
 
 def look_at_home(home: Path) -> HomeState:

@@ -27,6 +27,17 @@ def judge_cores(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
         yield Finding("warning", "cores", text, "more than four workers a core: raise concurrency instead of instances")
     else:
         yield Finding("ok", "cores", text)
+    for pool in wanted.pools:
+        if pool.foreign_cores:
+            names = ", ".join(map(str, pool.foreign_cores))
+            yield Finding("warning", "cores", f"affinity of {pool.name} names cores that are not ours to use: {names}",
+                          "its workers run wherever they may: name others")  # fmt: skip
+
+
+def judge_apps(wanted: Wanted) -> Iterator[Finding]:
+    for name, program in wanted.missing_programs:
+        yield Finding("error", "apps", f"{name}: there is no program {program}",
+                      "install it, or write its whole path in `command`")  # fmt: skip
 
 
 def judge_memory(machine: Machine, wanted: Wanted) -> Iterator[Finding]:

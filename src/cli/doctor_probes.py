@@ -84,9 +84,10 @@ def _answers(database: Database) -> dict[str, Any]:
         [number] = _row(connection, "SELECT current_setting('server_version_num')::integer")
         allowed, used = _row(connection, CONNECTIONS)
         oldest = connection.execute(OLDEST_SNAPSHOT).fetchone()
-    with connect(database.url_direct, application="doctor") as direct:
+    only_pooled = database.pooled and database.url_direct == database.url
+    with connect(database.url_direct, application="doctor", pooled=only_pooled) as direct:
         missing, schema_problem = _schema(direct)
-        ring_seconds = _ring_seconds(direct)
+        ring_seconds = None if only_pooled else _ring_seconds(direct)
     return {
         "version": str(version).split()[0],
         "version_number": number,

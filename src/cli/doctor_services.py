@@ -47,7 +47,7 @@ def _judge_listening(database: DatabaseState) -> Iterator[Finding]:
         yield Finding("error", "wake-up", "NOTIFY to ourselves is not heard within 1 s", advice)
     else:
         advice = "set DIRECT_URL (database_url_direct) to an address that does not go through the pooler"
-        text = "NOTIFY to ourselves is not heard within 1 s: a pooler, so workers only poll"
+        text = "NOTIFY is not heard through a pooler: jobs are looked for once a second"
         yield Finding("warning", "wake-up", text, advice)
 
 

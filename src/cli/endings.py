@@ -48,8 +48,16 @@ def ending(record: dict[str, Any], user_name: Callable[[int], str]) -> str:
     told = [f"{job.get('id')} {job.get('kind')} for {seconds(job.get('seconds'))}" for job in jobs]
     if (unnamed := int(record.get("jobs_in_hand") or 0) - len(told)) > 0:
         told.append(f"{unnamed} more" if told else f"{unnamed}, not named")
-    pairs.append(("jobs", ("\n" + " " * 12).join(told) or "none in hand"))
+    pairs.append(("jobs", ("\n" + " " * 12).join(told) or _none_in_hand(record)))
     return "\n".join(f"{name:<12}{value}" for name, value in pairs)
+
+
+def _none_in_hand(record: dict[str, Any]) -> str:
+    """Of who was killed that is as old as its last word: it may have taken a job since."""
+    heard = record.get("heard_seconds_ago")
+    if heard is None or record.get("exit_code") == 0:
+        return "none in hand"
+    return f"none in hand {seconds(heard)} before, when it was last heard"
 
 
 def asked_by(asker: dict[str, Any], user_name: Callable[[int], str]) -> str:

@@ -71,6 +71,8 @@ def _apps(ecosystem: Path | None) -> list[App]:
     found = read_ecosystem(ecosystem)
     if not found.by_node:
         say(f"note: {ecosystem} was read as literal objects, not evaluated by node")
+    if not found.apps:
+        say(f"note: {ecosystem} has no apps")
     for key in found.others:
         say(f"not carried over: {key}: only `apps` has a meaning here")
     apps: list[App] = []

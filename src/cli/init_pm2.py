@@ -47,6 +47,8 @@ NOT_CARRIED = (
         "post_update": "there is no update command: deploy, then `workerctl restart NAME`",
     }
 )  # fmt: skip
+_AS_WE_DO = {"autorestart": True, "watch": False, "treekill": False, "shutdown_with_message": False, "autostart": True,
+             "disable_logs": False, "time": True}  # fmt: skip
 _SILENT = frozenset({"vizion", "pmx", "automation", "trace", "disable_trace", "v8", "event_loop_inspector", "io",
                      "deep_monitoring", "source_map_support", "disable_source_map_support", "windowsHide", "force",
                      "write", "append_env_to_name", "name_prefix", "install_url", "execute_command"})  # fmt: skip
@@ -167,7 +169,9 @@ def _say_what_is_lost(app: dict[str, Any], carried: App) -> None:
         carried.notes.append(
             "wait_ready: process.send('ready') is not heard; write ready = {port = N} or {command = \"...\"}"
         )
-    for key in app:
+    for key, value in app.items():
+        if key in _AS_WE_DO and value is _AS_WE_DO[key]:
+            continue
         if key in NOT_CARRIED:
             carried.notes.append(f"{key}: {NOT_CARRIED[key]}")
         elif key.startswith("env_"):

@@ -29,10 +29,10 @@ def jobs_table(rows: list[Row]) -> str:
 
 def stats_table(rows: list[Row]) -> str:
     """Three lines a queue and kind: the last minute, hour and day."""
-    header = ("queue", "kind", "pending", "running", "", "jobs/s", "done", "failed", "dead", "wait p50", "p95", "p99",
-              "run p50", "p95", "p99")  # fmt: skip
+    header = ("queue", "kind", "pending", "oldest", "retries", "running", "", "jobs/s", "done", "failed", "dead",
+              "wait p50", "p95", "p99", "run p50", "p95", "p99")  # fmt: skip
     lines = [_stats_row(row, during) for row in rows for during in ("1m", "1h", "1d")]
-    return table(header, lines, right=frozenset({2, 3, *range(5, 15)}))
+    return table(header, lines, right=frozenset({*range(2, 6), *range(7, 17)}))
 
 
 def _stats_row(row: Row, during: str) -> list[Cell]:
@@ -42,6 +42,8 @@ def _stats_row(row: Row, during: str) -> list[Cell]:
         row["queue"] if first else "",
         row["kind"] if first else "",
         f"{'~' if row['guessed'] else ''}{row['pending']}" if first else "",
+        duration(row["oldest_due_seconds"]) if first else "",
+        str(row["retries"]) if first else "",
         str(row["running"]) if first else "",
         (during, "grey"),
         f"{span['per_second']:.3g}" if span["per_second"] else "",

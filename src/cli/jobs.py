@@ -62,11 +62,8 @@ def enqueue(
     run_at = _run_at(delay, at)
     _know_kinds(loaded().settings, kind)
     with database() as connection:
-        try:
-            job_id = put(kind, content, queue=queue, priority=priority, run_at=run_at, unique_key=unique,
-                         user_id=user, plan=plan, conn=connection)  # fmt: skip
-        except UnicodeEncodeError as error:
-            fail(f"{error.object!r} is no text: half a character, or bytes that are not UTF-8", Exit.USAGE)
+        job_id = put(kind, content, queue=queue, priority=priority, run_at=run_at, unique_key=unique,
+                     user_id=user, plan=plan, conn=connection)  # fmt: skip
         if not wait:
             sys.stdout.write(f"{job_id}\n")
             return

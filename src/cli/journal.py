@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +47,7 @@ def logs(
     Example: workerctl logs --err -n 100 -f
     """
     from ..logs import reader
+    from ..logs.sources import find_sources
     from .slots import parse
 
     directory = home() / "logs"
@@ -57,6 +59,8 @@ def logs(
     after = None if since is None else dt.datetime.now(dt.UTC) - dt.timedelta(seconds=_duration(since))
     if lines is None and since is None and job is None:
         lines = LINES_SHOWN
+    if selection is not None and not follow and not find_sources(directory, selection):
+        say(f"note: there are no logs of {name}; there are of {', '.join(_named(directory)) or 'nobody'}")
     read = reader.follow if follow else reader.read
     try:
         for line in read(directory, selection, lines, after, pattern, streams, job=job):
@@ -83,7 +87,8 @@ def why(
     group, slot = parse(name)
     records = exits(home(), group, slot)[-EXITS_SHOWN:]
     if not records:
-        fail(f"no exit of {name} is recorded in {home() / 'state'}")
+        fail(f"no exit of {name} is recorded in {home() / 'state'}: it has not ended yet, or `workerctl status` "
+             "knows no such name")  # fmt: skip
     for record in records:
         if (asker := record.get("asked_by")) and "uid" in asker:
             asker["user"] = _user_name(asker["uid"])
@@ -126,13 +131,20 @@ def flush(
     directory = home() / "logs"
     sources = find_sources(directory, None if name is None else [Place(*parse(name))])
     if name is not None and not sources:
-        fail(f"there are no logs of {name} in {directory}")
+        fail(f"there are no logs of {name} in {directory}; there are of {', '.join(_named(directory)) or 'nobody'}")
     paths = [path for source in sources for path in source.chain()]
     for path in paths:
         path.unlink(missing_ok=True)
     with contextlib.suppress(NotRunning):
         request(home(), "reopen", reason=f"flush {name or ''}".strip())
     say(f"removed {len(paths)} log files in {directory}")
+
+
+def _named(directory: Path) -> list[str]:
+    """Whose logs there are."""
+    from ..logs.sources import find_sources
+
+    return list(dict.fromkeys(source.group for source in find_sources(directory)))
 
 
 def _text_line(line: Any) -> str:

@@ -17,7 +17,7 @@ def unknown_kinds(settings: Settings, kinds: Collection[str]) -> Iterator[str]:
     named += [(f"schedule.{name}.kind", task.kind) for name, task in settings.schedule.items()]
     for key, name in named:
         if (kind_and_meant := unknown_kind(name, kinds)) is not None:
-            yield f"{key}: none of the job modules here knows the kind {kind_and_meant}"
+            yield f"{key}: no job module knows the kind {kind_and_meant}"
 
 
 def unknown_kind(name: str, kinds: Collection[str]) -> str | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..contract import Exit
 from .common import database, fail, print_json, say
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -39,14 +40,19 @@ def list_(
         sys.stdout.write((_seats(rows) if seats else _limits(rows)) + "\n")
 
 
-def set_(name: NameArgument, most: Annotated[int, typer.Argument(min=0, help="Jobs at once; 0 stops them")]) -> None:
+def set_(
+    name: NameArgument, most: Annotated[int, typer.Argument(min=0, max=2**31 - 1, help="Jobs at once; 0 stops them")]
+) -> None:
     """Change a limit for the whole fleet at once; it stays so until `limits reset`.
 
     Example: workerctl limits set image 10
     """
     from ..broker.limits import known_kinds, list_limits, set_limit
+    from ..settings.check import wrong_limit_name
     from .known_kinds import unknown_kind
 
+    if problem := wrong_limit_name(name):
+        fail(f"limits set {name!r}: {problem}", Exit.USAGE)
     with database() as connection:
         is_new = name not in {row["name"] for row in list_limits(connection)}
         unknown = unknown_kind(name, known_kinds(connection))

@@ -28,13 +28,36 @@ def width(text: str) -> int:
 Cell = str | tuple[str, str | None]  # text, or text and its colour
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: frozenset[int] = frozenset()) -> str:
-    """Aligned columns, two spaces apart; columns in `right` are numbers."""
-    cells = [[cell if isinstance(cell, tuple) else (cell, None) for cell in row] for row in rows]
-    widths = [max([width(title), *(width(row[column][0]) for row in cells)]) for column, title in enumerate(header)]
-    lines = [_line([(title, "grey") for title in header], widths, right)]
-    lines += [_line(row, widths, right) for row in cells]
-    return "\n".join(lines)
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    *,
+    right: frozenset[int] = frozenset(),
+    spare: Sequence[int] = (),
+) -> str:
+    """Aligned columns, two spaces apart; columns in `right` are numbers.
+
+    On a terminal that is too narrow for all, those in `spare` are left out, the first ones first.
+    """
+    cells = [[cell if isinstance(cell, tuple) else (cell, None) for cell in row] for row in (header, *rows)]
+    cells[0] = [(title, "grey") for title in header]
+    widths = [max(width(row[column][0]) for row in cells) for column in range(len(header))]
+    kept = list(range(len(header)))
+    for column in spare:
+        if sum(widths[each] + 2 for each in kept) - 2 <= _terminal_columns():
+            break
+        kept.remove(column)
+    numbers = frozenset(place for place, column in enumerate(kept) if column in right)
+    shown = [widths[column] for column in kept]
+    return "\n".join(_line([row[column] for column in kept], shown, numbers) for row in cells)
+
+
+def _terminal_columns() -> float:
+    """No limit into a pipe or a file."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or float("inf")
+    except (OSError, ValueError):
+        return float("inf")
 
 
 def _line(row: Sequence[tuple[str, str | None]], widths: Sequence[int], right: frozenset[int]) -> str:

@@ -6,12 +6,15 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..contract import Exit, NotRunning
 from .common import database, fail, home, loaded, print_json, say
+
+if TYPE_CHECKING:
+    from ..settings import Loaded, Settings
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the audit line and `why`.")]
@@ -39,7 +42,10 @@ def start(
     instances: Annotated[
         str | None, typer.Option("--instances", "-i", help="Workers of the default pool: a number, auto or max.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Run just this pool; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", envvar="SERVICE_TYPE", help="Run just this pool, beside the apps; may be repeated."),
+    ] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, as systemd, PM2 and Docker want it.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return before the workers are ready.")] = False,
 ) -> None:
@@ -47,12 +53,17 @@ def start(
 
     Example: workerctl start --instances 4
     """
+    wanted = _instances(instances)
+    _start(loaded(), wanted, tuple(only or ()), foreground=foreground, no_wait=no_wait)
+
+
+def _start(
+    found: Loaded, count: int | str | None, only: tuple[str, ...], *, foreground: bool = False, no_wait: bool = False
+) -> None:
     from . import ahead, launch
 
-    wanted = _instances(instances)
-    found = loaded()
     launch.refuse_second(found.home)
-    launch.prepare(found, instances=wanted, only=tuple(only or ()), foreground=foreground)
+    launch.prepare(found, instances=count, only=only, foreground=foreground)
     if foreground:
         sys.stdout.flush()
         os.execv(sys.executable, launch.supervisor_command(found.home))
@@ -67,6 +78,7 @@ def start(
         process = waiting.begin(lambda: ahead.take().start(found.home))
         document = launch.wait_until_up(found.home, process, waiting.show)
     sys.stdout.write(status_text(document) + "\n")
+    _note_unknown_kinds(found.settings)
     _judge_start(document)
 
 
@@ -79,34 +91,47 @@ def stop(
     Example: workerctl stop
     """
     from ..supervisor.client import request
+    from ..supervisor.composition import load_composition
 
     place = home()
     request(place, "stop", now=now, reason=reason)
     _wait_for_end(place)
     say("stopped")
+    if load_composition(place / "run" / "composition.json").foreground:
+        say("note: PM2, or a container that restarts, starts it again: there `pm2 stop`, `docker stop` are meant")
 
 
 def restart(
     name: Annotated[str | None, typer.Argument(help="One pool or app; else everything.")] = None,
     reason: Reason = None,
 ) -> None:
-    """Stop and start; with a name, replace that pool's processes one by one without losing capacity.
+    """Stop and start the same pools; with a name, replace that pool's processes one by one without losing capacity.
 
     Example: workerctl restart
     """
     from ..supervisor.client import request
+    from ..supervisor.composition import load_composition
 
     if name is not None:
         request(home(), "restart", name=name, reason=reason)
         say(f"restarting {name}; watch it with `workerctl status`")
         return
-    place = home()
+    found = loaded()  # what could not start again is not stopped
+    only: tuple[str, ...] = ()
     try:
-        request(place, "stop", now=False, reason=reason or "restart")
-        _wait_for_end(place)
+        request(found.home, "status", sizes=False)
+        running = load_composition(found.home / "run" / "composition.json")
+        if running.foreground:
+            fail(
+                "this supervisor is another's child (systemd, PM2, a container or a terminal), which must start it "
+                "again: `systemctl restart`, `pm2 restart`, `docker restart`; `workerctl reload` takes new code"
+            )
+        only = running.only
+        request(found.home, "stop", now=False, reason=reason or "restart")
+        _wait_for_end(found.home)
     except NotRunning:
         say("nothing was running")
-    start(instances=None, only=None, foreground=False, no_wait=False)
+    _start(found, None, only)
 
 
 def reload(
@@ -134,6 +159,7 @@ def reload(
         for document in follow(found.home, asked.number):
             waiting.show_reload(document)
     say(f"reloaded {what}: release {asked.number}")
+    _note_unknown_kinds(found.settings)
 
 
 def scale(
@@ -254,14 +280,25 @@ def _instances(text: str | None) -> int | str | None:
 def _judge_start(document: dict[str, Any]) -> None:
     if document["supervisor"]["state"] != "degraded":
         return
-    parked = [
-        f"{team['name']}/{worker['slot']}: {(worker['last_exit'] or {}).get('message') or 'not ready'}"
-        for team in document["pools"]
-        for worker in team["workers"]
-        if worker["phase"] != "ready"
-    ]
-    reason = parked[0] if parked else "not everything is ready"
+    told = [notice["text"] for notice in document["warnings"]]
+    ends = (process["last_exit"] for part in ("pools", "apps") for team in document[part]
+            for process in team.get("workers", team.get("processes")) if process["phase"] != "ready")  # fmt: skip
+    said = [end["message"] for end in ends if end and end["message"]]
+    reason = next(iter((*said, *told)), "not everything is ready")
     fail(f"degraded: {reason}; see `workerctl logs --err` and `workerctl why NAME/SLOT`")
+
+
+def _note_unknown_kinds(settings: Settings) -> None:
+    """Say which names in the config no worker of the fleet has known, where there are such names at all."""
+    if not (settings.limits or settings.rates or settings.admission or settings.schedule):
+        return
+    from ..broker.limits import known_kinds
+    from .known_kinds import unknown_kinds
+
+    with database() as connection:
+        known = known_kinds(connection)
+    for line in unknown_kinds(settings, known) if known else ():
+        say(f"note: {line}")
 
 
 def _occupied(team: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from .. import __version__
 from ..contract import ENV_SETTINGS, NotRunning, WorkerctlError
 from ..settings import Loaded, PoolSettings, Settings, dump, restore
 from ..settings.cores import machine_cores
@@ -42,7 +43,10 @@ class ReloadFailed(WorkerctlError):
 
 
 def ask_for_reload(loaded: Loaded, name: str | None, reason: str | None = None) -> Asked:
-    """Write the new release and ask for it. Raises NotRunning, Unusable, Refused; then nothing has changed."""
+    """Write the new release and ask for it. Raises NotRunning, Unusable, Refused; then nothing has changed.
+
+    Where the supervisor is of another version, the schema is brought up to date first; Unreachable is raised too then.
+    """
     home = loaded.home
     request(home, "status")  # NotRunning before anything is written
     running = load_composition(home / "run" / "composition.json")
@@ -57,11 +61,29 @@ def ask_for_reload(loaded: Loaded, name: str | None, reason: str | None = None) 
     if note is not None:
         sys.stderr.write(f"note: {note}\n")
     check_connections(composition, desired)
+    if running.version != __version__:
+        _migrate(settings)
     path = folder / "composition.json"
     save_composition(composition, path)
     answer = request(home, "reload", composition=str(path), name=name, reason=reason)
     named = {key: answer[key] for key in ("number", "pools", "others", "added", "removed")}
     return Asked(**named, needs_restart=needs_restart)
+
+
+def _migrate(settings: Settings) -> None:
+    """Newer code finds the schema that it needs, as after a start; what older code needs is left to the primary.
+
+    Raises Unreachable, and Unusable where the schema has left this code behind.
+    """
+    from ..broker.connection import connect
+    from ..broker.found import configured
+    from ..broker.migrate import migrate
+
+    database = configured(settings)
+    assert database is not None  # it runs on one
+    with connect(database.url_direct, application="cli", bounded=False) as connection:
+        for name in migrate(connection):
+            sys.stderr.write(f"applied {name}\n")
 
 
 def as_far_as_possible(old: Settings, new: Settings, *, embedded: bool) -> tuple[Settings, list[str]]:
@@ -126,7 +148,7 @@ def _composition(loaded: Loaded, running: Composition, settings: Settings, folde
     )
     fresh = {group.name: group for group in compose(plan).groups} | {"migrate": old["migrate"]}
     agent_settings = restore(Path(old["agent"].env[ENV_SETTINGS]))
-    if _for_agent(agent_settings) == _for_agent(settings):
+    if running.version == __version__ and _for_agent(agent_settings) == _for_agent(settings):
         fresh["agent"] = old["agent"]
     return msgspec.structs.replace(running, groups=tuple(fresh.values()), release=str(plan.project))
 

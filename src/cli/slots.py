@@ -48,10 +48,13 @@ def facts(home: Path, document: dict[str, Any] | None, name: str) -> dict[str, A
     team = teams.get(group)
     history = exits(home, group, slot)
     if team is None and not history:
-        known = ", ".join(teams) or "nothing runs"
-        fail(f"nothing is named {group!r}; there are: {known}")
+        if not teams:
+            fail(f"nothing runs, and no end of {group!r} is recorded; `workerctl start` starts what there is")
+        fail(f"nothing is named {group!r}; there are: {', '.join(teams)}")
     processes = [] if team is None else team.get("workers") or team.get("processes") or []
     wanted = [process for process in processes if slot in (None, process["slot"])]
+    if team is not None and not wanted and not history and slot is not None:
+        fail(f"{group} has no slot {slot}; there are: {', '.join(str(each['slot']) for each in processes) or 'none'}")
     told = [each["text"] for each in (document or {}).get("warnings", ())
             if each["name"] == group and slot in (None, each["slot"])]  # fmt: skip
     return {

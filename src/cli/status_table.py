@@ -24,6 +24,9 @@ HEADER = (
     "last exit",
 )
 NUMBERS = frozenset({1, 2, 5, 6, 7, 8, 9, 10})
+SPARE = tuple(
+    HEADER.index(name) for name in ("release", "cpu", "done", "uptime", "failed", "last exit", "running", "pid")
+)
 
 
 def status_text(document: dict[str, Any]) -> str:
@@ -34,7 +37,7 @@ def status_text(document: dict[str, Any]) -> str:
     for team in [*document["apps"], *document["roles"]]:
         rows += [_row(team["name"], process) for process in team["processes"] if not process["done"]]
     told = [coloured(f"warning: {notice['text']}", "yellow") for notice in document.get("warnings", [])]
-    return "\n".join((_headline(document), table(HEADER, rows, right=NUMBERS), *told))
+    return "\n".join((_headline(document), table(HEADER, rows, right=NUMBERS, spare=SPARE), *told))
 
 
 def _headline(document: dict[str, Any]) -> str:

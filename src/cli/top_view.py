@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]|\x1b\[[0-9;]*[A-Za-z]")
 FIXED_COLUMNS = 52  # of a process row without its name and its two lines, gaps included
 NAME_COLUMNS = 20  # at most; longer names are cut
+NUMBERS_COLUMNS = 42  # of a row without its name and without lines
 LINE_LEAST, LINE_MOST = 6, 40
 JOBS_SHOWN = 5
 LOGS_LEAST = 3
@@ -78,10 +79,14 @@ def _headline(document: Mapping[str, Any]) -> Text:
 
 
 def _processes(found: Sequence[Seat], tracks: Mapping[tuple[str, int], Track], rows: int, width: int) -> RenderableType:
-    name_columns = min(NAME_COLUMNS, max(columns(seat.group) for seat in found) if found else 0)
-    spark = max(LINE_LEAST, min(LINE_MOST, (width - FIXED_COLUMNS - name_columns) // 2))
-    table = _table("name", "slot", "phase", "restarts", "cpu", "", "memory", "", right={1, 3, 4, 6})
-    table.columns[0].max_width = NAME_COLUMNS
+    longest = min(NAME_COLUMNS, max(columns(seat.group) for seat in found) if found else 0)
+    room = (width - FIXED_COLUMNS - longest) // 2
+    spark = min(LINE_MOST, room) if room >= LINE_LEAST else 0  # a narrow terminal shows the figures alone
+    lines = ("",) if spark else ()
+    table = _table(
+        "name", "slot", "phase", "restarts", "cpu", *lines, "memory", *lines, right={1, 3, 4, 5 + len(lines)}
+    )
+    table.columns[0].max_width = NAME_COLUMNS if spark else min(NAME_COLUMNS, width - NUMBERS_COLUMNS)
     hidden = len(found) - rows
     for seat in found[: rows - 1] if hidden else found:
         table.add_row(*_row(seat, tracks.get(seat.key, Track()), spark))
@@ -95,16 +100,19 @@ def _row(seat: Seat, track: Track, spark: int) -> list[Text]:
     cpu = process["cpu_percent"]
     limit = seat.limit_bytes or 1.25 * max(track.rss_bytes, default=0.0)  # without one the peak is near the top
     share = (process["rss_bytes"] or 0) / seat.limit_bytes if seat.limit_bytes else 0.0
-    return [
+    cells = [
         Text(seat.group, style="" if seat.is_worker else "bright_black"),
         Text(str(process["slot"])),
         Text(process["phase"], style=PHASE_COLOURS.get(process["phase"], "")),
         Text(str(process["restarts"]), style="yellow" if process["restarts"] else ""),
         Text("-" if cpu is None else f"{cpu:.0f}%"),
-        Text(sparkline(track.cpu_percent, spark, max(100.0, max(track.cpu_percent, default=0.0))), style="cyan"),
         Text(size(process["rss_bytes"])),
-        Text(sparkline(track.rss_bytes, spark, limit), style="red" if share > 0.9 else "green"),
     ]
+    if spark:
+        busy = sparkline(track.cpu_percent, spark, max(100.0, max(track.cpu_percent, default=0.0)))
+        cells.insert(5, Text(busy, style="cyan"))
+        cells.append(Text(sparkline(track.rss_bytes, spark, limit), style="red" if share > 0.9 else "green"))
+    return cells
 
 
 def _queues(queues: Sequence[Mapping[str, Any]], rows: int) -> RenderableType:

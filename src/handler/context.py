@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import operator
 import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from .outcomes import Cancel, ClaimLost, Refused
-from .spec import job_spec
-from .texts import holds_nul, to_json
+from .outcomes import Cancel, ClaimLost, InvalidPayload, Refused
+from .spec import PAYLOAD_LIMIT_BYTES, job_spec
+from .texts import holds_no_number, holds_nul, loggable, storable, to_json
 
 if TYPE_CHECKING:
     import httpx
@@ -97,16 +98,28 @@ class Context(msgspec.Struct, eq=False):
         return self.services.database()
 
     def progress(self, done: int, total: int) -> None:
-        """Say how far this attempt is. Raises ValueError unless 0 <= done <= total <= 2**53."""
+        """Say how far this attempt is, in whole numbers. Raises ValueError unless 0 <= done <= total <= 2**53."""
+        try:
+            done, total = operator.index(done), operator.index(total)  # numpy's too, which are no JSON
+        except TypeError:
+            raise ValueError(f"progress({done!r}, {total!r}): expected two whole numbers") from None
         if not 0 <= done <= total <= PROGRESS_LIMIT:
             raise ValueError(f"progress({done}, {total}): done must lie between 0 and total")
         self.progress_now = (done, total)
 
     def log(self, message: str, *, level: str = "info", **fields: Any) -> None:
-        """Add a row to the execution log within about two seconds. A worker that dies loses its last second at most."""
+        """Add a row to the execution log within about two seconds. A worker that dies loses its last second at most.
+
+        What cannot be stored is replaced: NUL in a text, a field that is no JSON by its repr. Raises ValueError for an
+        entry over 1 MiB.
+        """
         now = dt.datetime.now(dt.UTC).isoformat()
-        self.logged.append({"job_id": self.job.id, "attempt": self.job.attempt, "level": level,
-                            "message": message, "fields": fields, "logged_at": now})  # fmt: skip
+        entry = {"job_id": self.job.id, "attempt": self.job.attempt, "level": storable(str(level)),
+                 "message": storable(str(message)), "logged_at": now,
+                 "fields": {storable(name): loggable(value) for name, value in fields.items()}}  # fmt: skip
+        if (size := len(msgspec.json.encode(entry))) > PAYLOAD_LIMIT_BYTES:
+            raise ValueError(f"log entry of {size} bytes is over 1 MiB; put it into storage and log its key")
+        self.logged.append(entry)
 
     def enqueue(self, kind: str, payload: Any = None, *, child: bool = False, **options: Any) -> None:
         """Enqueue a job together with this attempt's settlement.
@@ -127,7 +140,10 @@ class Context(msgspec.Struct, eq=False):
         """
         if self.jobs:
             raise Refused(f"{self.job.kind}: a batch call has no children that could be done")
-        content = {**(to_json(payload) or {}), "parent": self.job.id}
+        content = {} if payload is None else to_json(payload)
+        if not isinstance(content, dict):
+            raise InvalidPayload(f"{kind}: a continuation's payload is an object: `parent` is added to it")
+        content = content | {"parent": self.job.id}
         self.done_next = job_spec(kind, content, **{**self._inherited(), **options})
 
     def remember(self, key: str, value: Any) -> None:
@@ -168,9 +184,12 @@ class Context(msgspec.Struct, eq=False):
 
 def memory_text(key: str, value: Any) -> str | None:
     """What a job remembers under a key, as JSON; None forgets it. Raises ValueError for what does not fit."""
-    content = None if value is None else msgspec.json.encode(to_json(value))
+    plain = to_json(value)
+    content = None if value is None else msgspec.json.encode(plain)
     if not key or len(key) > MEMORY_KEY_LIMIT:
         raise ValueError(f"remember({key[:40]!r}): a key has 1 to {MEMORY_KEY_LIMIT} characters")
     if content is not None and (len(content) > MEMORY_LIMIT_BYTES or holds_nul(content)):
         raise ValueError(f"remember({key!r}): at most {MEMORY_LIMIT_BYTES} bytes of JSON, without the character NUL")
+    if content is not None and b"null" in content and holds_no_number(plain):
+        raise ValueError(f"remember({key!r}): NaN and infinities are no JSON")
     return None if content is None else content.decode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..contract import WorkerctlError
 
 
@@ -33,7 +35,7 @@ class Retry(Exception):
 
     def __init__(self, reason: str = "", *, after_seconds: float | None = None) -> None:
         super().__init__(reason)
-        self.after_seconds = after_seconds
+        self.after_seconds = None if after_seconds is None else _seconds(self, after_seconds)
 
 
 class Snooze(Exception):
@@ -41,7 +43,7 @@ class Snooze(Exception):
 
     def __init__(self, after_seconds: float, reason: str = "") -> None:
         super().__init__(reason)
-        self.after_seconds = after_seconds
+        self.after_seconds = _seconds(self, after_seconds)
 
 
 class Cancel(Exception):
@@ -54,3 +56,10 @@ class ClaimLost(Cancel):
 
 class Fail(Exception):
     """Raised by a handler: no later attempt can succeed; the job ends `dead` at once with this reason."""
+
+
+def _seconds(asked: Exception, seconds: float) -> float:
+    """Raises ValueError for what is no time: the job would come back at once, for ever."""
+    if not math.isfinite(seconds):
+        raise ValueError(f"{type(asked).__name__}: {seconds} is no number of seconds")
+    return seconds

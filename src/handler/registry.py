@@ -33,16 +33,20 @@ class Handler:
     timeout_seconds: float | None  # None: the setting jobs.timeout
     max_attempts: int | None  # None: the setting jobs.max_attempts
     batch: int  # up to this many jobs in one call, whose first argument is then a list of payloads
-    payload_type: Any
-    is_async: bool
-    takes_context: bool
     batch_wait_seconds: float = 0.0  # how long a batch that is not full may wait for more
     hand_back: bool = False  # a worker that drains gives its jobs back instead of waiting for them
     check: Callable[[Any, Settings], None] | None = None
+    is_async: bool = field(init=False)
+    takes_context: bool = field(init=False)
+    payload_type: Any = field(init=False)
     payload_decoder: msgspec.json.Decoder[Any] = field(init=False)  # to convert costs ten times what this does
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "payload_decoder", msgspec.json.Decoder(self.payload_type, strict=False))
+        payload_type = _payload_type(self.function, batched=self.batch > 1)
+        object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.function))
+        object.__setattr__(self, "takes_context", len(inspect.signature(self.function).parameters) > 1)
+        object.__setattr__(self, "payload_type", payload_type)
+        object.__setattr__(self, "payload_decoder", msgspec.json.Decoder(payload_type, strict=False))
 
 
 _registry: dict[str, Handler] = {}
@@ -79,26 +83,18 @@ def job(
     _check_numbers(kind, queue, batch, batch_wait_seconds)
 
     def register(function: Function) -> Function:
-        known = _registry.get(kind)
-        if known is not None and _place(known.function) != _place(function):
-            raise ValueError(f"@job({kind!r}) is registered twice: {_place(known.function)} and {_place(function)}")
-        _registry[kind] = Handler(
-            kind=kind,
-            function=function,
-            queue=queue,
-            timeout_seconds=timeout_seconds,
-            max_attempts=max_attempts,
-            batch=batch,
-            payload_type=_payload_type(function, batched=batch > 1),
-            is_async=inspect.iscoroutinefunction(function),
-            takes_context=len(inspect.signature(function).parameters) > 1,
-            batch_wait_seconds=batch_wait_seconds,
-            hand_back=hand_back,
-            check=check,
-        )
+        _add(Handler(kind, function, queue, timeout_seconds, max_attempts, batch, batch_wait_seconds, hand_back, check))
         return function
 
     return register
+
+
+def _add(handler: Handler) -> None:
+    known = _registry.get(handler.kind)
+    if known is not None and _place(known.function) != _place(handler.function):
+        places = f"{_place(known.function)} and {_place(handler.function)}"
+        raise ValueError(f"@job({handler.kind!r}) is registered twice: {places}")
+    _registry[handler.kind] = handler
 
 
 def _check_numbers(kind: str, queue: str, batch: int, batch_wait_seconds: float) -> None:

@@ -11,29 +11,41 @@ from .registry import handlers, validate
 from .texts import holds_no_number, holds_nul, to_json
 
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
+LONGEST = {"queue": 200, "unique_key": 500, "user_id": 200, "plan": 200}  # characters, as the queue's tables have it
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
 
 
 def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     """One job as the database takes it, checked as far as this process can. Raises InvalidPayload and Refused."""
-    unknown = options.keys() - OPTIONS
-    if unknown:
-        raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
-    if not -100 <= (options.get("priority") or 0) <= 100:
-        raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
-    if not 1 <= (options.get("max_attempts") or 1) <= 1000:
-        raise Refused(f"{kind}: max_attempts {options['max_attempts']} is not between 1 and 1000")
+    if not 1 <= len(kind) <= 200:
+        raise Refused(f"a kind has 1 to 200 characters, not {len(kind)}")
+    if options:
+        _check_options(kind, options)
     content = {} if payload is None else to_json(payload)
     handler = handlers().get(kind)
     if handler is not None:
         validate(handler, content)
-    text = msgspec.json.encode(content)
+    spec = {"kind": kind, "payload": content} | {name: value for name, value in options.items() if value is not None}
+    text = msgspec.json.encode(spec)
     if b"null" in text and holds_no_number(content):
         raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
-    size = len(text)
-    if size > PAYLOAD_LIMIT_BYTES:
+    if len(text) > PAYLOAD_LIMIT_BYTES and (size := len(msgspec.json.encode(content))) > PAYLOAD_LIMIT_BYTES:
         raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
-    spec = {"kind": kind, "payload": content} | {name: value for name, value in options.items() if value is not None}
-    if holds_nul(msgspec.json.encode(spec)):
+    if holds_nul(text):
         raise Refused(f"{kind}: the character NUL is in it, which PostgreSQL cannot store")
     return spec
+
+
+def _check_options(kind: str, options: dict[str, Any]) -> None:
+    unknown = options.keys() - OPTIONS
+    if unknown:
+        raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
+    if options.get("queue") == "":
+        raise Refused(f"{kind}: a queue has a name")
+    for name, most in LONGEST.items():
+        if isinstance(value := options.get(name), str) and len(value) > most:
+            raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")
+    if not -100 <= (options.get("priority") or 0) <= 100:
+        raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
+    if not 1 <= (options.get("max_attempts") or 1) <= 1000:
+        raise Refused(f"{kind}: max_attempts {options['max_attempts']} is not between 1 and 1000")

@@ -24,6 +24,22 @@ def holds_nul(json_text: bytes) -> bool:
     return b"\\u0000" in json_text and re.search(rb"(?<!\\)(?:\\\\)*\\u0000", json_text) is not None
 
 
+def storable(text: str) -> str:
+    """As PostgreSQL can store it: NUL and halves of characters, as in a file's name that is no UTF-8, are replaced."""
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
+
+
+def loggable(value: Any) -> Any:
+    """One field of a log entry as plain JSON types; what has none that can be stored stands as its repr."""
+    try:
+        content = to_json(value)
+        if not holds_nul(msgspec.json.encode(content)):
+            return content
+    except (InvalidPayload, ValueError, RecursionError):
+        pass
+    return storable(repr(value))
+
+
 def holds_no_number(content: Any) -> bool:
     """Whether a number in it would silently become null."""
     match content:

@@ -45,7 +45,7 @@ def check_orphans(payload: Orphans, _settings: Any) -> None:
         raise WrongField("prefix", "say below which prefix objects may be deleted")
 
 
-@job("storage.orphans", queue="maintenance", timeout_seconds=3600, max_attempts=1, check=check_orphans)
+@job("storage.orphans", queue="maintenance", timeout_seconds=3600, max_attempts=1, hand_back=True, check=check_orphans)
 def orphans(payload: Orphans, ctx: Context) -> dict[str, Any]:
     """What no payload, no result and no JSON document that these name speaks of, as long as retention keeps jobs."""
     before = dt.datetime.now(dt.UTC) - dt.timedelta(days=payload.older_than_days)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Iterator
+from typing import Any
+
+import msgspec
 
 from ..contract import HUNG_SECONDS, Unusable
 from .build import Raw
@@ -18,6 +22,7 @@ RESERVED_NAMES = frozenset({"collector", "postgres", "migrate", "agent", "templa
 _LEASE = ("jobs", "lease")
 _GROUP = ("supervisor", "group")
 _LONGEST_LIMIT_NAME = 200
+_LARGEST_PAYLOAD_BYTES = 1024 * 1024  # the queue takes no larger one
 _LONGEST_NAME_BYTES = 100  # a name stands in file names, with slot, stream and a rotation's number
 
 
@@ -35,7 +40,11 @@ def check(settings: Settings, raw: Raw) -> None:
     check_providers(settings, raw)
     _check_names_of_limits(settings, raw)
     for name, task in settings.schedule.items():
-        wrong = {"timezone": _wrong_timezone(task.timezone), "cron": _wrong_cron(task.cron)}
+        wrong = {
+            "timezone": _wrong_timezone(task.timezone),
+            "cron": _wrong_cron(task.cron),
+            "payload": _wrong_payload(task.payload),
+        }
         for key, problem in wrong.items():
             if problem:
                 path = ("schedule", name, key)
@@ -46,7 +55,7 @@ def _check_names_of_limits(settings: Settings, raw: Raw) -> None:
     for table, named in (("limits", settings.limits), ("rates", settings.rates)):
         for name, value in named.items():
             path = (table, name)
-            if problem := _wrong_limit_name(name):
+            if problem := wrong_limit_name(name):
                 raise refused(raw.source((table,)), path, value, problem)
             if table == "rates":
                 try:
@@ -55,7 +64,8 @@ def _check_names_of_limits(settings: Settings, raw: Raw) -> None:
                     raise refused(raw.source((table,)), path, value, str(error)) from None
 
 
-def _wrong_limit_name(name: str) -> str | None:
+def wrong_limit_name(name: str) -> str | None:
+    """What keeps this from being the name of a limit or rate: a kind, or a key with holes; None for a good one."""
     if not name or len(name) > _LONGEST_LIMIT_NAME:
         return f"a name has 1 to {_LONGEST_LIMIT_NAME} characters"
     holes = re.findall(r"\{([^{}]*)\}", name)
@@ -141,4 +151,23 @@ def _wrong_cron(expression: str) -> str | None:
         return f'{error}; expected a duration such as "@every 10m"'
     except StopIteration:
         return "is never due"
+    return None
+
+
+def _wrong_payload(payload: dict[str, Any]) -> str | None:
+    if len(msgspec.json.encode(payload)) > _LARGEST_PAYLOAD_BYTES:
+        return "is over 1 MiB; put it into storage and name its key"
+    return _unstorable(payload)
+
+
+def _unstorable(value: Any) -> str | None:
+    match value:
+        case str() if "\x00" in value:
+            return "holds the character NUL, which PostgreSQL cannot store"
+        case float() if not math.isfinite(value):
+            return "holds NaN or an infinity, which JSON does not have"
+        case dict():
+            return next(filter(None, map(_unstorable, (*value, *value.values()))), None)
+        case list():
+            return next(filter(None, map(_unstorable, value)), None)
     return None

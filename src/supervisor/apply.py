@@ -153,7 +153,7 @@ def _not_spawned(slot: Slot, event: ev.SpawnFailed | ev.ForkLost) -> Slot:
     rest = replace(slot, members=tuple(member for member in slot.members if member.serial != event.serial))
     if isinstance(event, ev.ForkLost):
         return rest
-    fault = Fault(event.at, event.jitter)
+    fault = Fault(event.at, event.jitter, message=event.message)
     return _faulted(rest, fault) if event.fault else _deferred(rest, fault)
 
 

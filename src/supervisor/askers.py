@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,12 @@ def asker_of(request: Request) -> Asker:
         command_line=_command_line(request.pid),
         reason=" ".join(str(reason).split())[:TEXT_LIMIT] if reason else None,
     )
+
+
+def starter() -> Asker:
+    """Who started us: `start` in the background, else the shell or whoever wraps us."""
+    parent = os.getppid()
+    return Asker(f"start as pid {os.getpid()}", os.getuid(), parent, _command_line(parent))
 
 
 def _command_line(pid: int) -> str | None:

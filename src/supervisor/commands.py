@@ -59,6 +59,8 @@ def _scale(
 ) -> tuple[tuple[ev.Event, ...], dict[str, Any]]:
     name = arguments.get("pool", "default")
     team = roster.teams.get(name) if isinstance(name, str) else None
+    if team is not None and not team.group.role and team.group.kind == "command":
+        raise Denied(f"{name} is an app: change [apps.{name}] instances, then `workerctl reload`; `scale` is for pools")
     if team is None or team.group.kind != "pool" or team.retired:
         raise Denied(f"no pool is named {name!r}; there are: {_pool_names(roster)}")
     desired = _wanted_count(team, arguments)

@@ -34,6 +34,7 @@ def exit_record(
         "memory_limit_bytes": limit,
         "memory_curve_mb": list(curve_mb),
         "memory_period_seconds": period_seconds,
+        "heard_seconds_ago": None if member.heartbeat_at is None else round(event.at - member.heartbeat_at, 3),
         "jobs_in_hand": member.work.jobs_running,
         "jobs": _jobs(event.at, member),
         "growth": list(member.work.growth),

@@ -1,15 +1,15 @@
-"""Writes what outlives a supervisor: exits, desired counts, the composition. A full disk costs a record, no worker."""
+"""Writes what outlives a supervisor: exits, counts, parked slots, the composition. A full disk costs a record."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .journal import Journal, timestamp
-from .roster import Team
-from .state import append_exit, save_desired, write_atomically
+from .roster import Team, shown_name
+from .state import append_exit, forget_parked, save_desired, save_parked, write_atomically
 
 
 class Keeper:
@@ -20,6 +20,7 @@ class Keeper:
         self._journal = journal
         self._composition = home / "run" / "composition.json"
         self.coming = self._composition  # of the newest release, committed or not
+        self._parked: list[tuple[str, int]] = []
 
     def keep_exits(self, *records: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
@@ -40,3 +41,20 @@ class Keeper:
             save_desired(self._home, counts)
         except OSError as error:
             self._journal.say("NotPersisted", error=error.strerror, counts=counts)
+
+    def keep_parked(self, teams: Iterable[Team]) -> None:
+        """Slots that are given up, where that has changed; one that is being tried again has not proven itself yet."""
+        parked = [
+            (shown_name(team.group.name), slot.number)
+            for team in teams
+            for slot in team.wanted
+            if slot.parked_at is not None or slot.awaits_release or (slot.probing and not slot.is_ready)
+        ]
+        if parked != self._parked:
+            self._parked = parked
+            with contextlib.suppress(OSError):
+                save_parked(self._home, parked)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            forget_parked(self._home)

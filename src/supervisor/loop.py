@@ -11,7 +11,7 @@ from typing import Any
 
 from . import events as ev
 from .apply import apply
-from .askers import Asker, Askers, asker_of
+from .askers import Asker, Askers, asker_of, starter
 from .census import Census
 from .children import Children
 from .commands import MUTATING, answer
@@ -37,7 +37,7 @@ from .readiness import Readiness
 from .report import report
 from .roster import Roster, new_roster
 from .spawn import Spawner
-from .state import load_desired
+from .state import load_desired, load_parked
 from .states import Cause
 from .streams import Streams
 from .wrapper import Wrapper
@@ -55,7 +55,8 @@ class Supervisor:
         self._home = composition.home_path
         self._policy = composition.policy
         self._cgroups = [Path(folder) for folder in composition.memory_cgroups]
-        self._roster: Roster = new_roster(composition, load_desired(self._home), time.monotonic())
+        desired, parked = load_desired(self._home), load_parked(self._home)
+        self._roster: Roster = new_roster(composition, desired, time.monotonic(), parked)
         self._journal = Journal(self._home / "logs" / "supervisor.log", foreground=composition.foreground)
         self._keeper = Keeper(self._home, self._journal)
         self._wrapper = Wrapper()
@@ -98,7 +99,7 @@ class Supervisor:
     def run(self) -> Words:
         """How it ended."""
         become_subreaper()
-        self._journal.say("Started", pid=os.getpid(), version=self._roster.version, home=self._home)
+        self._journal.say("Started", version=self._roster.version, home=self._home, **starter().document())
         next_at = self._settle()
         while self._roster.stop_at is None or not all(team.is_empty for team in self._roster.teams.values()):
             self._wait(next_at)
@@ -117,6 +118,7 @@ class Supervisor:
         os.close(self._wakeups)
         os.close(self._alive)
         self._census.close()
+        self._keeper.close()
         outcome = self._roster.outcome
         if outcome.speechless is not None and (lines := last_lines(self._home, *outcome.speechless)):
             outcome = Words(outcome.exit_code, f"{outcome.message}: {lines}")
@@ -154,6 +156,8 @@ class Supervisor:
             self._keeper.keep_exits(*self._census.lost())
         if isinstance(event, ev.Spawned | ev.Exited):
             self._leftovers.note(child for child in self._children if child.group.kind != "pool")
+        if isinstance(event, ev.Parked):
+            self._keeper.keep_parked(self._roster.teams.values())
         if isinstance(event, ev.Committed):
             self._spawner.provide_wakes(self._roster.teams.values())
             self._keeper.keep_composition()
@@ -186,6 +190,7 @@ class Supervisor:
         if now >= self._memory_at:
             self._notice()
             self._census.note(self._children)
+            self._keeper.keep_parked(self._roster.teams.values())
             self._memory_at = now + self._policy.sample_seconds
             self._record(ev.MachineSampled(now, machine_memory(self._cgroups)))
 

@@ -80,6 +80,7 @@ class Fault(msgspec.Struct, frozen=True):
     at: float
     jitter: float  # in [0, 1): spreads the next try
     lived_seconds: float = 0.0
+    message: str = ""  # of one that never was a process: why
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -34,9 +34,12 @@ def _about(team: Team, slot: Slot, policy: Policy) -> Iterator[str]:
     seat = f"{shown_name(team.group.name)}/{slot.number}"
     if slot.parked_at is not None:
         again = "it is not tried again" if is_unusable(slot) else f"tried every {policy.park_probe_seconds:g} s"
-        cause = slot.last_exit.cause if slot.last_exit is not None else "it could not be started"
-        then = f"see `workerctl why {seat}`, then `workerctl reset {team.group.name}`"
-        yield f"{seat} was given up ({cause}), {again}; {then}"
+        refused = slot.faults[-1].message if slot.faults else ""
+        if refused:
+            cause, then = f"it could not be started: {refused}", "mend it"
+        else:
+            cause, then = str(slot.last_exit.cause) if slot.last_exit else "-", f"see `workerctl why {seat}`"
+        yield f"{seat} was given up ({cause}), {again}; {then}, then `workerctl reset {team.group.name}`"
     if recycle_streak(slot, policy) >= policy.recycle_warning:
         yield (
             f"{seat} is replaced again and again, each time within {policy.recycle_window_seconds:g} s: "

@@ -18,6 +18,7 @@ from .actions import (
     TellLost,
     Unpark,
 )
+from .budget import Budget, room_to_replace
 from .clock import Clock
 from .composition import Policy
 from .fat import guard, has_room_for_successor, must_wait_for_memory, trim_is_due
@@ -125,7 +126,7 @@ def _tend(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
         yield from ended  # and nothing else: teams come and go with it
         return
     up = groups_up(roster)
-    budget = _Budget(_room_to_replace(roster, policy))
+    budget = Budget(room_to_replace(roster, policy))
     for team in sorted(roster.teams.values(), key=_can_wait):
         if surplus := _surplus(team):
             yield from (Retire(team.group.name, slot.number) for slot in surplus)
@@ -136,19 +137,6 @@ def _tend(roster: Roster, policy: Policy, clock: Clock) -> Iterator[Action]:
 def _can_wait(team: Team) -> bool:
     """All but a template at the start: what takes longest begins first."""
     return team.group.kind != "template" or team.opened_at is not None
-
-
-class _Budget(msgspec.Struct):
-    """How many more slots may be under way at once: one number for all pools and all reasons."""
-
-    slots: int
-    canary: bool = True  # a release that has not proven itself may start one more worker
-
-
-def _room_to_replace(roster: Roster, policy: Policy) -> int:
-    pools = [team for team in roster.teams.values() if team.group.kind == "pool"]
-    workers = sum(team.desired for team in pools)
-    return max(1, int(workers * policy.surge_fraction)) - sum(_away(team) for team in pools)
 
 
 def _surplus(team: Team) -> list[Slot]:
@@ -164,7 +152,7 @@ def _worth(slot: Slot) -> tuple[int, int, int]:
 
 
 def _tend_slots(
-    roster: Roster, team: Team, policy: Policy, clock: Clock, budget: _Budget, *, may_spawn: bool
+    roster: Roster, team: Team, policy: Policy, clock: Clock, budget: Budget, *, may_spawn: bool
 ) -> Iterator[Action]:
     one_may_leave = True  # of an app; whether the others serve is seen in the next round
     forks = FORKS_AT_ONCE - sum(member.pid is None for slot in team.slots for member in slot.members)
@@ -189,6 +177,9 @@ def _tend_slots(
                 yield Spawn(team.group.name, slot.number, release=team.release)
         elif (step := _replacement(roster, team, slot, policy, clock, may_spawn=may_spawn)) is None:
             continue
+        elif isinstance(step, Drain) and team.group.kind == "pool":
+            if budget.take():  # no successor has room beside it
+                yield step
         elif isinstance(step, Drain):
             if team.group.kind != "command" or one_may_leave:
                 yield step
@@ -285,13 +276,4 @@ def _may_leave(team: Team, slot: Slot) -> bool:
     return all(
         other.is_ready and (other.number > slot.number or other.members[-1].spawned_at >= team.restart_at)
         for other in others
-    )
-
-
-def _away(team: Team) -> int:
-    """Slots without a serving process, or with two: both are paid from one budget. Parked ones are not under way."""
-    return sum(
-        len(slot.members) > 1 or bool(slot.members and not slot.is_ready) or slot.is_vacant
-        for slot in team.slots
-        if not slot.retired
     )

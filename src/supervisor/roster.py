@@ -147,13 +147,20 @@ class Roster(msgspec.Struct, frozen=True):
         return next((slot for slot in team.slots if slot.number == number), None)
 
 
-def new_roster(composition: Composition, desired: dict[str, int], now: float) -> Roster:
-    """Nothing runs yet; `desired` are the persisted counts, which win over the composed ones for pools."""
+def new_roster(
+    composition: Composition, desired: dict[str, int], now: float, parked: frozenset[tuple[str, int]] = frozenset()
+) -> Roster:
+    """Nothing runs yet; `desired` are the persisted counts, which win over the composed ones for pools.
+
+    Slots in `parked` were given up by a supervisor that was killed: each gets one try, as by a probe.
+    """
     teams = {}
     for group in composition.groups:
         count = desired.get(group.name, group.instances) if group.kind == "pool" else group.instances
         count = min(count, composition.policy.instance_limit)
-        teams[group.name] = Team(group, count, tuple(Slot(number) for number in range(1, count + 1)))
+        numbers = range(1, count + 1)
+        slots = tuple(Slot(number, probing=(group.name, number) in parked) for number in numbers)
+        teams[group.name] = Team(group, count, slots)
     return Roster(
         node=composition.node,
         version=composition.version,

@@ -1,11 +1,11 @@
-"""What outlives a supervisor in the home: desired counts, the history of exits, the outcome. No crash tears it."""
+"""What outlives a supervisor in the home: desired counts, parked slots, exits, the outcome. No crash tears it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,23 @@ def save_desired(home: Path, counts: Mapping[str, int]) -> None:
     write_atomically(home / "state" / "desired.toml", tomli_w.dumps(dict(counts)).encode())
 
 
+def load_parked(home: Path) -> frozenset[tuple[str, int]]:
+    """Groups and slots that a killed supervisor had given up; empty where there are none or the file was damaged."""
+    try:
+        return frozenset((str(group), int(slot)) for group, slot in json.loads(_parked(home).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return frozenset()
+
+
+def save_parked(home: Path, seats: Iterable[tuple[str, int]]) -> None:
+    write_atomically(_parked(home), json.dumps(list(seats), ensure_ascii=False).encode())
+
+
+def forget_parked(home: Path) -> None:
+    """Whoever starts after an orderly end may try everything again."""
+    _parked(home).unlink(missing_ok=True)
+
+
 def append_exit(home: Path, record: Mapping[str, Any]) -> None:
     """One line more in exits.jsonl; not synced, for a crash may cost a line of history but no write may cost 10 ms."""
     path = home / "state" / "exits.jsonl"
@@ -62,6 +79,10 @@ def append_exit(home: Path, record: Mapping[str, Any]) -> None:
     if size > EXITS_LIMIT_BYTES:
         content = path.read_bytes()[-EXITS_LIMIT_BYTES // 2 :]
         write_atomically(path, content[content.index(b"\n") + 1 :])
+
+
+def _parked(home: Path) -> Path:
+    return home / "state" / "parked.json"
 
 
 def save_outcome(home: Path, exit_code: int, message: str) -> None:

@@ -70,11 +70,11 @@ class Link:
         request.session = self._session
         try:
             reply = exchange(self._connection, self._worker_id, request)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise Rejected(str(error).strip().splitlines()[0]) from None
+        except psycopg.Error as error:  # a standby that takes no writes, too, says nothing about what was to be written
             self._lost(now, error)
             return None
-        except psycopg.Error as error:
-            raise Rejected(str(error).strip().splitlines()[0]) from None
         if reply.gone:
             self._worker_id = None  # given up: register as a new worker, with nothing in hand
             self._disconnect()

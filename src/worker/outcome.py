@@ -9,7 +9,18 @@ from typing import Any
 import msgspec
 
 from ..broker.exchange import Again, Claimed, Ended, Parent
-from ..handler import Cancel, Context, Fail, InvalidPayload, Retry, Snooze, holds_nul
+from ..handler import (
+    Cancel,
+    Context,
+    Fail,
+    InvalidPayload,
+    Retry,
+    Snooze,
+    holds_no_number,
+    holds_nul,
+    storable,
+    to_json,
+)
 
 RESULT_LIMIT_BYTES = 1024 * 1024
 ERROR_LIMIT_CHARACTERS = 4000
@@ -42,15 +53,25 @@ Settlement = Ended | Again | Parent
 
 def settle(job: Claimed, outcome: Outcome, context: Context, retry_delay_seconds: float, jitter: float) -> Settlement:
     """What is written about one attempt. `jitter` in [0, 1) is chosen by the caller."""
+    try:
+        return _settle(job, outcome, context, retry_delay_seconds, jitter)
+    except Exception as error:  # what a handler raises may raise in turn when it is asked for its words
+        broken = type(outcome.error if isinstance(outcome, Raised) else outcome.value).__name__
+        words = f"{broken}, which cannot be read: {type(error).__name__}"
+        return _failed(job, RuntimeError(words), retry_delay_seconds, jitter)
+
+
+def _settle(job: Claimed, outcome: Outcome, context: Context, retry_delay_seconds: float, jitter: float) -> Settlement:
     if isinstance(outcome, Returned):
         return _returned(job, outcome.value, context)
     match outcome.error:
         case Snooze() as snooze:
-            return Again(job.id, job.attempt, delay_seconds=max(0.0, snooze.after_seconds), error=str(snooze) or None)
+            delay = max(0.0, snooze.after_seconds)
+            return Again(job.id, job.attempt, delay_seconds=delay, error=_words(snooze) or None)
         case HandedBack():
             return Again(job.id, job.attempt, keeps_place=True)
         case Cancel() as cancel:
-            return Ended(job.id, job.attempt, "cancelled", error=str(cancel) or "cancelled by its handler")
+            return Ended(job.id, job.attempt, "cancelled", error=_words(cancel) or "cancelled by its handler")
         case Fail() | InvalidPayload() as final:
             return Ended(job.id, job.attempt, "dead", error=describe(final))
         case error:
@@ -93,12 +114,17 @@ def backoff_seconds(failures: int, first_seconds: float, jitter: float) -> float
 
 def describe(error: BaseException) -> str:
     """One line for people: the class where it is not one of ours, the words, and where it was raised."""
-    words = str(error).replace("\x00", "\ufffd").strip()
+    words = _words(error)
     if isinstance(error, (Fail, Retry, InvalidPayload, TimedOut)):
         return (words or type(error).__name__)[:ERROR_LIMIT_CHARACTERS]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
+    place = storable(place)
     return f"{type(error).__name__}: {words}"[: ERROR_LIMIT_CHARACTERS - len(place)] + place
+
+
+def _words(error: BaseException) -> str:
+    return storable(str(error)).strip()[:ERROR_LIMIT_CHARACTERS]
 
 
 def _returned(job: Claimed, value: Any, context: Context) -> Settlement:
@@ -123,6 +149,8 @@ def _encoded(value: Any) -> msgspec.Raw:
         raise ValueError(f"of {len(content)} bytes is over 1 MiB; put it into storage")
     if holds_nul(content):
         raise ValueError("holds the character NUL, which PostgreSQL cannot store")
+    if b"null" in content and holds_no_number(to_json(value)):
+        raise ValueError("holds NaN or an infinity, which JSON does not have")
     return msgspec.Raw(content)
 
 

@@ -24,7 +24,8 @@ from .memory import give_memory_back
 from .seats import Seats
 
 LEAVE_MARGIN_SECONDS = 1.0  # hand back what is left so long before the supervisor would kill
-NEWS_SECONDS = 0.25  # a worker that became busy or idle says so at once, but not more often
+NEWS_SECONDS = 0.25  # a worker that became busy or idle says so, but not more often,
+LASTING_SECONDS = 0.01  # and not before it has been so for so long: a job that just began needs the interpreter more
 BOOT_SHARE = 0.8  # of the boot deadline is spent on reaching the database; then it is the database's fault
 
 
@@ -46,7 +47,8 @@ class WorkerProcess:
         self._ready = False
         self._told_busy = 0
         self._growth = Growth()
-        self._heartbeat_at = self._news_at = 0.0
+        self._heartbeat_at = self._told_at = 0.0
+        self._news_at = float("inf")
 
     def run(self) -> int:
         self._listen()
@@ -55,8 +57,8 @@ class WorkerProcess:
             self._wait()
             now = time.monotonic()
             self._seats.turn(now)
-            if self._seats.full_claim and self._wake is not None:
-                ring_wake_pipe(self._wake[1])  # there may be more than we took: a sibling shall look
+            if self._seats.more_due and self._wake is not None:
+                ring_wake_pipe(self._wake[1])  # a sibling shall look
             if self._seats.stuck is not None:
                 self._drain(self._seats.stuck)
             self._report(now)
@@ -95,11 +97,9 @@ class WorkerProcess:
     def _wait(self) -> None:
         self._mind_the_wake_pipe()
         now = time.monotonic()
-        dues = [self._heartbeat_at, self._seats.due_at(now)]
+        dues = [self._heartbeat_at, self._news_at, self._seats.due_at(now)]
         if self._leave_at is not None:
             dues.append(self._leave_at)
-        if self._seats.runner.busy != self._told_busy:
-            dues.append(self._news_at)
         for key, _ in self._selector.select(max(0.0, min(dues) - now)):
             if key.fileobj is self._channel:
                 self._hear_the_supervisor()
@@ -108,6 +108,8 @@ class WorkerProcess:
                     self._signals.recv(4096)
             elif key.data == "wake":
                 self._take_a_wake_byte()
+            elif key.fileobj is self._seats.runner:
+                self._seats.runner.heard()
         if self._terms:
             self._drain()
 
@@ -159,10 +161,13 @@ class WorkerProcess:
             self._ready = True
             self._channel.send({"type": "ready"})
         busy = self._seats.runner.busy
-        if now >= self._heartbeat_at or (busy != self._told_busy and now >= self._news_at):
+        if busy == self._told_busy:
+            self._news_at = float("inf")
+        elif self._news_at == float("inf"):
+            self._news_at = max(now + LASTING_SECONDS, self._told_at + NEWS_SECONDS)
+        if now >= min(self._heartbeat_at, self._news_at):
             self._heartbeat_at = next_beat(now)
-            self._news_at = now + NEWS_SECONDS
-            self._told_busy = busy
+            self._told_at, self._told_busy, self._news_at = now, busy, float("inf")
             setproctitle(f"workerctl: worker {self._name}" + (f", {busy} running" if busy else ""))
             self._channel.send(self._heartbeat(now))
 

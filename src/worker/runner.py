@@ -86,12 +86,14 @@ class Runner:
         if run.handler.is_async:
             self.loop.call_soon_threadsafe(self._cancel, run)
 
+    def heard(self) -> None:
+        """Listen for the next ring; where `fileno()` is readable, before `take_finished`."""
+        with contextlib.suppress(BlockingIOError):
+            self._ours.recv(4096)
+        self._rung = False  # only now: a ring whose byte was just read would silence every later one
+
     def take_finished(self) -> list[Run]:
         """Every run that ended since the last call."""
-        with contextlib.suppress(BlockingIOError):
-            while self._ours.recv(4096):
-                pass
-        self._rung = False  # only now: a ring whose byte was just read would silence every later one
         finished = []
         while self._finished:
             finished.append(self._finished.popleft())

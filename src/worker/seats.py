@@ -42,7 +42,7 @@ class Seats:
         kinds = known_kinds(around.settings.jobs.max_attempts)
         self.link = Link(around.database, registration(me, around), kinds, random.random)
         self.closed = False  # draining: nothing more is claimed
-        self.full_claim = False  # the last claim got all it wanted: there may be more for a sibling
+        self.more_due = False  # beside what the last turn claimed there was work for a sibling
         self.stuck: str | None = None  # why this worker must be replaced
         self._jobs = around.settings.jobs
         self._finished_jobs = FinishedJobs(around.settings.logs)
@@ -90,7 +90,7 @@ class Seats:
 
     def turn(self, now: float) -> None:
         """Collect outcomes, stop what is overdue, and speak to the queue where there is reason to."""
-        self.full_claim = False
+        self.more_due = False
         for run in self.runner.take_finished():
             assert run.outcome is not None
             self.hand.finish(run, run.outcome)
@@ -212,9 +212,10 @@ class Seats:
         runs = self._seat(reply.claimed or [], stale=time.monotonic() - now > self._jobs.lease_seconds)
         self.runner.start(runs)
         if want:
-            self.full_claim = len(runs) >= want
-            self._appetite = min(2 * self._appetite, max(QUICK_JOBS, self._concurrency)) if self.full_claim else 1
-            self._share_until = now + SHARE_SECONDS if self.full_claim else None
+            got_all = len(runs) >= want
+            self.more_due = got_all and reply.more
+            self._appetite = min(2 * self._appetite, max(QUICK_JOBS, self._concurrency)) if got_all else 1
+            self._share_until = now + SHARE_SECONDS if got_all else None
 
     def _seat(self, claimed: list[Claimed], *, stale: bool) -> list[Run]:
         """Jobs as runs: those of one batch kind together. A job whose earlier attempt is still here is put back.

@@ -55,3 +55,13 @@ def test_to_resume_waits_for_what_an_earlier_connection_has_under_way(
 
 def test_a_worker_that_was_given_up_resumes_with_nothing(queue: Queue) -> None:
     assert resume(queue, 12345) == Resumed(None, set())
+
+
+def test_a_claim_says_whether_a_sibling_would_find_work(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    enqueue("a", conn=queue)
+    assert not worker.says(want=1).more
+    for kind in ("a", "a", "b"):
+        enqueue(kind, conn=queue)
+    assert [worker.says(want=1).more for _ in range(3)] == [True, True, False]
+    assert not worker.says(want=1).claimed

@@ -1,4 +1,4 @@
-"""Every wait on a connection ends, whatever the server does."""
+"""Every wait on a connection ends, whatever the server does; what goes by libpq itself fails as all else does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import time
 import psycopg
 import pytest
 
-from workerctl.broker.connection import connect
+from workerctl.broker.connection import answer, connect
+from workerctl.broker.migrate import migrate
 
 
 def test_a_frozen_server_is_given_up_and_the_connection_closed(database_url: str) -> None:
@@ -21,7 +22,7 @@ def test_a_frozen_server_is_given_up_and_the_connection_closed(database_url: str
         try:
             began = time.monotonic()
             with pytest.raises(psycopg.OperationalError, match=r"has not answered for 0\.5 s"):
-                connection.execute("SELECT 1")
+                answer(connection, "exchange", b"1", b"{}")
             assert time.monotonic() - began < 5
             assert connection.closed
         finally:
@@ -40,3 +41,25 @@ def test_rows_that_come_slowly_but_come_are_waited_for(database_url: str) -> Non
     with connect(database_url, application="test") as connection:
         connection.silence_seconds = 60.0  # type: ignore[attr-defined]
         assert connection.execute("SELECT pg_sleep(0.5), 7").fetchone() == ("", 7)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_goes_by_libpq_raises_the_servers_error_and_the_connection_lives(
+    database_url: str, *, pooled: bool
+) -> None:
+    with connect(database_url, application="test", pooled=pooled) as connection:
+        with pytest.raises(psycopg.errors.InvalidSchemaName):
+            answer(connection, "exchange", b"1", b"{}")
+        migrate(connection)
+        assert answer(connection, "exchange", b"1", b"{}") == b'{"gone": true}'
+        with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+            answer(connection, "exchange", b"1", b"no json")
+        assert answer(connection, "exchange", b"1", b"{}") == b'{"gone": true}'
+    with pytest.raises(psycopg.OperationalError, match="closed"):
+        answer(connection, "exchange", b"1", b"{}")
+
+
+def test_a_large_request_goes_by_libpq_whole(database_url: str) -> None:
+    with connect(database_url, application="test") as connection:
+        migrate(connection)
+        assert answer(connection, "exchange", b"1", b'{"unheard": "' + b"x" * 20_000_000 + b'"}') == b'{"gone": true}'

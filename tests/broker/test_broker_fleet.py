@@ -21,6 +21,7 @@ from workerctl.broker.fleet import (
     set_schedules,
 )
 from workerctl.broker.jobs import list_jobs, show_job
+from workerctl.broker.limits import configure_limits
 from workerctl.broker.overview import (
     nodes,
     pause_queue,
@@ -157,9 +158,14 @@ def test_a_paused_task_makes_no_due_times_and_does_not_make_up_for_them(queue: Q
     assert make_tick(queue, term=term, name="nightly", due_at=due, kind="report", payload={}) is None
     assert pause_schedule(queue, "nightly", paused=False)
     assert set_schedules(queue, [TASK])["nightly"] == due
-    assert run_schedule(queue, "nightly") is not None
     assert run_schedule(queue, "nothing") is None
     assert not pause_schedule(queue, "nothing", paused=True)
+
+
+def test_a_task_is_run_by_hand_as_it_is_when_it_is_due_admission_or_not(queue: Queue) -> None:
+    set_schedules(queue, [TASK])
+    configure_limits(queue, {}, {}, {"report": 0})
+    assert show_job(queue, run_schedule(queue, "nightly") or 0)["kind"] == "report"
 
 
 def test_a_task_that_is_no_longer_configured_is_forgotten(queue: Queue) -> None:
@@ -178,6 +184,42 @@ def test_a_paused_queue_hands_out_nothing_and_says_so(queue: Queue, new_worker: 
     assert [(row["queue"], row["paused"], row["due"]) for row in queues(queue)] == [("default", True, 1)]
     pause_queue(queue, "default", paused=False)
     assert worker.claims(1) == [(job_id, 1)]
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_lane_that_is_being_made_hears_of_its_queues_pause(
+    queue: Queue, new_worker: Any, database_url: str, *, paused: bool
+) -> None:
+    pause_queue(queue, "default", paused=not paused)
+    worker = new_worker()
+    with connect(database_url, application="test") as producer:
+        pausing = threading.Thread(target=lambda: pause_queue(queue, "default", paused=paused))
+        with producer.transaction():
+            job_id = enqueue("a", conn=producer)
+            pausing.start()
+            pausing.join(timeout=0.3)
+            assert pausing.is_alive(), "it waits for the lane"
+        pausing.join()
+    assert worker.claims(1) == ([] if paused else [(job_id, 1)])
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_lane_that_is_made_while_its_queue_is_being_paused_waits_for_it(
+    queue: Queue, new_worker: Any, database_url: str, *, paused: bool
+) -> None:
+    pause_queue(queue, "default", paused=not paused)
+    worker = new_worker()
+    made: list[int] = []
+    with connect(database_url, application="test") as producer:
+        enqueue("b", queue="second", conn=producer)  # what it does is planned: the next one waits for the lock alone
+        making = threading.Thread(target=lambda: made.append(enqueue("a", conn=producer)))
+        with queue.transaction():
+            pause_queue(queue, "default", paused=paused)
+            making.start()
+            making.join(timeout=0.3)
+            assert making.is_alive(), "it waits for the pause"
+        making.join()
+    assert [job for job, _ in worker.claims(8)][1:] == ([] if paused else made)
 
 
 def test_nodes_are_listed_with_their_work(queue: Queue, new_worker: Any) -> None:

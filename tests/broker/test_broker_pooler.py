@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from workerctl.broker.exchange import Ended, Request, exchange
 from workerctl.broker.fleet import KnownKind, Registration, hold_primary, register_worker
 from workerctl.producer import enqueue_many
 
+WORKERCTL = Path(sys.executable).with_name("workerctl")
 PROGRAM = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
 # It refuses root; a user namespace of its own keeps its pid and its right to our folders.
 AS_NO_ROOT = ["unshare", "--user", "--map-user=65534", "--map-group=65534", "--"] if os.geteuid() == 0 else []
@@ -86,6 +88,34 @@ def test_the_primarys_lease_needs_no_session(pooled_url: str) -> None:
     with connect(pooled_url, application="test", pooled=True) as second:
         assert hold_primary(second, agent="a2", node_id="n2", lease_seconds=60) is None
         assert hold_primary(second, agent="a1", node_id="n1", lease_seconds=60) == 1
+
+
+def test_a_url_through_a_pooler_alone_is_enough_and_doctor_says_what_it_costs(pooled_url: str, tmp_path: Path) -> None:
+    (tmp_path / "sums.py").write_text(
+        "from workerctl import job\n\n@job('add')\ndef add(payload: dict) -> int:\n"
+        "    return payload['a'] + payload['b']\n"
+    )
+    (tmp_path / "workerctl.toml").write_text('[jobs]\nmodules = ["sums"]\nshipped = false\n')
+    url = f"{pooled_url}?pgbouncer=true"
+    assert run(tmp_path, url, "start", "--instances", "1").returncode == 0
+    try:
+        assert run(tmp_path, url, "enqueue", "add", "a=1", "b=2", "--wait").stdout == "3\n"
+        told = run(tmp_path, url, "doctor")
+        assert "warning  wake-up      NOTIFY is not heard through a pooler" in told.stdout
+        assert told.returncode == 0, "it is no error"
+    finally:
+        run(tmp_path, url, "stop")
+
+
+def test_a_pooler_that_is_not_called_one_is_recognised(pooled_url: str, tmp_path: Path) -> None:
+    done = run(tmp_path, pooled_url, "nodes")
+    assert done.returncode == 69
+    assert done.stderr.endswith("it is a transaction pooler: say so with ?pgbouncer=true at the end of the URL\n")
+
+
+def run(folder: Path, url: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([WORKERCTL, *words], cwd=folder, env=os.environ | {"DATABASE_URL": url}, text=True,
+                          capture_output=True, timeout=90, check=False)  # fmt: skip
 
 
 def _free_port() -> int:

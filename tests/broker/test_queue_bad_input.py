@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+import msgspec
 import psycopg
 import pytest
 
@@ -17,6 +18,11 @@ from workerctl.producer import enqueue, enqueue_many
 Queue = psycopg.Connection[Any]
 
 
+class Unknown:
+    def __repr__(self) -> str:
+        return "an unknown"
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_payload_with_what_is_no_number_is_refused(value: float) -> None:
     with pytest.raises(InvalidPayload, match="NaN or an infinity"):
@@ -27,6 +33,52 @@ def test_a_payload_with_what_is_no_number_is_refused(value: float) -> None:
 def test_nul_is_refused_before_the_queue_is_asked() -> None:
     with pytest.raises(Refused, match="NUL"):
         job_spec("a", {"x": "a\x00b"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        ("", {}, "a kind has 1 to 200 characters, not 0"),
+        ("k" * 201, {}, "a kind has 1 to 200 characters, not 201"),
+        ("a", {"user_id": "u" * 201}, "user_id of 201 characters: at most 200"),
+        ("a", {"unique_key": "u" * 501}, "unique_key of 501 characters: at most 500"),
+    ],
+)
+def test_names_that_the_tables_do_not_take_are_refused_in_plain_words(
+    kind: str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(Refused, match=words):
+        job_spec(kind, {}, **options)
+
+
+def test_a_log_entry_is_stored_whatever_is_in_it() -> None:
+    ctx = Context(Job(1, "a"), cast(Services, None))
+    ctx.log("NUL \x00 and half \udcff", what=Unknown(), name="a\x00b", half="\udcff", n=[1, {"x": 2}])
+    [entry] = ctx.logged
+    assert entry["message"] == "NUL \ufffd and half ?"
+    assert entry["fields"] == {"what": "an unknown", "name": "'a\\x00b'", "half": "'\\udcff'", "n": [1, {"x": 2}]}
+    assert b"\\u0000" not in msgspec.json.encode(entry)
+
+
+def test_a_log_entry_that_is_too_long_is_an_error_where_it_is_said() -> None:
+    ctx = Context(Job(1, "a"), cast(Services, None))
+    with pytest.raises(ValueError, match="over 1 MiB"):
+        ctx.log("x" * (1 << 20))
+    assert ctx.logged == []
+
+
+def test_a_continuation_that_is_no_object_is_refused() -> None:
+    ctx = Context(Job(1, "a"), cast(Services, None))
+    with pytest.raises(InvalidPayload, match="a continuation's payload is an object"):
+        ctx.on_done("b", [1])
+
+
+@pytest.mark.parametrize(("done", "total"), [(1.5, 3), ("1", 3), (1, None)])
+def test_a_progress_is_two_whole_numbers(done: Any, total: Any) -> None:
+    ctx = Context(Job(1, "a"), cast(Services, None))
+    with pytest.raises(ValueError, match="expected two whole numbers"):
+        ctx.progress(done, total)
+    assert ctx.progress_now is None
 
 
 def test_a_progress_that_is_no_fraction_is_an_error_where_it_is_said_and_never_written(

@@ -84,9 +84,20 @@ def test_the_place_in_line_and_the_pace_make_a_guess(queue: Queue, new_worker: A
     jobs = enqueue_many([("a", None)] * 60, conn=queue)
     worker = new_worker()
     assert why(queue, jobs[0]) == "waiting for a free worker; next in line"
-    went(worker, 300, 1.0)
+    went(worker, 1, 0.5)
+    assert show_job(queue, jobs[9])["waits_seconds"] == pytest.approx(5), "it had nothing to do in these ten minutes"
+    went(worker, 299, 5.0)
     assert why(queue, jobs[59]) == "waiting for a free worker; 59 before it; about 2 min"
     assert show_job(queue, jobs[59])["waits_seconds"] == pytest.approx(120)
+
+
+def test_no_more_than_a_thousand_are_counted(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"user:{user_id}": 1}, {}, {})
+    jobs = enqueue_many([{"kind": "a", "user_id": "u7"}] * 1200, conn=queue)
+    worker = new_worker()
+    while not show_job(queue, jobs[-1])["held"]:
+        worker.claims(8)
+    assert "more than 1000 before it" in why(queue, jobs[-1])
 
 
 def test_a_job_that_does_not_wait_gives_no_reason(queue: Queue, new_worker: Any) -> None:

@@ -120,7 +120,7 @@ def test_config_show_hides_the_password_and_says_where_values_come_from(tmp_path
     assert "verysecret" not in done.stdout + done.stderr
     assert "environment DATABASE_URL" in done.stdout
     assert [line.split() for line in done.stdout.splitlines() if line.startswith("supervisor.instances")] == [
-        ["supervisor.instances", "3", "file"]
+        ["supervisor.instances", "file", "3"]
     ]
 
 

@@ -44,7 +44,9 @@ def test_an_end_is_told_with_cause_signal_memory_and_jobs() -> None:
 def test_jobs_that_no_heartbeat_named_are_counted() -> None:
     assert "12 image.generate for 3s\n            2 more" in ending(RECORD | {"jobs_in_hand": 3}, name_of)
     assert "2, not named" in ending(RECORD | {"jobs_in_hand": 2, "jobs": []}, name_of)
-    assert "none in hand" in ending(RECORD | {"jobs_in_hand": 0, "jobs": []}, name_of)
+    idle = RECORD | {"jobs_in_hand": 0, "jobs": [], "heard_seconds_ago": 0.2}
+    assert "none in hand 200ms before, when it was last heard" in ending(idle, name_of)
+    assert ending(idle | {"exit_code": 0, "signal": None}, name_of).endswith("none in hand")
 
 
 def test_who_asked_is_named_with_uid_pid_command_line_and_reason() -> None:

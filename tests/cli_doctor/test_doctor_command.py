@@ -117,6 +117,23 @@ def test_a_storage_that_cannot_be_written_is_an_error(doctor, tmp_path):
     assert (code, found["storage"]["level"]) == (1, "error")
 
 
+def test_an_app_whose_program_is_not_there_is_an_error(doctor, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "run").write_text("#!/bin/sh\n")
+    app = '[apps.web]\ncommand = "bin/run --port 1"\n'
+    code, found = doctor(app)
+    assert (code, found["apps"]["text"]) == (1, "web: there is no program bin/run")
+    (tmp_path / "bin" / "run").chmod(0o755)
+    assert doctor(app)[0] == 0
+    assert doctor('[apps.web]\ncommand = "python --version"\n')[0] == 0
+    assert doctor('[apps.web]\ncommand = "python --version"\nenv = {PATH = "/nowhere"}\n')[0] == 1
+
+
+def test_cores_that_are_not_there_are_a_warning(doctor):
+    _, found = doctor("[supervisor]\naffinity = [0, 9999]\n")
+    assert found["cores"]["text"].endswith("not ours to use: 9999")
+
+
 def test_a_pm2_file_that_kills_too_early_is_an_error(doctor, tmp_path):
     app = {"name": "workerctl", "script": str(WORKERCTL), "kill_timeout": 5000, "treekill": False, "wait_ready": True}
     (tmp_path / "ecosystem.json").write_text(json.dumps({"apps": [app]}))

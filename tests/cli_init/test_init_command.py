@@ -191,3 +191,8 @@ def test_a_file_that_is_not_there_is_one_line(init):
 def test_the_written_file_is_toml(init, tmp_path):
     init("init")
     tomllib.loads((tmp_path / "workerctl.toml").read_text())
+
+
+def test_a_pm2_file_without_apps_is_said_to_have_none(init, tmp_path):
+    (tmp_path / "processes.json").write_text('{"apps": []}')
+    assert "processes.json has no apps" in init("init", "--from", "processes.json").stderr

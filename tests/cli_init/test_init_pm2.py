@@ -116,3 +116,8 @@ def test_toml_is_what_a_toml_reader_reads():
 
     value = {"a b": [1, True, '引号 " \\ \x7f \n'], "empty": {}, "中": {"x": "y"}}
     assert tomllib.loads(f"value = {toml(value)}")["value"] == value
+
+
+def test_what_pm2_was_told_to_do_as_we_do_is_not_worth_a_word():
+    assert notes_of(autorestart=True, watch=False, treekill=False, time=True) == {}
+    assert set(notes_of(autorestart=False, watch=True, treekill=True)) == {"autorestart", "watch", "treekill"}

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+from collections import deque
 
 import pytest
 from rich.cells import cell_len
@@ -38,7 +39,7 @@ def reading(count=4, name="default", jobs=(), queues=1, lines=50):
     queue = {"paused": False, "due": 3, "running": 1, "later": 0, "oldest_due_seconds": 4.0}
     return Reading(
         document(count, name, jobs),
-        {(name, slot): Track() for slot in range(1, count + 1)},
+        {(name, slot): Track(deque([0.0])) for slot in range(1, count + 1)},
         [{"queue": f"队列{number}", **queue} for number in range(queues)],
         [Line(NOW, name, 1, "out", 1, number, f"第{number}行\x1b[31m红\x07" + "长" * 300) for number in range(lines)],
     )
@@ -67,6 +68,14 @@ def test_everything_has_its_place_on_a_small_terminal():
     for part in ("running  4/4 workers ready", "default", "agent", "队列0", "小说.拆分", "default/1", "第49行"):
         assert part in text, part
     assert "migrate" not in text
+
+
+def test_a_narrow_terminal_has_whole_words_and_no_lines():
+    text = "\n".join(drawn(reading(name="template-content"), 60, 24))
+    for part in ("slot", "phase", "restarts", "cpu", "memory", "ready", "12%", "50MB"):
+        assert part in text, part
+    assert "▁" not in text
+    assert "▁" in "\n".join(drawn(reading(), 80, 24))
 
 
 def test_processes_without_room_are_counted():

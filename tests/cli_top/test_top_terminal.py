@@ -58,3 +58,14 @@ def test_it_waits_for_a_supervisor_that_left(project, terminal, command):
     screen.until("waiting (q quits): no supervisor runs")
     screen.type("q")
     screen.until_closed()
+
+
+def test_in_a_narrow_terminal_the_status_keeps_what_matters_on_one_line_each(running, terminal):
+    screen = terminal(running, "status --watch", columns=60)
+    lines = screen.until("agent").splitlines()
+    headings = next(line for line in lines if line.startswith("name"))
+    assert headings.split() == ["name", "slot", "pid", "phase", "restarts", "memory", "running"]
+    assert sum(line.startswith("default ") for line in lines) == 2
+    assert not [line for line in lines if line.startswith(" ")], "a line was wrapped"
+    screen.resize(160, 24)
+    assert "last exit" in screen.until("release")

@@ -149,6 +149,10 @@ class Node(Machine):
             return bool(request(self.home, "status")["status"]["primary"]["holds_lease"])
         return False
 
+    @property
+    def state(self) -> str:
+        return str(request(self.home, "status")["status"]["supervisor"]["state"])
+
     def agent_pid(self) -> int:
         [team] = [team for team in request(self.home, "status")["status"]["roles"] if team["name"] == "agent"]
         return int(team["processes"][0]["pid"])
@@ -216,12 +220,13 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def a_fleet() -> Iterator[Fleet]:
+def a_fleet(*, started: bool = True) -> Iterator[Fleet]:
     folder = Path(tempfile.mkdtemp(prefix="wf-", dir="/tmp"))  # short enough for unix sockets
     folder.chmod(0o755)
     fleet = Fleet(folder)
     try:
-        fleet.start()
+        if started:
+            fleet.start()
         yield fleet
     finally:
         fleet.remove()

@@ -112,7 +112,7 @@ def test_a_link_that_is_down_for_less_than_a_lease_costs_no_job_its_attempt(flee
         job = enqueue("work", {"seconds": 10}, conn=queue)
         node = until(lambda: next((node for node in fleet.nodes if node.notes("began")), None), 20, "its beginning")
         node.unplug()
-        time.sleep(6)  # the outage itself, not a wait for something
+        until(lambda: node.state == "waiting for database", 12, "its status says what it waits for")
         node.plug_in()
         until(lambda: show_job(queue, job)["status"] == "succeeded", 30, "its end")
         assert show_job(queue, job)["attempt"] == 1

@@ -55,6 +55,13 @@ def deaf(payload: dict, ctx: Context) -> None:
         time.sleep(PATIENCE_SECONDS)
 
 
+@job("bad.words")
+def unstorable_words(payload: dict, ctx: Context) -> None:
+    """Says what neither JSON nor PostgreSQL has."""
+    ctx.log("NUL \x00", thing=object(), name="\udcff")
+    raise ValueError("no such file: \udcff\x00")
+
+
 @job("bad.atexit")
 def at_exit(payload: dict, ctx: Context) -> None:
     """Would end the interpreter with 7, or hold its end up for ever."""

@@ -155,6 +155,23 @@ def test_sys_exit_in_a_job_is_that_jobs_failure(stage: House) -> None:
     assert {worker["pid"] for worker in stage.ready()} == before
 
 
+def test_what_a_job_says_that_cannot_be_stored_costs_no_worker_and_no_word_of_others(stage: House) -> None:
+    before = {worker["pid"] for worker in stage.ready()}
+    jobs = stage.enqueue_all("bad.words", [{}] * 12)
+    for job in jobs:
+        ended = stage.until_status(job, "dead")
+        assert ended["error"].startswith("ValueError: no such file: ?\ufffd")
+        assert (ended["failures"], ended["deaths"]) == (3, 0)
+    until(lambda: len(_log_of(stage, jobs)) == 3 * len(jobs), what="an entry of each attempt")
+    assert {worker["pid"] for worker in stage.ready()} == before
+
+
+def _log_of(house: House, jobs: list[int]) -> list[str]:
+    with house.database() as connection:
+        rows = connection.execute("SELECT message FROM workerctl.execution_log WHERE job_id = ANY (%s)", [jobs])
+        return [message for (message,) in rows]
+
+
 def test_a_worker_that_cannot_hear_term_is_killed_at_its_deadline_and_its_job_runs_again(stage: House) -> None:
     job, pid = _begun(stage, "bad.deaf")
     stage.ok("restart", "default")

@@ -66,13 +66,29 @@ def test_wait_prints_the_result_and_fails_where_the_job_fails(running: House) ->
         (["", "a=1"], 1, "kind"),
         (["nobody.knows", "a=\udcff"], 2, "no text"),
         (["nobody.knows", "--payload", '{"a": "\\ud800"}'], 2, "no text"),
-        (["add", "a=1", "--queue", "q" * 300], 1, "refused"),
+        (["add", "a=1", "--queue", "q" * 300], 1, "queue of 300 characters: at most 200"),
+        (["add", "a=1", "--queue", ""], 1, "a queue has a name"),
     ],
 )
 def test_what_cannot_be_a_job_is_refused_in_one_line(
     running: House, arguments: list[str], code: int, words: str
 ) -> None:
     assert words in running.fails(code, "enqueue", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["limits", "set", "\udcff", "3"], "no text"),
+        (["limits", "set", "user:{user_i", "3"], "in a key stand {user_id}"),
+        (["queue", "pause", ""], "a queue has a name"),
+        (["schedule", "pause", "\udcff"], "no text"),
+        (["jobs", "list", "--user", "\udcff"], "no text"),
+        (["jobs", "show", "99999999999999999999"], "bigint out of range"),
+    ],
+)
+def test_what_no_name_or_id_can_be_is_wrong_usage_in_one_line(running: House, arguments: list[str], words: str) -> None:
+    assert words in running.fails(2, *arguments)
 
 
 @pytest.mark.parametrize("mebibytes", [1, 3])

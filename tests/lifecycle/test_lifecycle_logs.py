@@ -77,6 +77,13 @@ def test_wrong_questions_are_wrong_usage(running: House) -> None:
     for command in ("why", "logs", "show", "flush"):
         assert "expected NAME or NAME/SLOT" in running.fails(2, command, "default/first")
     assert "nobody" in running.fails(1, "show", "nobody")
+    assert "default has no slot 9; there are: 1, 2" in running.fails(1, "show", "default/9")
+
+
+def test_logs_of_somebody_who_has_none_are_said_to_be_none(running: House) -> None:
+    asked = running.run("logs", "nobody")
+    assert (asked.returncode, asked.stdout) == (0, "")
+    assert "no logs of nobody; there are of " in asked.stderr and "default" in asked.stderr
 
 
 def test_following_shows_lines_as_they_are_written_and_ends_with_ctrl_c(running: House) -> None:
@@ -121,6 +128,18 @@ def test_after_the_stop_logs_show_and_why_read_what_is_on_disk(house: House) -> 
     assert "asked" in shown
     assert house.json("why", "default/2")["exits"][0]["cause"] == "asked"
     assert "no exit of nobody" in house.fails(1, "why", "nobody")
+
+
+def test_why_has_the_last_twenty_lines_of_who_ended(house: House) -> None:
+    house.start(1)
+    job = house.enqueue("talks.much", lines=80)
+    house.until_status(job, "succeeded")
+    until(lambda: house.ok("logs", "--out", "--grep", "much 79 "))
+    house.ok("restart", "default")
+    until(lambda: house.exits())
+    last = house.json("why", "default/1")["last_lines"]
+    assert len(last) == 20
+    assert any("much 79 " in line for line in last)
 
 
 def test_flush_empties_the_logs_and_new_lines_still_arrive(house: House) -> None:

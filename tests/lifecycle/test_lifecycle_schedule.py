@@ -25,6 +25,18 @@ payload = { a = 2 }
 )
 
 
+SHIPPED = """
+[jobs]
+retry_delay = "100ms"
+[limits]
+imgae = 1
+[schedule.wrong]
+cron = "0 3 1 1 *"
+kind = "image.generate"
+payload = { prompt = 3 }
+"""
+
+
 def ticks(house: House) -> list[tuple[object, int]]:
     with house.database() as connection:
         return connection.execute(
@@ -48,3 +60,22 @@ def test_every_due_time_becomes_one_job_also_when_the_agent_is_killed(build: Cal
     table = house.ok("schedule", "list")
     assert "Asia/Shanghai" in table
     assert "never" in table
+    listed = {task["name"]: task for task in house.json("schedule", "list")}
+    assert listed["tick"]["last_status"] in ("pending", "running", "succeeded")
+    assert listed["rare"]["last_status"] is None
+    assert "orphans" not in listed, "its kind does not ship here"
+
+
+def test_what_ships_is_scheduled_by_itself_and_its_last_run_is_listed(build: Callable[..., House]) -> None:
+    house = build(SHIPPED)
+    notes = house.run("start", "--instances", 1).stderr
+    assert "note: limits.imgae: no job module knows the kind 'imgae'; did you mean image" in notes
+    job = int(until(lambda: house.run("schedule", "run", "orphans").stdout, what="a primary"))
+    ended = house.until_status(job, "succeeded")
+    assert ended["result"]["deleted"] == 0
+    with house.database() as connection:  # its due time is on Sunday
+        connection.execute("INSERT INTO workerctl.tick VALUES ('orphans', '2026-01-04T04:00Z', %s, 0)", [job])
+    [orphans] = [task for task in house.json("schedule", "list") if task["name"] == "orphans"]
+    assert (orphans["last_job_id"], orphans["last_status"]) == (job, "succeeded")
+    assert 0 < orphans["last_seconds"] < 30
+    assert "schedule.wrong: image.generate: payload does not fit" in house.fails(78, "config", "check")

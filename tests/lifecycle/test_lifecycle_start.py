@@ -8,10 +8,11 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lifecycle_house import House, until
+from lifecycle_house import CONFIG, House, until
 
 
 def test_start_returns_with_the_table_when_every_worker_is_ready(house: House) -> None:
@@ -160,6 +161,14 @@ def test_a_start_without_workers_says_why_and_leaves_nothing(house: House) -> No
     line = house.fails(1, "start", "--instances", 1)
     assert "importing kinds failed: RuntimeError: this module is broken" in line
     house.assert_nothing_runs()
+
+
+def test_an_app_that_cannot_be_started_leaves_it_degraded_with_the_reason(build: Callable[[str], House]) -> None:
+    house = build(f'{CONFIG}[apps.web]\ncommand = "nosuchprogram --port 1"\n')
+    line = house.fails(1, "start", "--instances", 1)
+    assert line.startswith("workerctl: degraded: web/1 was given up")
+    assert "No such file or directory: nosuchprogram" in line
+    assert len(house.ready()) == 1
 
 
 def test_a_module_that_does_not_exist_is_an_unusable_configuration(house: House) -> None:

@@ -34,6 +34,27 @@ def test_handlers_in_flight_go_on_through_a_restart_of_the_database_and_settle_a
     assert processes(house) == before, "no worker was replaced"
 
 
+def test_a_database_that_takes_no_writes_as_after_a_failover_is_waited_for(house: House) -> None:
+    house.start(2)
+    jobs = [house.gated(), house.gated("gated.thread")]
+    before = processes(house)
+    with psycopg.connect(plan_server(house.home).superuser_url, autocommit=True) as root:
+        root.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        root.execute("SELECT pg_reload_conf()")
+        until(lambda: state(house) == "waiting for database", what="status says what it waits for")
+        house.open_gate()
+        for job in jobs:
+            until(lambda job=job: house.noted("ended", job), what="the handler goes on")
+        assert "read-only" in house.fails(69, "enqueue", "add", "a=1")
+        root.execute("SET default_transaction_read_only = off")
+        root.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        root.execute("SELECT pg_reload_conf()")
+    for job in jobs:
+        assert house.until_status(job, "succeeded")["attempt"] == 1, "what had been done counts"
+    house.until_status(house.enqueue("add", a=1), "succeeded")
+    assert processes(house) == before, "no worker was replaced"
+
+
 def test_workers_wait_for_connections_that_the_database_does_not_give(house: House) -> None:
     house.start(2)
     job = house.gated()

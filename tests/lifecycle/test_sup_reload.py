@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lifecycle_house import CONFIG, House, until
 
+from workerctl import __version__
+
 LOGS = '[pools.logs]\nqueues = ["logs"]\ninstances = 1\n'
 
 
@@ -28,6 +30,20 @@ def test_a_pool_comes_and_goes_with_its_queue(house: House) -> None:
     assert mark(house) == house.ready()[0]["pid"]
     [end] = house.exits("logs")
     assert (end["cause"], end["exit_code"]) == ("reload", 0)
+
+
+def test_another_version_brings_the_schema_up_to_date_before_its_workers_and_an_agent_of_its_own(house: House) -> None:
+    house.start(1)
+    agent = house.role("agent")
+    composition = house.home / "run" / "composition.json"  # as if an earlier version had started it
+    composition.write_text(composition.read_text().replace(__version__, "0.0.1"))
+    with house.database() as connection:
+        connection.execute("DELETE FROM workerctl.migration WHERE name = '0009_duties'")
+        connection.execute("DROP TABLE workerctl.duty")
+    assert "applied 0009_duties\n" in house.run("reload").stderr
+    until(lambda: house.role("agent") not in (None, agent), what="an agent of the new version")
+    until(lambda: "leases" in house.ok("schedule", "list"), what="it does its duties")
+    house.until_status(house.enqueue("add", a=1), "succeeded")
 
 
 def test_a_pool_without_workers_proves_new_code_and_touches_no_job(house: House) -> None:

@@ -20,6 +20,7 @@ def test_a_killed_worker_is_told_with_its_memory_and_the_job_in_hand(running: Ho
     assert (end["cause"], end["signal"], end["exit_code"]) == ("crash", 9, None)
     assert [(each["id"], each["kind"]) for each in end["jobs"]] == [(job, "gated")]
     assert min(end["memory_curve_mb"]) > 5 and end["memory_limit_bytes"] == 500 << 20
+    assert end["memory_period_seconds"] == 2.0
     told = running.ok("why", f"default/{seat['slot']}")
     assert f"{job} gated for" in told and "limit 500 MB" in told
     running.open_gate()

@@ -32,8 +32,8 @@ def test_names_that_no_job_module_knows_are_told_with_what_was_meant():
     )
     kinds = {"image.generate", "ds.chat", "novel.split", "video.make"}
     assert list(unknown_kinds(settings, kinds)) == [
-        "limits.imgae: none of the job modules here knows the kind 'imgae'; did you mean image?",
-        "limits.vidoe:free: none of the job modules here knows the kind 'vidoe'; did you mean video?",
-        "admission.novel.splitt: none of the job modules here knows the kind 'novel.splitt'; did you mean novel.split?",
-        "schedule.nightly.kind: none of the job modules here knows the kind 'report'",
+        "limits.imgae: no job module knows the kind 'imgae'; did you mean image?",
+        "limits.vidoe:free: no job module knows the kind 'vidoe'; did you mean video?",
+        "admission.novel.splitt: no job module knows the kind 'novel.splitt'; did you mean novel.split?",
+        "schedule.nightly.kind: no job module knows the kind 'report'",
     ]

@@ -3,28 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from settings_loaded import loaded, refusal
 
-from workerctl.contract import Exit, Unusable
+from workerctl.contract import Unusable
 from workerctl.settings import Settings, dump, load, restore
 from workerctl.settings.memory import machine_memory_bytes
-
-
-def loaded(folder: Path, text: str | None = None, **environ: str):
-    if text is not None:
-        (folder / "workerctl.toml").write_text(text, encoding="utf-8")
-    return load(None, None, environ, folder)
-
-
-def refusal(folder: Path, text: str | None = None, **environ: str) -> str:
-    with pytest.raises(Unusable) as caught:
-        loaded(folder, text, **environ)
-    assert caught.value.exit_code == Exit.UNUSABLE
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def test_nothing_given_is_the_defaults(tmp_path):
@@ -33,42 +18,6 @@ def test_nothing_given_is_the_defaults(tmp_path):
     assert set(found.origins.values()) == {"default"}
     assert found.settings.jobs.path == (str(tmp_path),)
     assert found.settings.supervisor == Settings().supervisor
-
-
-def test_the_file_is_searched_in_order(tmp_path):
-    def path_found(config=None, **environ):
-        return load(config, None, environ, tmp_path).config_path
-
-    assert path_found() is None
-    (tmp_path / "config").mkdir()
-    for name in ("config/workerctl.toml", "workerctl.toml", "named.toml", "given.toml"):
-        (tmp_path / name).write_text("")
-        assert path_found(WORKERCTL_CONFIG="named.toml" if (tmp_path / "named.toml").exists() else "",
-                          config=Path("given.toml") if name == "given.toml" else None) == tmp_path / name  # fmt: skip
-
-
-def test_a_file_that_was_named_must_be_there(tmp_path):
-    with pytest.raises(Unusable, match=r"^none\.toml: no such file, but --config names it$"):
-        load(Path("none.toml"), None, {}, tmp_path)
-    assert refusal(tmp_path, WORKERCTL_CONFIG="gone.toml") == "gone.toml: no such file, but WORKERCTL_CONFIG names it"
-
-
-@pytest.mark.parametrize("config", ["workerctl.toml", "config/workerctl.toml", "config/other.toml", "deep/er/x.toml"])
-def test_the_home_lies_beside_the_config_and_beside_its_folder_named_config(tmp_path, config):
-    path = tmp_path / config
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("[jobs]\npath = ['lib']\n")
-    project = tmp_path / "deep/er" if config.startswith("deep") else tmp_path
-    found = load(path, None, {}, Path("/"))
-    assert found.home == project / ".workerctl"
-    assert found.settings.jobs.path == (str(project / "lib"),)
-
-
-def test_a_home_that_was_given_wins(tmp_path):
-    environ = {"WORKERCTL_HOME": "from-environment"}
-    assert load(None, Path("given"), environ, tmp_path).home == tmp_path / "given"
-    assert load(None, None, environ, tmp_path).home == tmp_path / "from-environment"
-    assert load(None, Path("/abs"), environ, tmp_path).home == Path("/abs")
 
 
 def test_the_environment_wins_over_the_file_and_origins_say_so(tmp_path):
@@ -218,6 +167,10 @@ def test_a_share_of_the_memory_is_of_what_this_machine_has(tmp_path):
         ("[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\ntimezone = 'Asia/Shangai'",
          'schedule.x.timezone = "Asia/Shangai": unknown time zone; did you mean Asia/Shanghai?'),
         ("[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\ntimezone = '/etc/passwd'", "unknown time zone"),
+        ("[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\npayload = {a = [{b = \"x\\u0000\"}]}",
+         "schedule.x.payload = {...}: holds the character NUL"),
+        ("[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\npayload = {a = nan}", "holds NaN or an infinity"),
+        (f"[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\npayload = {{a = '{'x' * 2**20}'}}", "is over 1 MiB"),
         ("[storage]\nurl = 'ftp://x'", 'storage.url = "ftp://x": neither a folder nor a bucket; expected "file:"'),
         ("[storage]\nurl = 's3://'", 'storage.url = "s3://": no bucket named'),
         ("[storage]\nurl = 7", "storage.url = 7: expected"),

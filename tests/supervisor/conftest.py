@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from toy_house import House
 
+pytest.register_assert_rewrite("toy_checks")
+
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:

@@ -74,6 +74,23 @@ def test_where_no_second_worker_fits_the_fat_one_drains_first() -> None:
     assert len(world.spawns()) == 1
 
 
+def test_where_no_second_worker_fits_all_of_them_too_fat_leave_one_after_the_other() -> None:
+    world = world_of()
+    machine(world, 0.09)
+    world.drains_in = lambda _: 5.0
+    for slot in (1, 2, 3, 4):
+        swell(world, 101, 4, slot=slot)
+    away_at_once = 0
+    for _ in range(60):
+        world.run(1)
+        away_at_once = max(away_at_once, 4 - world.phases().count("ready"))
+    assert away_at_once == 1
+    assert {slot.last_exit.cause for slot in world.roster.teams["default"].slots if slot.last_exit} == {
+        Cause.MEMORY_SOFT
+    }
+    assert len(world.spawns()) == 4 + 4
+
+
 def test_the_heaviest_worker_rests_while_the_machine_is_short_and_claims_again_after() -> None:
     world = world_of()
     serial = swell(world, 60, 1, slot=2)

@@ -14,7 +14,7 @@ from workerctl.worker.hand import LOST, Hand
 from workerctl.worker.outcome import Raised, Returned
 from workerctl.worker.run import Run
 
-HANDLER = Handler("k", print, "q", None, None, 1, dict, is_async=False, takes_context=False)
+HANDLER = Handler("k", lambda payload: payload, "q", None, None, 1)
 
 
 def run(job_id: int, attempt: int = 1) -> Run:

@@ -82,6 +82,7 @@ def test_a_timeout_is_a_failure_in_plain_words() -> None:
     [
         (object(), "not JSON"),
         ({"text": "a\x00b"}, "NUL"),
+        ({"n": [1.0, float("nan")]}, "NaN"),
         ("x" * (1024 * 1024 + 1), "over 1 MiB"),
     ],
 )
@@ -96,6 +97,38 @@ def test_a_backslash_that_looks_like_nul_is_fine() -> None:
     ended = settled(Returned("\\u0000"))
     assert isinstance(ended, Ended)
     assert ended.status == "succeeded"
+
+
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+
+class Bare(Snooze):
+    def __init__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", [ValueError, Fail, Cancel, Retry, TimedOut, InvalidPayload])
+def test_words_that_cannot_be_stored_are_stored_with_what_can_be(kind: type[Exception]) -> None:
+    settlement = settled(raised(kind("half \udcff, NUL \x00, whole")))
+    stored = msgspec.json.encode(settlement).decode()
+    assert "half ?, NUL \ufffd, whole" in stored
+
+
+@pytest.mark.parametrize("error", [Unreadable(), Bare()])
+def test_an_exception_that_raises_when_it_is_read_is_a_failure_of_its_job_alone(error: Exception) -> None:
+    again = settled(raised(error))
+    assert isinstance(again, Again)
+    assert again.failed
+    assert f"{type(error).__name__}, which cannot be read" in (again.error or "")
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_what_is_no_time_is_refused_where_it_is_said(seconds: float) -> None:
+    for kind in (lambda: Snooze(seconds), lambda: Retry("x", after_seconds=seconds)):
+        with pytest.raises(ValueError, match="is no number of seconds"):
+            kind()
 
 
 def test_children_make_a_parent_and_the_rest_follows_it() -> None:

@@ -36,49 +36,17 @@ BEGIN
     RETURN template;
 END $$;
 
--- Insert jobs given as a JSON array of {kind, payload, queue, priority, run_at, unique_key, user_id, plan, max_attempts};
--- returns their ids in the array's order. A unique_key that an unfinished job holds gives that job's id. With a parent
--- they are its children, numbered from 0. A user's jobs queue up a second of rank apart, so that users take turns.
-CREATE FUNCTION workerctl.insert_jobs(specs jsonb, parent bigint DEFAULT NULL) RETURNS bigint[]
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
-DECLARE
-    ids bigint[];
-    due boolean;
-    templates text[] := '{}';
-    lanes boolean[] := '{f}';  -- each queue and kind has: keyed or not
-BEGIN
-    IF EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates) THEN
-        templates := ARRAY(SELECT name FROM workerctl.limits WHERE name LIKE '%{%' OR name LIKE '%:%'
-                           UNION SELECT name FROM workerctl.rates WHERE name LIKE '%{%' OR name LIKE '%:%');
-        lanes := CASE WHEN templates = '{}' THEN '{f}' ELSE '{f,t}' END;
-    END IF;
-    IF EXISTS (  -- asking costs half of an insert that has nothing to do
-           SELECT FROM (SELECT DISTINCT s.kind, s.queue FROM jsonb_to_recordset(specs) AS s(kind text, queue text)) s
-             LEFT JOIN workerctl.kind k ON k.name = s.kind
-            WHERE (SELECT count(*) FROM workerctl.lane a
-                    WHERE a.queue = coalesce(s.queue, k.queue, 'default') AND a.kind = s.kind
-                      AND (templates <> '{}' OR NOT a.keyed)) < cardinality(lanes)) THEN
-        INSERT INTO workerctl.lane (queue, kind, keyed, batch, batch_wait, paused)
-        SELECT DISTINCT coalesce(s.queue, k.queue, 'default'), s.kind, f.keyed,
-               coalesce(k.batch, 1), coalesce(k.batch_wait, 0), q.paused_at IS NOT NULL
-          FROM jsonb_to_recordset(specs) AS s(kind text, queue text)
-          LEFT JOIN workerctl.kind k ON k.name = s.kind
-          LEFT JOIN workerctl.queue q ON q.name = coalesce(s.queue, k.queue, 'default')
-         CROSS JOIN unnest(lanes) AS f(keyed)
-            ON CONFLICT DO NOTHING;
-    END IF;
+-- What a job falls under by keys of its own: the names of these limits and rates, and its key of each.
+CREATE TYPE workerctl.limited AS (names text[], keys text[]);
 
-    WITH given AS (
-        SELECT nextval('workerctl.job_id') AS id, s.ordinal, s.kind, coalesce(s.queue, k.queue, 'default') AS queue,
-               s.unique_key, coalesce(s.run_at, now()) AS run_at, coalesce(s.priority, 0) AS priority,
-               coalesce(s.max_attempts, k.max_attempts, 3) AS max_attempts,
-               s.user_id, s.plan, coalesce(s.payload, '{}') AS payload, keys.names, keys.keys
-          FROM ROWS FROM (jsonb_to_recordset(specs)
-                 AS (kind text, queue text, priority smallint, run_at timestamptz, unique_key text,
-                     user_id text, plan text, max_attempts smallint, payload jsonb))
-               WITH ORDINALITY AS s(kind, queue, priority, run_at, unique_key, user_id, plan, max_attempts, payload, ordinal)
-          LEFT JOIN workerctl.kind k ON k.name = s.kind
-          LEFT JOIN LATERAL (
+-- For each of `specs`, in order, what it falls under of `templates`, or NULL.
+CREATE FUNCTION workerctl.limited_by(specs jsonb, templates text[]) RETURNS workerctl.limited[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT CASE WHEN f.keys IS NOT NULL THEN ROW(f.names, f.keys)::workerctl.limited END
+          FROM ROWS FROM (jsonb_to_recordset(specs) AS (kind text, user_id text, plan text, payload jsonb))
+               WITH ORDINALITY AS s(kind, user_id, plan, payload, ordinal)
+         CROSS JOIN LATERAL (
                SELECT array_agg(r.name ORDER BY r.key) AS names, array_agg(r.key ORDER BY r.key) AS keys
                  FROM (SELECT t AS name,
                               CASE WHEN t LIKE '%{%' THEN workerctl.render_key(t, s.user_id, s.plan, s.payload)
@@ -86,51 +54,130 @@ BEGIN
                                               split_part(s.kind, '.', 1) || ':' || s.plan, s.kind || ':' || s.plan) THEN t
                               END AS key
                          FROM unnest(templates) AS t) r
-                WHERE r.key IS NOT NULL
-                LIMIT CASE WHEN templates = '{}' THEN 0 END) keys ON true  -- 0: nothing below is run
-    ), spec AS (
-        SELECT g.*, a.id AS lane_id,
-               row_number() OVER (PARTITION BY a.id, g.user_id, g.priority ORDER BY g.ordinal) AS turn
-          FROM given g
-          LEFT JOIN workerctl.lane a ON a.queue = g.queue AND a.kind = g.kind AND a.keyed = (g.keys IS NOT NULL)
-    ), backlog AS (
-        SELECT u.lane_id, u.user_id, u.priority, e.rank
-          FROM (SELECT DISTINCT lane_id, user_id, priority FROM spec WHERE user_id IS NOT NULL) u
-         CROSS JOIN LATERAL (
+                WHERE r.key IS NOT NULL) f
+         ORDER BY s.ordinal);
+END $$;
+
+-- For each of `specs`, in order, the rank of a user's job that is due: a second behind the one before it, in this call or
+-- in the lane, so that users take turns. NULL for any other.
+CREATE FUNCTION workerctl.turns(specs jsonb, lanes integer[]) RETURNS bigint[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT CASE WHEN g.user_id IS NOT NULL AND o.run_at <= now()
+                    THEN greatest(workerctl.rank_of(o.run_at, g.priority) - 1000, coalesce(e.rank, 0)) + 1000 * o.turn END
+          FROM (SELECT lanes[s.ordinal] AS lane_id, s.user_id, coalesce(s.priority, 0) AS priority,
+                       array_agg(s.ordinal ORDER BY s.ordinal) AS ordinals,
+                       array_agg(coalesce(s.run_at, now()) ORDER BY s.ordinal) AS run_ats
+                  FROM ROWS FROM (jsonb_to_recordset(specs) AS (user_id text, priority smallint, run_at timestamptz))
+                       WITH ORDINALITY AS s(user_id, priority, run_at, ordinal)
+                 GROUP BY 1, 2, 3) g
+          LEFT JOIN LATERAL (
                SELECT l.rank FROM workerctl.live l
-                WHERE l.lane_id = u.lane_id AND l.user_id = u.user_id AND l.priority = u.priority
+                WHERE l.lane_id = g.lane_id AND l.user_id = g.user_id AND l.priority = g.priority
                   AND l.status = 'pending' AND l.run_at <= l.created_at
-                ORDER BY l.rank DESC LIMIT 1) e
-    ), inserted AS (
+                ORDER BY l.rank DESC LIMIT 1) e ON true
+         CROSS JOIN unnest(g.ordinals, g.run_ats) WITH ORDINALITY AS o(ordinal, run_at, turn)
+         ORDER BY o.ordinal);
+END $$;
+
+-- What `insert_jobs` inserts. A function that is inlined, because it does so in two ways.
+CREATE FUNCTION workerctl.newcomers(
+    specs jsonb, parent bigint, ids bigint[], lanes integer[], attempts smallint[], ranks bigint[], limited workerctl.limited[]
+) RETURNS TABLE (
+    id bigint, lane_id integer, rank bigint, priority smallint, max_attempts smallint, run_at timestamptz, unique_key text,
+    user_id text, plan text, payload jsonb, parent_id bigint, child_index integer, limit_names text[], limit_keys text[]
+) LANGUAGE sql STABLE AS $$
+    SELECT ids[s.ordinal], lanes[s.ordinal],
+           coalesce(ranks[s.ordinal], workerctl.rank_of(coalesce(s.run_at, now()), coalesce(s.priority, 0))),
+           coalesce(s.priority, 0::smallint), coalesce(s.max_attempts, attempts[s.ordinal], 3::smallint),
+           coalesce(s.run_at, now()), s.unique_key, s.user_id, s.plan, coalesce(s.payload, '{}'),
+           parent, CASE WHEN parent IS NOT NULL THEN s.ordinal::integer - 1 END,
+           limited[s.ordinal].names, limited[s.ordinal].keys
+      FROM ROWS FROM (jsonb_to_recordset(specs)
+             AS (priority smallint, run_at timestamptz, unique_key text, user_id text, plan text, max_attempts smallint,
+                 payload jsonb))
+           WITH ORDINALITY AS s(priority, run_at, unique_key, user_id, plan, max_attempts, payload, ordinal)
+     ORDER BY s.ordinal  -- so that of two with one unique key the first comes to be
+$$;
+
+-- Insert jobs given as a JSON array of {kind, payload, queue, priority, run_at, unique_key, user_id, plan, max_attempts};
+-- returns their ids in the array's order. A unique_key that an unfinished job holds gives that job's id. With a parent
+-- they are its children, numbered from 0. What few calls need has statements of its own: each node of a plan costs a call
+-- 2 us, used or not, and one statement for everything was half of what enqueueing one job cost.
+CREATE FUNCTION workerctl.insert_jobs(specs jsonb, parent bigint DEFAULT NULL) RETURNS bigint[]
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    templates text[] := '{}';
+    ids bigint[];  -- this and the next four: one for each spec
+    lanes integer[];
+    attempts smallint[];
+    ranks bigint[] := '{}';
+    limited workerctl.limited[] := '{}';
+    any_user boolean;
+    any_unique boolean;
+    any_due boolean;
+    inserted bigint;
+BEGIN
+    IF EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates) THEN
+        templates := ARRAY(SELECT name FROM workerctl.limits WHERE name LIKE '%{%' OR name LIKE '%:%'
+                           UNION SELECT name FROM workerctl.rates WHERE name LIKE '%{%' OR name LIKE '%:%');
+        IF templates <> '{}' THEN
+            limited := workerctl.limited_by(specs, templates);
+        END IF;
+    END IF;
+    LOOP
+        SELECT array_agg(CASE WHEN a.id IS NOT NULL THEN nextval('workerctl.job_id') END),
+               array_agg(a.id ORDER BY o.ordinal), array_agg(k.max_attempts ORDER BY o.ordinal),
+               bool_or(g.any_user), bool_or(g.any_unique), bool_or(g.any_due)
+          INTO ids, lanes, attempts, any_user, any_unique, any_due
+          FROM (SELECT s.kind, s.queue, limited[s.ordinal] IS NOT NULL AS keyed, array_agg(s.ordinal) AS ordinals,
+                       bool_or(s.user_id IS NOT NULL) AS any_user, bool_or(s.unique_key IS NOT NULL) AS any_unique,
+                       bool_or(coalesce(s.run_at <= now(), true)) AS any_due
+                  FROM ROWS FROM (jsonb_to_recordset(specs)
+                         AS (kind text, queue text, user_id text, unique_key text, run_at timestamptz))
+                       WITH ORDINALITY AS s(kind, queue, user_id, unique_key, run_at, ordinal)
+                 GROUP BY 1, 2, 3) g  -- to look up what is the same for many jobs for each of them was a tenth of their cost
+          LEFT JOIN workerctl.kind k ON k.name = g.kind
+          LEFT JOIN LATERAL (
+               SELECT a.id FROM workerctl.lane a
+                WHERE a.queue = coalesce(g.queue, k.queue, 'default') AND a.kind = g.kind AND a.keyed = g.keyed
+                LIMIT 1) a ON true  -- by its key, however many lanes there are
+         CROSS JOIN unnest(g.ordinals) AS o(ordinal);
+        EXIT WHEN array_position(lanes, NULL) IS NULL;
+        INSERT INTO workerctl.lane (queue, kind, keyed, batch, batch_wait, paused)
+        SELECT DISTINCT coalesce(s.queue, k.queue, 'default') AS queue, s.kind, limited[s.ordinal] IS NOT NULL AS keyed,
+               coalesce(k.batch, 1), coalesce(k.batch_wait, 0), q.paused_at IS NOT NULL
+          FROM ROWS FROM (jsonb_to_recordset(specs) AS (kind text, queue text)) WITH ORDINALITY AS s(kind, queue, ordinal)
+          LEFT JOIN workerctl.kind k ON k.name = s.kind
+          LEFT JOIN workerctl.queue q ON q.name = coalesce(s.queue, k.queue, 'default')
+         ORDER BY queue, kind, keyed  -- two who make the same ones wait for each other in one direction
+            ON CONFLICT DO NOTHING;
+    END LOOP;
+    IF any_user THEN
+        ranks := workerctl.turns(specs, lanes);
+    END IF;
+
+    IF any_unique THEN
         INSERT INTO workerctl.live (id, lane_id, rank, priority, max_attempts, run_at, unique_key, user_id, plan, payload,
                                     parent_id, child_index, limit_names, limit_keys)
-        SELECT s.id, s.lane_id,
-               CASE WHEN s.user_id IS NULL OR s.run_at > now() THEN workerctl.rank_of(s.run_at, s.priority)
-                    ELSE greatest(workerctl.rank_of(s.run_at, s.priority) - 1000, coalesce(b.rank, 0)) + 1000 * s.turn END,
-               s.priority, s.max_attempts, s.run_at, s.unique_key, s.user_id, s.plan, s.payload, parent,
-               CASE WHEN parent IS NOT NULL THEN s.ordinal - 1 END, s.names, s.keys
-          FROM spec s
-          LEFT JOIN backlog b ON b.lane_id = s.lane_id AND b.user_id = s.user_id AND b.priority = s.priority
-         ORDER BY s.ordinal  -- so that of two with one unique key the first comes to be
-            ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING
-        RETURNING id, run_at
-    )
-    SELECT array_agg(CASE WHEN s.unique_key IS NULL OR i.id IS NOT NULL THEN s.id END ORDER BY s.ordinal),
-           coalesce(bool_or(i.run_at <= now()), false)
-      INTO ids, due
-      FROM spec s LEFT JOIN inserted i USING (id);
-
-    IF array_position(ids, NULL) IS NOT NULL THEN
-        SELECT array_agg(coalesce(s.id, l.id) ORDER BY s.ordinal)
+        SELECT * FROM workerctl.newcomers(specs, parent, ids, lanes, attempts, ranks, limited)
+            ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING;
+    ELSE  -- ON CONFLICT costs each row a tenth: a lock and a confirmation in the WAL
+        INSERT INTO workerctl.live (id, lane_id, rank, priority, max_attempts, run_at, unique_key, user_id, plan, payload,
+                                    parent_id, child_index, limit_names, limit_keys)
+        SELECT * FROM workerctl.newcomers(specs, parent, ids, lanes, attempts, ranks, limited);
+    END IF;
+    GET DIAGNOSTICS inserted = ROW_COUNT;
+    IF inserted < cardinality(ids) THEN
+        SELECT array_agg(CASE WHEN s.unique_key IS NULL THEN ids[s.ordinal] ELSE l.id END ORDER BY s.ordinal)
           INTO ids
-          FROM ROWS FROM (unnest(ids), jsonb_to_recordset(specs) AS (unique_key text))
-               WITH ORDINALITY AS s(id, unique_key, ordinal)
-          LEFT JOIN workerctl.live l ON s.id IS NULL AND l.unique_key = s.unique_key;
+          FROM ROWS FROM (jsonb_to_recordset(specs) AS (unique_key text)) WITH ORDINALITY AS s(unique_key, ordinal)
+          LEFT JOIN workerctl.live l ON l.unique_key = s.unique_key;
         WHILE parent IS NULL AND array_position(ids, NULL) IS NOT NULL LOOP  -- who had the key has ended since
             ids[array_position(ids, NULL)] := (workerctl.insert_jobs(jsonb_build_array(specs -> array_position(ids, NULL) - 1)))[1];
         END LOOP;
     END IF;
-    IF due THEN
+    IF any_due AND inserted > 0 THEN
         PERFORM workerctl.ring();
     END IF;
     RETURN ids;

@@ -74,42 +74,41 @@ BEGIN
     RETURN true;
 END $$;
 
--- `picked` and up to `most` jobs of a limited lane in rank order; no more where somebody else is counting at this moment.
-CREATE FUNCTION workerctl.pick_limited(lane workerctl.lane, most bigint, picked bigint[], low jsonb) RETURNS bigint[]
-LANGUAGE plpgsql AS $$
+-- `picked` and up to `most` jobs of a lane in rank order; no more of a limited one where somebody else is counting at this
+-- moment.
+CREATE FUNCTION workerctl.pick_of_lane(lane workerctl.lane, limited boolean, most bigint, picked bigint[], low jsonb)
+RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
-    room record;
+    names text[];
     job workerctl.live;
     more bigint[] := '{}';
 BEGIN
-    IF lane.batch > 1 THEN
-        most := lane.batch;
+    IF limited THEN
+        names := (SELECT room.names FROM workerctl.kind_room(lane.kind, picked) room);
+        IF EXISTS (SELECT FROM unnest(names) AS n WHERE NOT pg_try_advisory_xact_lock(workerctl.key_lock(n))) THEN
+            RETURN picked;
+        END IF;
+        most := greatest(0, least(most, (SELECT room.free FROM workerctl.kind_room(lane.kind, picked) room)));  -- under the lock
     END IF;
-    SELECT names INTO room FROM workerctl.kind_room(lane.kind, picked);
-    IF EXISTS (SELECT FROM unnest(room.names) AS n WHERE NOT pg_try_advisory_xact_lock(workerctl.key_lock(n))) THEN
-        RETURN picked;
-    END IF;
-    SELECT * INTO room FROM workerctl.kind_room(lane.kind, picked);  -- counted after the lock
-    most := least(most, room.free);
     IF NOT lane.keyed THEN
         more := ARRAY(
             SELECT l.id FROM workerctl.live l
              WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
                AND l.rank >= workerctl.lowest(low, lane.id)
-             ORDER BY l.rank, l.id LIMIT greatest(most, 0) FOR UPDATE SKIP LOCKED);
+             ORDER BY l.rank, l.id LIMIT most FOR UPDATE SKIP LOCKED);
     ELSE
         FOR job IN SELECT * FROM workerctl.live l
                     WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
                       AND l.rank >= workerctl.lowest(low, lane.id)
-                    ORDER BY l.rank, l.id LIMIT 4 * greatest(most, 0) + 100 FOR UPDATE SKIP LOCKED LOOP
+                    ORDER BY l.rank, l.id LIMIT 4 * most + 100 FOR UPDATE SKIP LOCKED LOOP
             EXIT WHEN cardinality(more) >= most;
             IF workerctl.admit(job, picked || more) THEN
                 more := more || job.id;
             END IF;
         END LOOP;
     END IF;
-    IF room.names IS NOT NULL THEN
-        PERFORM workerctl.take_seats(more, room.names);
+    IF names IS NOT NULL THEN
+        PERFORM workerctl.take_seats(more, names);
     END IF;
     RETURN picked || more;
 END $$;

@@ -111,16 +111,27 @@ BEGIN
     RETURN suspect;
 END $$;
 
+-- Which suspect to hand out: NULL where there is none to mind, nothing where the hands are to be emptied first.
+CREATE FUNCTION workerctl.pick_suspect(me workerctl.worker, in_hand integer) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    suspect workerctl.live := workerctl.first_suspect(me, in_hand);
+BEGIN
+    IF suspect.id IS NOT NULL AND in_hand > 0 THEN
+        RETURN '{}';
+    ELSIF suspect.id IS NOT NULL AND workerctl.admit_suspect(suspect) THEN
+        RETURN ARRAY[suspect.id];
+    END IF;
+    RETURN NULL;
+END $$;
+
 -- The low water of lanes, {lane: rank}: no job below was seen a moment ago, so a look begins there. While somebody's old
 -- snapshot keeps dead index entries, every look would step over all of them. It is remembered in the session for 2 s from
 -- a full look, so that what comes below later (a priority, a retry) waits no longer; a pooler may share it, it is a fact
 -- about the lanes. NULL where looks are cheap: nothing is remembered then.
-CREATE FUNCTION workerctl.low_water() RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    remembered jsonb := nullif(current_setting('workerctl.low_water', true), '');
-BEGIN
-    RETURN CASE WHEN (remembered ->> 'until')::double precision > extract(epoch FROM clock_timestamp()) THEN remembered END;
-END $$;
+CREATE FUNCTION workerctl.remember_low_water(low jsonb, picked bigint[]) RETURNS void LANGUAGE sql AS $$
+    SELECT set_config('workerctl.low_water', (low || jsonb_object_agg(f.lane_id::text, f.rank))::text, false)
+      FROM (SELECT l.lane_id, min(l.rank) AS rank FROM workerctl.live l WHERE l.id = ANY (picked) GROUP BY l.lane_id) f;
+$$;
 
 -- Where a look at this lane begins.
 CREATE FUNCTION workerctl.lowest(low jsonb, lane integer) RETURNS bigint LANGUAGE sql IMMUTABLE
@@ -129,19 +140,6 @@ RETURN coalesce((low ->> lane::text)::bigint, -9223372036854775808);
 -- Index entries that this transaction's looks have stepped over, dead ones included.
 CREATE FUNCTION workerctl.stepped_over() RETURNS bigint LANGUAGE sql VOLATILE
 RETURN pg_stat_get_xact_tuples_returned('workerctl.live_claim'::regclass);
-
--- Up to `most` jobs of a lane without limits, in rank order; of a batch kind up to a batch.
-CREATE FUNCTION workerctl.pick(lane integer, most bigint, low jsonb) RETURNS bigint[]
-LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN ARRAY(
-        SELECT l.id FROM workerctl.live l
-         WHERE l.lane_id = lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
-           AND l.rank >= workerctl.lowest(low, lane)
-         ORDER BY l.rank, l.id
-         LIMIT (SELECT CASE WHEN a.batch > 1 AND most > 0 THEN a.batch ELSE most END FROM workerctl.lane a WHERE a.id = lane)
-           FOR UPDATE SKIP LOCKED);
-END $$;
 
 -- Seconds until a lane whose kind gathers batches may be claimed from: 0 once a whole batch waits, or its first job has
 -- waited for long enough. Reads as many index entries as a batch has.
@@ -160,7 +158,7 @@ CREATE FUNCTION workerctl.share_out(
 ) RETURNS SETOF record LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
-    SELECT a, head.limited, head.jobs
+    SELECT a, head.limited, CASE WHEN a.batch > 1 THEN a.batch ELSE head.jobs END
       FROM (SELECT f.lane_id, bool_or(f.limited) AS limited, count(*) AS jobs, min(f.rank) AS first_rank
               FROM (SELECT a.id AS lane_id, h.rank, a.keyed OR room.names IS NOT NULL AS limited
                       FROM workerctl.lane a
@@ -179,88 +177,23 @@ BEGIN
      ORDER BY head.first_rank;
 END $$;
 
--- Claim up to `want` seats' worth of due jobs in rank order over the lanes this worker serves. A lane of a batch kind
--- gives up to that kind's batch of jobs for one seat. Returns a JSON array of jobs, or NULL.
-CREATE FUNCTION workerctl.claim(
-    me workerctl.worker, want integer, in_hand integer, any_limits boolean, any_suspects boolean
-) RETURNS json LANGUAGE plpgsql AS $$
+-- Up to `want` seats' worth of jobs of several lanes, or of limited ones.
+CREATE FUNCTION workerctl.pick_shares(lanes integer[], want integer, any_limits boolean, low jsonb) RETURNS bigint[]
+LANGUAGE plpgsql AS $$
 DECLARE
-    suspect workerctl.live;
-    lanes integer[];
     share record;
     any_keyed boolean;
     picked bigint[] := '{}';
-    jobs json;
-    low jsonb := workerctl.low_water();
-    stepped bigint;
 BEGIN
-    IF any_suspects THEN
-        suspect := workerctl.first_suspect(me, in_hand);
-        IF suspect.id IS NOT NULL AND in_hand > 0 THEN
-            RETURN NULL;
-        END IF;
-        IF suspect.id IS NOT NULL AND workerctl.admit_suspect(suspect) THEN
-            picked := ARRAY[suspect.id];
-            want := 0;
-        END IF;
-    END IF;
-    stepped := workerctl.stepped_over();
-    LOOP
-        lanes := ARRAY(
-            SELECT a.id FROM workerctl.lane a
-             CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading every pending job instead of one per lane
-                   SELECT l.id FROM workerctl.live l
-                    WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
-                      AND l.rank >= workerctl.lowest(low, a.id)
-                    ORDER BY l.rank, l.id LIMIT 1) due
-             WHERE a.kind = ANY (me.kinds) AND NOT a.paused
-               AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
-               AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
-               AND CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a) = 0 ELSE true END);
-        EXIT WHEN lanes <> '{}' OR low IS NULL;
-        low := NULL;  -- nothing stands above the low water: look below
-    END LOOP;
-    IF low IS NULL AND workerctl.stepped_over() - stepped > 1000 THEN
-        low := jsonb_build_object('until', extract(epoch FROM clock_timestamp()) + 2);
-    END IF;
-    IF cardinality(lanes) = 1 AND NOT any_limits THEN
-        picked := picked || workerctl.pick(lanes[1], want, low);
-    ELSIF lanes <> '{}' THEN
-        FOR look IN 1 .. 4 LOOP  -- again where all that stood in front went out of sight, for want of seats of its keys
-            any_keyed := false;
-            FOR share IN SELECT * FROM workerctl.share_out(lanes, want, any_limits, low) LOOP
-                any_keyed := any_keyed OR (share.lane).keyed;
-                IF share.limited THEN
-                    picked := workerctl.pick_limited(share.lane, share.jobs, picked, low);
-                ELSE
-                    picked := picked || workerctl.pick((share.lane).id, share.jobs, low);
-                END IF;
-            END LOOP;
-            EXIT WHEN picked <> '{}' OR NOT any_keyed;
+    FOR look IN 1 .. 4 LOOP  -- again where all that stood in front went out of sight, for want of seats of its keys
+        any_keyed := false;
+        FOR share IN SELECT * FROM workerctl.share_out(lanes, want, any_limits, low) LOOP
+            any_keyed := any_keyed OR (share.lane).keyed;
+            picked := workerctl.pick_of_lane(share.lane, share.limited, share.jobs, picked, low);
         END LOOP;
-    END IF;
-    IF picked = '{}' THEN
-        RETURN NULL;
-    END IF;
-    WITH claimed AS (  -- each job as `Claimed` in broker/exchange.py: an array costs half of what an object does
-        UPDATE workerctl.live l
-           SET status = 'running', worker_id = me.id, reserved_by = NULL, attempt = l.attempt + 1, started_at = clock_timestamp()
-          FROM workerctl.lane a
-         WHERE l.id = ANY (picked) AND a.id = l.lane_id
-        RETURNING l.rank, l.id, json_build_array(
-            l.id, a.kind, a.queue, l.attempt, l.failures, l.deaths, l.max_attempts, l.priority, l.user_id, l.plan,
-            l.parent_id, l.created_at, l.payload, date_part('epoch', l.started_at - l.run_at)) AS job
-    )
-    SELECT json_agg(c.job ORDER BY c.rank, c.id) INTO jobs FROM claimed c;
-    IF low IS NOT NULL THEN
-        low := low || (SELECT jsonb_object_agg(f.lane_id::text, f.rank)
-                         FROM (SELECT l.lane_id, min(l.rank) AS rank FROM workerctl.live l
-                                WHERE l.id = ANY (picked) AND l.deaths = 0 GROUP BY l.lane_id) f);
-        IF low IS NOT NULL THEN
-            PERFORM set_config('workerctl.low_water', low::text, false);
-        END IF;
-    END IF;
-    RETURN jobs;
+        EXIT WHEN picked <> '{}' OR NOT any_keyed;
+    END LOOP;
+    RETURN picked;
 END $$;
 
 -- A worker has connected (again): its session, and [id, attempt] of what it holds. Waits for a statement of an earlier
@@ -275,24 +208,90 @@ BEGIN
         (SELECT json_agg(json_build_array(l.id, l.attempt)) FROM workerctl.live l WHERE l.worker_id = resume.worker_id), '[]'));
 END $$;
 
--- One round trip of a worker. `request`: {want, session?, in_hand?, renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?,
--- stats?}.
+-- What a worker says: {renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?, stats?}. Returns the ids
+-- whose settlement touched nothing.
+CREATE FUNCTION workerctl.hear(me workerctl.worker, said jsonb, any_seats boolean) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    matched bigint[] := '{}';
+    parent record;
+    specs jsonb;
+BEGIN
+    IF said ? 'renew_seconds' THEN
+        UPDATE workerctl.worker w
+           SET lease_until = now() + make_interval(secs => (said ->> 'renew_seconds')::double precision)
+         WHERE w.id = me.id;
+    END IF;
+    IF said ? 'ended' THEN
+        matched := workerctl.finish(said -> 'ended', me);
+    END IF;
+    IF said ? 'again' THEN
+        matched := matched || workerctl.return_jobs(me, said -> 'again');
+    END IF;
+    IF said ? 'parents' THEN
+        FOR parent IN SELECT * FROM jsonb_to_recordset(said -> 'parents')
+                         AS r(id bigint, attempt integer, result jsonb, on_done jsonb, children jsonb) LOOP
+            IF workerctl.await_children(me, parent.id, parent.attempt, parent.result, parent.on_done, parent.children) THEN
+                matched := matched || parent.id;
+            END IF;
+        END LOOP;
+    END IF;
+    IF said ? 'follow_ups' THEN  -- what handlers enqueued, only where their settlement counted
+        SELECT jsonb_agg(r.spec) INTO specs
+          FROM jsonb_to_recordset(said -> 'follow_ups') AS r(id bigint, spec jsonb)
+         WHERE r.id = ANY (matched);
+        IF specs IS NOT NULL THEN
+            PERFORM workerctl.insert_jobs(specs);
+        END IF;
+    END IF;
+    IF said ? 'logs' THEN
+        PERFORM workerctl.insert_jobs(said -> 'logs');
+    END IF;
+    IF said ? 'stats' THEN
+        PERFORM workerctl.count_runs(said -> 'stats');
+    END IF;
+    IF said ? 'progress' THEN
+        UPDATE workerctl.live l
+           SET progress_done = r.done, progress_total = r.total
+          FROM jsonb_to_recordset(said -> 'progress') AS r(id bigint, attempt integer, done bigint, total bigint)
+         WHERE l.id = ANY (ARRAY(SELECT p.id FROM jsonb_to_recordset(said -> 'progress') AS p(id bigint)))
+           AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id AND r.done BETWEEN 0 AND r.total;
+    END IF;
+    IF matched <> '{}' AND any_seats THEN
+        PERFORM workerctl.vacate(matched);
+    END IF;
+    IF cardinality(matched) < coalesce(jsonb_array_length(said -> 'ended'), 0)
+            + coalesce(jsonb_array_length(said -> 'again'), 0) + coalesce(jsonb_array_length(said -> 'parents'), 0) THEN
+        RETURN ARRAY(SELECT r.id FROM jsonb_to_recordset(
+                         coalesce(said -> 'ended', '[]') || coalesce(said -> 'again', '[]')
+                         || coalesce(said -> 'parents', '[]')) AS r(id bigint) WHERE r.id <> ALL (matched));
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- One round trip of a worker. `request`: {want, session?, in_hand?} and what it says; that is heard before up to `want`
+-- seats' worth of due jobs are claimed for it in rank order over the lanes that it serves. A lane of a batch kind gives up
+-- to that kind's batch of jobs for one seat.
 -- Reply: {gone: true} where this worker has been given up (its lease ended or its supervisor reported it dead) or has
 -- connected anew since this was said, else
--- {lost: ids whose settlement touched nothing, cancel: ids in hand that somebody cancelled, claimed: jobs}.
--- (Planning took a third of its time before the generic plans were forced; the setting holds for all it calls.)
+-- {lost: ids whose settlement touched nothing, cancel: ids in hand that somebody cancelled, claimed: jobs,
+-- more: whether perhaps more than one was due}.
+-- (Planning took a third of its time before the generic plans were forced; the setting holds for all it calls. A call of
+-- another plpgsql function costs 3 % of the whole, so that what every claim does stands here.)
 CREATE FUNCTION workerctl.exchange(worker_id bigint, request jsonb) RETURNS json
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     now_holds record;
     me workerctl.worker;
-    matched bigint[] := '{}';
+    said jsonb := request - '{want,session,in_hand}'::text[];
     lost bigint[];
     cancelled bigint[];
+    want integer := coalesce((request ->> 'want')::integer, 0);
+    low jsonb := nullif(current_setting('workerctl.low_water', true), '');
+    stepped bigint;
+    lanes integer[];  -- of the due jobs that stand first, two of each lane at most, in rank order
+    picked bigint[];
     claimed json;
-    parent record;
-    specs jsonb;
 BEGIN
     -- The row lock keeps a give-back of this worker from running in between. What else is asked here saves statements.
     SELECT w AS worker, EXISTS (SELECT FROM workerctl.seat) AS seats,
@@ -304,62 +303,66 @@ BEGIN
     IF me.id IS NULL OR (request ->> 'session')::integer <> me.session THEN
         RETURN '{"gone": true}';
     END IF;
-    IF request ? 'renew_seconds' THEN
-        UPDATE workerctl.worker w
-           SET lease_until = now() + make_interval(secs => (request ->> 'renew_seconds')::double precision)
-         WHERE w.id = me.id;
-    END IF;
-    IF request ? 'ended' THEN
-        matched := workerctl.finish(request -> 'ended', me);
-    END IF;
-    IF request ? 'again' THEN
-        matched := matched || workerctl.return_jobs(me, request -> 'again');
-    END IF;
-    IF request ? 'parents' THEN
-        FOR parent IN SELECT * FROM jsonb_to_recordset(request -> 'parents')
-                         AS r(id bigint, attempt integer, result jsonb, on_done jsonb, children jsonb) LOOP
-            IF workerctl.await_children(me, parent.id, parent.attempt, parent.result, parent.on_done, parent.children) THEN
-                matched := matched || parent.id;
-            END IF;
-        END LOOP;
-    END IF;
-    IF request ? 'follow_ups' THEN  -- what handlers enqueued, only where their settlement counted
-        SELECT jsonb_agg(r.spec) INTO specs
-          FROM jsonb_to_recordset(request -> 'follow_ups') AS r(id bigint, spec jsonb)
-         WHERE r.id = ANY (matched);
-        IF specs IS NOT NULL THEN
-            PERFORM workerctl.insert_jobs(specs);
+    IF said <> '{}' THEN
+        lost := workerctl.hear(me, said, now_holds.seats);
+        IF said ? 'renew_seconds' THEN
+            SELECT array_agg(l.id) INTO cancelled
+              FROM workerctl.live l WHERE l.worker_id = me.id AND l.cancel_asked_at IS NOT NULL;
         END IF;
     END IF;
-    IF request ? 'logs' THEN
-        PERFORM workerctl.insert_jobs(request -> 'logs');
+    IF want > 0 AND now_holds.suspects THEN
+        picked := workerctl.pick_suspect(me, coalesce((request ->> 'in_hand')::integer, 0));
     END IF;
-    IF request ? 'stats' THEN
-        PERFORM workerctl.count_runs(request -> 'stats');
+    IF want > 0 AND picked IS NULL THEN
+        IF (low ->> 'until')::double precision < extract(epoch FROM clock_timestamp()) THEN
+            low := NULL;
+        END IF;
+        stepped := workerctl.stepped_over();
+        LOOP
+            lanes := ARRAY(
+                SELECT a.id FROM workerctl.lane a
+                 CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading every pending job instead of two per lane
+                       SELECT l.rank FROM workerctl.live l
+                        WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+                          AND l.rank >= workerctl.lowest(low, a.id)
+                        ORDER BY l.rank, l.id LIMIT 2) due
+                 WHERE a.kind = ANY (me.kinds) AND NOT a.paused
+                   AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
+                   AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
+                   AND CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a) = 0 ELSE true END
+                 ORDER BY due.rank);
+            EXIT WHEN lanes <> '{}' OR low IS NULL;
+            low := NULL;  -- nothing stands above the low water: look below
+        END LOOP;
+        IF low IS NULL AND workerctl.stepped_over() - stepped > 1000 THEN
+            low := jsonb_build_object('until', extract(epoch FROM clock_timestamp()) + 2);
+        END IF;
+        IF lanes <> '{}' AND (now_holds.limits OR want > 1 AND NOT lanes[1] = ALL (lanes)) THEN
+            picked := workerctl.pick_shares(lanes, want, now_holds.limits, low);
+        ELSIF lanes <> '{}' THEN
+            picked := ARRAY(
+                SELECT l.id FROM workerctl.live l
+                 WHERE l.lane_id = lanes[1] AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+                   AND l.rank >= workerctl.lowest(low, lanes[1])
+                 ORDER BY l.rank, l.id
+                 LIMIT (SELECT CASE WHEN a.batch > 1 THEN a.batch ELSE want END FROM workerctl.lane a WHERE a.id = lanes[1])
+                   FOR UPDATE SKIP LOCKED);
+        END IF;
+        IF low IS NOT NULL AND picked <> '{}' THEN
+            PERFORM workerctl.remember_low_water(low, picked);
+        END IF;
     END IF;
-    IF request ? 'progress' THEN
-        UPDATE workerctl.live l
-           SET progress_done = r.done, progress_total = r.total
-          FROM jsonb_to_recordset(request -> 'progress') AS r(id bigint, attempt integer, done bigint, total bigint)
-         WHERE l.id = ANY (ARRAY(SELECT p.id FROM jsonb_to_recordset(request -> 'progress') AS p(id bigint)))
-           AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id AND r.done BETWEEN 0 AND r.total;
+    IF picked <> '{}' THEN
+        WITH claimed AS (  -- each as `Claimed` in broker/exchange.py: an array costs half of what an object does
+            UPDATE workerctl.live l
+               SET status = 'running', worker_id = me.id, reserved_by = NULL, attempt = l.attempt + 1, started_at = clock_timestamp()
+              FROM workerctl.lane a
+             WHERE l.id = ANY (picked) AND a.id = l.lane_id
+            RETURNING l.rank, l.id, json_build_array(
+                l.id, a.kind, a.queue, l.attempt, l.failures, l.deaths, l.max_attempts, l.priority, l.user_id, l.plan,
+                l.parent_id, l.created_at, l.payload, date_part('epoch', l.started_at - l.run_at)) AS job
+        )
+        SELECT json_agg(c.job ORDER BY c.rank, c.id) INTO claimed FROM claimed c;
     END IF;
-    IF matched <> '{}' AND now_holds.seats THEN
-        PERFORM workerctl.vacate(matched);
-    END IF;
-    IF cardinality(matched) < coalesce(jsonb_array_length(request -> 'ended'), 0)
-            + coalesce(jsonb_array_length(request -> 'again'), 0) + coalesce(jsonb_array_length(request -> 'parents'), 0) THEN
-        lost := ARRAY(SELECT r.id FROM jsonb_to_recordset(
-                          coalesce(request -> 'ended', '[]') || coalesce(request -> 'again', '[]')
-                          || coalesce(request -> 'parents', '[]')) AS r(id bigint) WHERE r.id <> ALL (matched));
-    END IF;
-    IF request ? 'renew_seconds' THEN
-        SELECT array_agg(l.id) INTO cancelled
-          FROM workerctl.live l WHERE l.worker_id = me.id AND l.cancel_asked_at IS NOT NULL;
-    END IF;
-    IF (request ->> 'want')::integer > 0 THEN
-        claimed := workerctl.claim(me, (request ->> 'want')::integer, coalesce((request ->> 'in_hand')::integer, 0),
-                                   now_holds.limits, now_holds.suspects);
-    END IF;
-    RETURN json_build_object('lost', lost, 'cancel', cancelled, 'claimed', claimed);
+    RETURN json_build_object('lost', lost, 'cancel', cancelled, 'claimed', claimed, 'more', coalesce(cardinality(lanes) > 1, true));
 END $$;

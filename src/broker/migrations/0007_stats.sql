@@ -150,8 +150,9 @@ BEGIN
      WHERE f.until IS NOT NULL;
     IF job.held THEN
         SELECT count(*) INTO ahead
-          FROM workerctl.hold mine JOIN workerctl.hold h ON h.key = mine.key AND (h.rank, h.job_id) < (mine.rank, mine.job_id)
-         WHERE mine.job_id = of_job AND mine.rank = job.rank AND mine.key = ANY (keys);
+          FROM (SELECT FROM workerctl.hold mine
+                  JOIN workerctl.hold h ON h.key = mine.key AND (h.rank, h.job_id) < (mine.rank, mine.job_id)
+                 WHERE mine.job_id = of_job AND mine.rank = job.rank AND mine.key = ANY (keys) LIMIT 1000) f;
     ELSE
         SELECT count(*) INTO ahead
           FROM (SELECT FROM workerctl.live l
