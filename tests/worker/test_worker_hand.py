@@ -52,6 +52,19 @@ def test_what_finished_while_a_request_was_on_its_way_is_not_forgotten() -> None
     assert held.request(0, None).ended == [Ended(2, 1, "succeeded")]
 
 
+def test_follow_ups_are_forgotten_with_the_job_that_they_follow() -> None:
+    one, two = run(1), run(2)
+    held = hand(one, two)
+    for each in (one, two):
+        each.context.enqueue("k", {"after": each.first.id})
+    held.finish(one, Returned(None))
+    request = held.request(0, None)
+    held.finish(two, Returned(None))
+    assert [item.id for item in request.follow_ups] == [1]
+    held.said(request)
+    assert [item.id for item in held.request(0, None).follow_ups] == [2]
+
+
 def test_a_second_outcome_of_a_run_is_ignored() -> None:
     one = run(1)
     held = hand(one)
