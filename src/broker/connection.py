@@ -22,6 +22,7 @@ _BOUNDS: dict[str, Any] = {
     "tcp_user_timeout": 4000,
 }
 AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)  # a standby, as after a failover, is no queue
+UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError)  # whatever the connection
 STATEMENT_TIMEOUT_MS = 5000
 SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is
 

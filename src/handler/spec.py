@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import msgspec
@@ -20,8 +21,8 @@ def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     unknown = options.keys() - OPTIONS
     if unknown:
         raise Refused(f"{kind}: unknown option {min(unknown)!r}; there are {', '.join(sorted(OPTIONS))}")
-    if not 1 <= len(kind) <= 200:
-        raise Refused(f"a kind has 1 to 200 characters, not {len(kind)}")
+    if not isinstance(kind, str) or not 1 <= len(kind) <= 200:
+        raise Refused(f"a kind is a text of 1 to 200 characters, not {kind!r:.40}")
     if options.get("queue") == "":
         raise Refused(f"{kind}: a queue has a name")
     for name, most in LONGEST.items():
@@ -29,8 +30,11 @@ def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
             raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")
     if not -100 <= (options.get("priority") or 0) <= 100:
         raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
-    if not 1 <= (options.get("max_attempts") or 1) <= 1000:
+    if (attempts := options.get("max_attempts")) is not None and not 1 <= attempts <= 1000:
         raise Refused(f"{kind}: max_attempts {options['max_attempts']} is not between 1 and 1000")
+    run_at = options.get("run_at")
+    if isinstance(run_at, dt.datetime) and run_at.tzinfo is None:
+        options["run_at"] = run_at.astimezone()  # this machine's time, as everywhere in Python; not the database's
     content = {} if payload is None else to_json(payload)
     handler = handlers().get(kind)
     if handler is not None:
