@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from .broker.connection import AWAY, connect, statement, unreachable
+from .broker.connection import AWAY, UNSTORABLE, connect, statement, unreachable
 from .broker.found import Database, find_database
 from .handler import QueueFull, Refused, job_spec
 
@@ -92,7 +92,7 @@ def _refusal(error: psycopg.Error) -> Exception:
     if error.sqlstate == QUEUE_FULL_SQLSTATE:
         details = msgspec.json.decode(error.diag.message_detail or "{}")
         return QueueFull(words, float(details.get("retry_after_seconds", 1)))
-    if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)):
+    if isinstance(error, UNSTORABLE):
         return Refused(f"refused by the queue: {words}")
     return error
 

@@ -26,6 +26,7 @@ _BOUNDS: dict[str, Any] = {
     "tcp_user_timeout": 4000,
 }
 AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)  # a standby, as after a failover, is no queue
+UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError)  # whatever the connection
 STATEMENT_TIMEOUT_MS = 5000
 SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is
 
@@ -70,7 +71,7 @@ def connect(url: str, *, application: str, pooled: bool = False, bounded: bool =
     """An autocommit connection. Raises Unreachable with host and port, never with the password.
 
     Through a transaction pooler nothing may live in the session: no prepared statements and no options at connect.
-    `bounded` limits each statement to 5 s (not for migrations and upkeep, and not through a pooler).
+    `bounded` limits each statement to 5 s (not through a pooler). Migrations are not, and prepare nothing either.
     """
     options: dict[str, Any] = {}
     if bounded and not pooled:
@@ -81,7 +82,7 @@ def connect(url: str, *, application: str, pooled: bool = False, bounded: bool =
         )
     except psycopg.OperationalError as error:
         raise unreachable(url, error) from None
-    connection.prepare_threshold = None if pooled else 1
+    connection.prepare_threshold = 1 if bounded and not pooled else None  # migrations may go through a pooler too
     return connection
 
 

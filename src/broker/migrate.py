@@ -1,8 +1,9 @@
 """Brings the schema up to date: numbered files, each once, in one transaction under an advisory lock, in two phases.
 
 A file `0012_name.sql` is of the phase `pre`: it adds what newer code needs and older code does not mind, and is applied
-by whoever starts. `0013_name.post.sql` takes away what older code still needs: the primary applies it once no node and
-no worker of an older version lives. From then on code that does not know it is refused.
+by whoever starts, or reloads to another version. `0013_name.post.sql` takes away what older code still needs: the
+primary applies it once no node and no worker of an older version lives. From then on code that does not know it is
+refused.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ def waits_because(job: Row, detail: Row | None) -> str | None:
         return None
     if job["paused"]:
         return f"queue {job['queue']!r} is paused"
+    if not job["any_worker"]:
+        return "no worker runs; see `workerctl status --fleet`"
     if not job["kind_known"]:
         return f"no worker knows the kind {job['kind']!r}"
     if not job["served"]:

@@ -79,7 +79,7 @@ def database() -> Iterator[psycopg.Connection[Any]]:
     """A connection to the queue. Raises NotRunning, Unreachable, Unusable."""
     import psycopg
 
-    from ..broker.connection import AWAY, connect, unreachable
+    from ..broker.connection import AWAY, UNSTORABLE, connect, unreachable
     from ..broker.found import find_database
 
     place = find_database(loaded())
@@ -92,10 +92,7 @@ def database() -> Iterator[psycopg.Connection[Any]]:
             raise unreachable(place.url, error) from None
         except UnicodeEncodeError as error:
             fail(f"{error.object!r} is no text: half a character, or bytes that are not UTF-8", Exit.USAGE)
-        except (
-            psycopg.DataError,
-            psycopg.IntegrityError,
-        ) as error:  # a number that no id can be, a name that is too long
+        except UNSTORABLE as error:  # a number that no id can be, a name that is too long
             fail(f"refused by the database: {str(error).strip().splitlines()[0]}", Exit.USAGE)
 
 

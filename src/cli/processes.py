@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..contract import Exit, NotRunning
+from ..contract import Exit, NotRunning, WorkerctlError
 from .common import database, fail, home, loaded, print_json, say
 
 if TYPE_CHECKING:
@@ -295,7 +296,8 @@ def _note_unknown_kinds(settings: Settings) -> None:
     from ..broker.limits import known_kinds
     from .known_kinds import unknown_kinds
 
-    with database() as connection:
+    known: list[str] = []
+    with contextlib.suppress(WorkerctlError), database() as connection:  # a database that is away is no news here
         known = known_kinds(connection)
     for line in unknown_kinds(settings, known) if known else ():
         say(f"note: {line}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import typing
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+ATTEMPTS_LIMIT = 1000
 BATCH_LIMIT = 10_000
 BATCH_WAIT_LIMIT_SECONDS = 3600
 
@@ -81,6 +83,10 @@ def job(
     is told at its next `ctx.raise_if_cancelled()`, and the job goes back at once, without a failure.
     """
     _check_numbers(kind, queue, batch, batch_wait_seconds)
+    if max_attempts is not None and not 1 <= max_attempts <= ATTEMPTS_LIMIT:
+        raise ValueError(f"@job({kind!r}): max_attempts={max_attempts} is not between 1 and {ATTEMPTS_LIMIT}")
+    if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
+        raise ValueError(f"@job({kind!r}): timeout_seconds={timeout_seconds} is no time that an attempt may take")
 
     def register(function: Function) -> Function:
         _add(Handler(kind, function, queue, timeout_seconds, max_attempts, batch, batch_wait_seconds, hand_back, check))
@@ -98,8 +104,10 @@ def _add(handler: Handler) -> None:
 
 
 def _check_numbers(kind: str, queue: str, batch: int, batch_wait_seconds: float) -> None:
-    if not kind or not queue or not 1 <= batch <= BATCH_LIMIT:
-        raise ValueError(f"@job({kind!r}): kind and queue must not be empty and batch must be from 1 to {BATCH_LIMIT}")
+    if not 1 <= len(kind) <= 200 or not 1 <= len(queue) <= 200 or not 1 <= batch <= BATCH_LIMIT:
+        raise ValueError(
+            f"@job({kind!r:.40}): kind and queue have 1 to 200 characters and batch must be from 1 to {BATCH_LIMIT}"
+        )
     if not 0 <= batch_wait_seconds <= BATCH_WAIT_LIMIT_SECONDS or (batch_wait_seconds and batch == 1):
         raise ValueError(
             f"@job({kind!r}): batch_wait_seconds={batch_wait_seconds} needs batch > 1 and lies between 0 and"

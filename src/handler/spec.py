@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import msgspec
@@ -17,10 +18,13 @@ OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "pl
 
 def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     """One job as the database takes it, checked as far as this process can. Raises InvalidPayload and Refused."""
-    if not 1 <= len(kind) <= 200:
-        raise Refused(f"a kind has 1 to 200 characters, not {len(kind)}")
+    if not isinstance(kind, str) or not 1 <= len(kind) <= 200:
+        raise Refused(f"a kind is a text of 1 to 200 characters, not {kind!r:.40}")
     if options:
         _check_options(kind, options)
+    run_at = options.get("run_at")
+    if isinstance(run_at, dt.datetime) and run_at.tzinfo is None:
+        options["run_at"] = run_at.astimezone()  # this machine's time, as everywhere in Python; not the database's
     content = {} if payload is None else to_json(payload)
     handler = handlers().get(kind)
     if handler is not None:
@@ -47,5 +51,5 @@ def _check_options(kind: str, options: dict[str, Any]) -> None:
             raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")
     if not -100 <= (options.get("priority") or 0) <= 100:
         raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
-    if not 1 <= (options.get("max_attempts") or 1) <= 1000:
+    if (attempts := options.get("max_attempts")) is not None and not 1 <= attempts <= 1000:
         raise Refused(f"{kind}: max_attempts {options['max_attempts']} is not between 1 and 1000")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -21,7 +21,8 @@ from .units import every_seconds, rate, size_text
 RESERVED_NAMES = frozenset({"collector", "postgres", "migrate", "agent", "template", "web", "supervisor", "default"})
 _LEASE = ("jobs", "lease")
 _GROUP = ("supervisor", "group")
-_LONGEST_LIMIT_NAME = 200
+_LONGEST_NAME = 200  # of a limit or a task, in characters
+_MOST = 2**31 - 1  # the queue counts in integers
 _LARGEST_PAYLOAD_BYTES = 1024 * 1024  # the queue takes no larger one
 _LONGEST_NAME_BYTES = 100  # a name stands in file names, with slot, stream and a rotation's number
 
@@ -40,9 +41,13 @@ def check(settings: Settings, raw: Raw) -> None:
     check_providers(settings, raw)
     _check_names_of_limits(settings, raw)
     for name, task in settings.schedule.items():
+        if not 1 <= len(name) <= _LONGEST_NAME or "\x00" in name:
+            reason = f"the name of a task has 1 to {_LONGEST_NAME} characters, none of them NUL"
+            raise refused(raw.source(("schedule",)), ("schedule", name), task.cron, reason)
         wrong = {
             "timezone": _wrong_timezone(task.timezone),
             "cron": _wrong_cron(task.cron),
+            "kind": _unstorable(task.kind),
             "payload": _wrong_payload(task.payload),
         }
         for key, problem in wrong.items():
@@ -52,22 +57,30 @@ def check(settings: Settings, raw: Raw) -> None:
 
 
 def _check_names_of_limits(settings: Settings, raw: Raw) -> None:
-    for table, named in (("limits", settings.limits), ("rates", settings.rates)):
+    tables: dict[str, Mapping[str, int | str]] = {
+        "limits": settings.limits,
+        "rates": settings.rates,
+        "admission": settings.admission,
+    }
+    for table, named in tables.items():
         for name, value in named.items():
-            path = (table, name)
-            if problem := wrong_limit_name(name):
-                raise refused(raw.source((table,)), path, value, problem)
-            if table == "rates":
-                try:
-                    rate(str(value))
-                except ValueError as error:
-                    raise refused(raw.source((table,)), path, value, str(error)) from None
+            if problem := wrong_limit_name(name) or _wrong_number(value):
+                raise refused(raw.source((table,)), (table, name), value, problem)
+
+
+def _wrong_number(value: int | str) -> str | None:
+    """Of jobs at once or pending, or a rate's text."""
+    try:
+        most = value if isinstance(value, int) else rate(value)[0]
+    except ValueError as error:
+        return str(error)
+    return None if most <= _MOST else f"at most {_MOST} are counted"
 
 
 def wrong_limit_name(name: str) -> str | None:
     """What keeps this from being the name of a limit or rate: a kind, or a key with holes; None for a good one."""
-    if not name or len(name) > _LONGEST_LIMIT_NAME:
-        return f"a name has 1 to {_LONGEST_LIMIT_NAME} characters"
+    if not 1 <= len(name) <= _LONGEST_NAME or "\x00" in name:
+        return f"a name has 1 to {_LONGEST_NAME} characters, none of them NUL"
     holes = re.findall(r"\{([^{}]*)\}", name)
     known = ("user_id", "plan", "model")
     wrong = [hole for hole in holes if hole not in known and not re.fullmatch(r"payload(\.\w+)+", hole)]

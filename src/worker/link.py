@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from ..broker.connection import connect
+from ..broker.connection import UNSTORABLE, connect
 from ..broker.exchange import FIRST, Reply, Request, exchange, resume
 from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
 from ..broker.found import Database
@@ -70,7 +70,7 @@ class Link:
         request.session = self._session
         try:
             reply = exchange(self._connection, self._worker_id, request)
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
+        except UNSTORABLE as error:
             raise Rejected(str(error).strip().splitlines()[0]) from None
         except psycopg.Error as error:  # a standby that takes no writes, too, says nothing about what was to be written
             self._lost(now, error)

@@ -1,4 +1,4 @@
-"""docs/from-celery.md: its Python runs, its SQL and TOML are understood, and its chord is one."""
+"""docs/from-celery.md: its Python runs, its SQL and TOML are understood."""
 
 from __future__ import annotations
 

@@ -90,6 +90,13 @@ def test_the_primarys_lease_needs_no_session(pooled_url: str) -> None:
         assert hold_primary(second, agent="a1", node_id="n1", lease_seconds=60) == 1
 
 
+def test_migrations_leave_nothing_prepared_behind(pooled_url: str) -> None:
+    for _ in range(3):
+        with connect(pooled_url, application="migrations", bounded=False) as connection:
+            for number in range(3):
+                connection.execute("SELECT %s::integer", [number])
+
+
 def test_a_url_through_a_pooler_alone_is_enough_and_doctor_says_what_it_costs(pooled_url: str, tmp_path: Path) -> None:
     (tmp_path / "sums.py").write_text(
         "from workerctl import job\n\n@job('add')\ndef add(payload: dict) -> int:\n"

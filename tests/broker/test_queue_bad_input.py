@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from typing import Any, cast
 
@@ -9,11 +10,14 @@ import msgspec
 import psycopg
 import pytest
 
-from workerctl.broker.exchange import Parent, Progress
+from workerctl.broker.exchange import Ended, FollowUp, Parent, Progress, Request
+from workerctl.broker.fleet import KnownKind, Registration
+from workerctl.broker.found import Database
 from workerctl.broker.jobs import show_job
 from workerctl.broker.limits import configure_limits, list_limits
 from workerctl.handler import Context, InvalidPayload, Job, Refused, Services, job_spec
 from workerctl.producer import enqueue, enqueue_many
+from workerctl.worker.link import Link, Rejected
 
 Queue = psycopg.Connection[Any]
 
@@ -38,17 +42,42 @@ def test_nul_is_refused_before_the_queue_is_asked() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
-        ("", {}, "a kind has 1 to 200 characters, not 0"),
-        ("k" * 201, {}, "a kind has 1 to 200 characters, not 201"),
+        ("", {}, "a kind is a text of 1 to 200 characters, not ''"),
+        ("k" * 201, {}, "a kind is a text of 1 to 200 characters, not 'kkk"),
+        (7, {}, "a kind is a text of 1 to 200 characters, not 7"),
+        ("a", {"max_attempts": 0}, "max_attempts 0 is not between 1 and 1000"),
         ("a", {"user_id": "u" * 201}, "user_id of 201 characters: at most 200"),
         ("a", {"unique_key": "u" * 501}, "unique_key of 501 characters: at most 500"),
     ],
 )
 def test_names_that_the_tables_do_not_take_are_refused_in_plain_words(
-    kind: str, options: dict[str, Any], words: str
+    kind: Any, options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(Refused, match=words):
         job_spec(kind, {}, **options)
+
+
+def test_a_time_without_a_zone_is_this_machines(queue: Queue) -> None:
+    local = dt.datetime(2030, 1, 1, 8)
+    queue.execute("SET timezone = 'Pacific/Kiritimati'")
+    assert show_job(queue, enqueue("a", run_at=local, conn=queue))["run_at"] == local.astimezone()
+
+
+def test_what_cannot_be_stored_is_told_from_a_database_that_is_away(queue: Queue, database_url: str) -> None:
+    me = Registration("n1.9", "n1", "host", "default", 9, 1, None, [], 30)
+    link = Link(Database(database_url, database_url), me, [KnownKind("a", "default", 3, 1)], float)
+    assert link.try_connect(0.0) == set()
+    job = enqueue("a", conn=queue)
+    reply = link.exchange(Request(want=1), 0.0)
+    assert reply is not None
+    assert reply.claimed
+    never = FollowUp(job, {"kind": "a", "payload": {}, "run_at": "infinity"})
+    with pytest.raises(Rejected, match="infinity"):
+        link.exchange(Request(ended=[Ended(job, 1, "succeeded")], follow_ups=[never]), 0.0)
+    assert link.up, "the connection is as good as before"
+    queue.execute("ALTER FUNCTION workerctl.exchange RENAME TO gone")
+    assert link.exchange(Request(ended=[Ended(job, 1, "succeeded")]), 0.0) is None
+    assert not link.up, "it is said again when there is such a function"
 
 
 def test_a_log_entry_is_stored_whatever_is_in_it() -> None:

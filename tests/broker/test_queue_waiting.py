@@ -25,6 +25,17 @@ def went(worker: Any, jobs: int, run_seconds: float) -> None:
     worker.says(stats=[RunStats("default", "a", succeeded=jobs, run_seconds=jobs * run_seconds)])
 
 
+def test_where_no_worker_runs_at_all_that_is_said_and_not_that_none_knows_the_kind(
+    queue: Queue, new_worker: Any
+) -> None:
+    job = enqueue("a", conn=queue)
+    assert why(queue, job).startswith("no worker runs")
+    new_worker(("b",))
+    assert why(queue, job) == "no worker knows the kind 'a'"
+    new_worker(("a",), queues=["other"])
+    assert why(queue, job) == "no worker serves the queue 'default'"
+
+
 def test_a_kind_limit_names_who_sits_in_its_seats(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"a": 2}, {}, {})
     first, second, third, fourth = enqueue_many([("a", None)] * 4, conn=queue)

@@ -1,4 +1,4 @@
-"""docs/jobs.md: its handlers do with real workers what the page says of them."""
+"""docs/jobs.md and docs/from-celery.md: their handlers do with real workers what the pages say of them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from lifecycle_house import CONFIG, House, until
 
-PAGE = Path(__file__).parents[2] / "docs" / "jobs.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
 def taught(build_for_module: House) -> Iterator[House]:
-    """A house whose job module is what the page teaches: its blocks that declare handlers of a worker."""
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    module = "\n".join(block for block in blocks if "@job(" in block and "workerctl.testing" not in block)
-    (build_for_module.folder / "page.py").write_text(module)
-    build_for_module.configure(CONFIG.replace('["kinds"]', '["page"]'))
+    """A house whose job modules are what the pages teach: their blocks that declare handlers of a worker."""
+    for page in ("jobs", "from-celery"):
+        blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / f"{page}.md").read_text(), re.MULTILINE | re.DOTALL)
+        module = "\n".join(block for block in blocks if "@job(" in block and "workerctl.testing" not in block)
+        (build_for_module.folder / f"{page.replace('-', '_')}.py").write_text(module)
+    build_for_module.configure(CONFIG.replace('["kinds"]', '["jobs", "from_celery"]'))
     build_for_module.start(2)
     yield build_for_module
 
@@ -67,3 +68,12 @@ def test_metrics_are_stored_together_and_each_has_its_own_outcome(taught: House)
 
 def test_a_greeting_looks_its_plan_up(taught: House) -> None:
     assert taught.until_status(taught.enqueue("greeting.write", user="u1"), "succeeded")["result"] == {"plan": "free"}
+
+
+def test_a_chord_calls_its_body_and_a_chain_goes_on(taught: House) -> None:
+    album = taught.until_status(taught.enqueue("shop.album", keys=["a"], album=7), "succeeded")
+    [published] = until(lambda: taught.json("jobs", "list", "--kind", "shop.publish"))
+    ended = taught.until_status(published["id"], "succeeded")
+    assert ended["payload"] == {"album": 7, "parent": album["id"]}
+    [notify] = taught.json("jobs", "list", "--kind", "shop.notify")
+    assert (notify["status"], notify["payload"]) == ("pending", {"album": 7}), "nobody here knows it"

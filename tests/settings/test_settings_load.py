@@ -282,6 +282,16 @@ def test_limits_and_rates_are_tables_of_names(tmp_path):
         ("[rates]\nimage = '60'", "number of starts per duration"),
         ("[rates]\nimage = '0/1m'", "number of starts per duration"),
         ("[rates]\nimage = '5/0s'", "longer than 0"),
+        ("[limits]\nimage = 99999999999", "limits.image = 99999999999: at most 2147483647"),
+        ("[rates]\nimage = '99999999999/1m'", "at most 2147483647"),
+        ("[admission]\n'plan:free' = 99999999999", 'admission."plan:free" = 99999999999: at most 2147483647'),
+        ("[admission]\n'' = 1", "a name has 1 to 200 characters"),
+        ('[limits]\n"im\\u0000age" = 1', "none of them NUL"),
+        (f"[schedule.{'s' * 201}]\ncron = '0 3 * * *'\nkind = 'k'", "the name of a task has 1 to 200 characters"),
+        (
+            "[schedule.s]\ncron = '0 3 * * *'\nkind = \"k\\u0000\"",
+            'schedule.s.kind = "k\\u0000": holds the character NUL',
+        ),
     ],
 )
 def test_a_limit_or_rate_that_cannot_be_is_refused(tmp_path, text, words):

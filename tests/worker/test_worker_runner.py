@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import math
 import select
 import threading
 import time
@@ -272,6 +273,23 @@ def test_a_batch_that_cannot_be_is_refused_where_it_is_written(handler: Any, opt
 
     with pytest.raises(ValueError, match="batch"):
         handler(many, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_attempts": 0},
+        {"max_attempts": 99999},
+        {"timeout_seconds": 0},
+        {"timeout_seconds": math.nan},
+        {"queue": ""},
+    ],
+)
+def test_a_job_that_no_queue_takes_is_refused_where_it_is_written(handler: Any, options: dict[str, Any]) -> None:
+    def one(payload: Point) -> None: ...
+
+    with pytest.raises(ValueError, match=next(iter(options))):
+        handler(one, **options)
 
 
 def test_no_end_is_missed_however_close_it_comes_to_the_last(runner: Runner, handler: Any) -> None:
