@@ -204,7 +204,7 @@ def test_in_the_foreground_a_database_that_is_away_is_waited_for(fresh_house: Ho
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"postgresql://somebody:verysecret@127.0.0.1:{taken.getsockname()[1]}/queue"
-        fresh_house.configure('[supervisor]\nboot_timeout = "1s"\n[jobs]\nshipped = false\n')
+        fresh_house.configure('[supervisor]\nboot_timeout = "5s"\n[jobs]\nshipped = false\n')
         process = fresh_house.launch("start", "--foreground", "--instances", 1, DATABASE_URL=url)
         until(fresh_house.is_running)
         until(lambda: fresh_house.status()["supervisor"]["state"] == "waiting for database")
