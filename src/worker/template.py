@@ -6,7 +6,6 @@ import faulthandler
 import gc
 import importlib
 import os
-import runpy
 import selectors
 import signal
 import socket
@@ -134,11 +133,7 @@ def _answer(channel: Channel, request: dict[str, Any], imported: Imported, origi
 def _run_program(request: dict[str, Any]) -> int:
     """A program of ours as `python -m` would run it, on memory that it shares with us; its exit code."""
     os.environ[ENV_CHANNEL] = str(request["fds"][0])
-    try:
-        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else Exit.DONE if end.code is None else Exit.FAILED
-    return Exit.DONE
+    return int(importlib.import_module(f"{request['module']}.__main__").main())
 
 
 if __name__ == "__main__":
