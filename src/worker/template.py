@@ -69,31 +69,30 @@ def main() -> int:
 
 def _prepare_children(settings: Settings) -> None:
     """What every child would set up alike, and bring into memory of its own for it: a worker 0.7 MB."""
+    signal.set_wakeup_fd(-1)  # this and the handlers whatever job modules made of them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the supervisor's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)  # sent before a hung worker is killed
     log_to_stderr(settings.logs)
 
 
 def _serve(channel: Channel, imported: Imported) -> int:
-    """Fork whatever is asked for: workers, and a spare of this template that knows what it knows."""
+    """Fork whatever is asked for: workers, and a spare of this template that knows what it knows.
+
+    SIGTERM ends it at once, for there is nothing to finish; a handler would have to be undone in every fork.
+    """
     channel.send({"type": "ready", "fingerprint": imported.code})
-    stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
-    waker_read, waker_write = os.pipe()
-    os.set_blocking(waker_write, False)
-    signal.set_wakeup_fd(waker_write)
     with selectors.DefaultSelector() as selector:
         selector.register(channel, selectors.EVENT_READ)
-        selector.register(waker_read, selectors.EVENT_READ)
-        own = (channel.fileno(), waker_read, waker_write, selector.fileno())
-        origin = Origin(imported.supervisor_pid, own, [])
+        origin = Origin(imported.supervisor_pid, (channel.fileno(), selector.fileno()), [])
         beat_at = next_beat(time.monotonic())
-        while not stopped:
+        while True:
             selector.select(max(0.0, beat_at - time.monotonic()))
             try:
                 messages = channel.receive()
             except ChannelClosed:
-                break
+                return Exit.DONE
             for message in messages:
                 if message["type"] == "fork":
                     _answer(channel, message, imported, origin)
@@ -102,7 +101,6 @@ def _serve(channel: Channel, imported: Imported) -> int:
             if time.monotonic() >= beat_at:
                 channel.send({"type": "heartbeat"})
                 beat_at = next_beat(time.monotonic())
-    return Exit.DONE
 
 
 def _answer(channel: Channel, request: dict[str, Any], imported: Imported, origin: Origin) -> None:
