@@ -25,6 +25,7 @@ from .journal import log_to_stderr
 from .load import check_forkable, load_modules, open_descriptors
 from .rehearsal import rehearse
 from .release import fingerprint
+from .sharing import let_go_of_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ def _answer(channel: Channel, request: dict[str, Any], imported: Imported, origi
 
     try:
         if request["as"] == "template":
+            let_go_of_files()  # a spare is asked for when everybody is ready, so that nobody waits
             pid = fork_child(request, origin, be_a_spare)
         else:
             if request["as"] != "once":  # these come before there is a schema to rehearse with
