@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
-from cachetools import TTLCache
+if TYPE_CHECKING:
+    from cachetools import TTLCache
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -97,6 +98,8 @@ class _Cache:
     """Values, and look-ups under way, behind one lock. A look-up is a future of the kind that its callers wait for."""
 
     def __init__(self, use: str, ttl_seconds: float, entries: int, clock: Callable[[], float], key_of: KeyOf) -> None:
+        from cachetools import TTLCache  # most have no cache, but every worker counts them
+
         self.use = use
         self.key_of = key_of
         self._values: TTLCache[Hashable, Any] = TTLCache(entries, ttl_seconds, clock)

@@ -33,7 +33,7 @@ MIB = 1024 * 1024
 
 def memory(scene: Scene) -> Iterator[Figure]:
     """PSS counts a page that n processes share as 1/n for each, so it may be summed."""
-    fresh, idle, used = [], [], []
+    fresh, idle, used, doubled = [], [], [], []
     for _ in range(scene.runs):
         with _fresh_processes(WORKERS) as pids:
             fresh.append(sum(_pss_mib(pid) for pid in pids))
@@ -44,6 +44,9 @@ def memory(scene: Scene) -> Iterator[Figure]:
                 enqueue_many([("bench.noop", {})] * JOBS_BEFORE_MEMORY, conn=connection)
                 wait_until(lambda connection=connection: _is_empty(connection), 30, f"{JOBS_BEFORE_MEMORY} jobs")
             used.append(sum(_tree_mib(house).values()))
+        with scene.server.fresh_database() as url, scene.house(url) as house:
+            house.start(2 * WORKERS)
+            doubled.append(sum(_tree_mib(house).values()))
     sums = [sum(tree.values()) for tree in idle]
     yield figure(f"PSS of {WORKERS} fresh processes with the same imports", "MB", fresh)
     yield figure(f"PSS of the tree, {WORKERS} idle workers", "MB", sums, at_most(120, 90))
@@ -52,6 +55,7 @@ def memory(scene: Scene) -> Iterator[Figure]:
             f"  of it: {name}", "MB", [tree[name] for tree in idle], at_most(14) if name == "supervisor" else ()
         )
     yield figure("  tree / fresh processes", "x", [tree / alone for tree, alone in zip(sums, fresh, strict=True)])
+    yield figure(f"PSS of the tree, {2 * WORKERS} idle workers", "MB", doubled, at_most(160, 130))
     yield figure(f"PSS of the tree after {JOBS_BEFORE_MEMORY:,} jobs", "MB", used)
 
 

@@ -15,7 +15,7 @@ import psycopg
 from ..broker.connection import statement
 from ..broker.fleet import database_now, hold_primary, is_dealt_with, make_tick, set_schedules
 from ..broker.limits import configure_limits, tidy_limits
-from ..broker.migrate import migrations
+from ..broker.migrate import has_post
 from ..settings import ScheduleSettings, Settings
 from ..settings.units import rate
 from .finishing import finish_in_background
@@ -43,7 +43,7 @@ class Primary:
         self._last_due: dict[str, dt.datetime] = {}
         self._settings = settings
         self._rates = {name: rate(text) for name, text in settings.rates.items()}
-        self._post_migrations = any(migration.phase == "post" for migration in migrations())
+        self._post_migrations = has_post()
         self._url_direct = settings.database_url_direct or settings.database_url or ""
         self._finishing: threading.Thread | None = None
         self._upkeep_at = self._tidy_at = self._finish_at = self._note_at = 0.0

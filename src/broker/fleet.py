@@ -50,8 +50,7 @@ def register_worker(connection: Connection, worker: Registration, kinds: list[Kn
 
     Raises Unusable where the schema has left this version behind.
     """
-    values = {name: getattr(worker, name) for name in Registration.__slots__}
-    values["kinds"] = msgspec.json.encode(kinds).decode()
+    values = {"worker": msgspec.json.encode(worker).decode(), "kinds": msgspec.json.encode(kinds).decode()}
     return int(_one(connection, "register_worker", values))
 
 

@@ -43,10 +43,14 @@ def migrations(folder: Traversable | None = None) -> list[Migration]:
     return [_read(file) for file in _files(folder)]
 
 
-@functools.cache
 def newest() -> int:
     """The number of the newest migration that this version knows: what it says of itself when it registers."""
-    return int(_files(None)[-1].name[:4])
+    return int(_shipped()[-1][:4])
+
+
+def has_post() -> bool:
+    """Whether any migration that ships takes something away."""
+    return any(name.endswith(".post.sql") for name in _shipped())
 
 
 def migrate(connection: psycopg.Connection[Any], folder: Traversable | None = None) -> list[str]:
@@ -98,6 +102,11 @@ def pending(connection: psycopg.Connection[Any], folder: Traversable | None = No
             )
         del known[version]
     return list(known.values())
+
+
+@functools.cache
+def _shipped() -> tuple[str, ...]:
+    return tuple(file.name for file in _files(None))
 
 
 def _files(folder: Traversable | None) -> list[Traversable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ class Surroundings:
     database: Database
 
 
+@functools.cache
 def surroundings() -> Surroundings:
-    """Read them. Raises Unusable where this process was not started by our supervisor."""
+    """Read them, once: what a template forks finds them read. Raises Unusable where our supervisor did not start us."""
     missing = [name for name in (ENV_SETTINGS, ENV_HOME, ENV_NODE) if name not in os.environ]
     if missing:
         raise Unusable(f"{missing[0]} is not set: this program is started by `workerctl start`")

@@ -225,7 +225,7 @@ def _templates(pools: Mapping[str, PoolSettings]) -> dict[str, dict[str, str]]:
 
 def _template(plan: Plan, name: str, variables: dict[str, str], env: dict[str, str]) -> Group:
     boot = plan.settings.supervisor.boot_timeout_seconds
-    return Group(name, "template", _python("workerctl.worker.template", "workerctl.agent.agent"), role=True,
+    return Group(name, "template", _python("workerctl.worker.template", "workerctl.agent.__main__"), role=True,
                  env={"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"} | variables | env, cwd=str(plan.project),
                  instances=TEMPLATES, after=("collector",), boot_timeout_seconds=boot,
                  stop_timeout_seconds=5)  # fmt: skip

@@ -6,21 +6,21 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
 from msgspec.structs import replace
 
 from .kernel_files import read_small
 from .members import Memory
 
+MEMINFO = Path("/proc/meminfo")
 PRESSURE = Path("/proc/pressure/memory")
 
 
 def machine_memory(cgroups: Sequence[Path], pressure: Path = PRESSURE) -> Memory:
     """Of the machine, or of the cgroup above us that has least left; stalls are those of whoever stalls most."""
-    machine = psutil.virtual_memory()
-    found = [Memory(machine.total, machine.available)]
+    machine = Memory(*(1024 * _field(MEMINFO, name) for name in ("MemTotal:", "MemAvailable:")))
+    found = [machine]
     for folder in cgroups:
-        memory = _of_cgroup(folder, machine.total)
+        memory = _of_cgroup(folder, machine.total_bytes)
         if memory is not None:
             found.append(memory)
     least = min(found, key=lambda memory: memory.available_bytes)
@@ -79,7 +79,7 @@ def _stalled_percent(path: Path) -> float:
 
 def _field(path: Path, name: str) -> int:
     for line in read_small(path).splitlines():
-        key, _, value = line.partition(" ")
-        if key == name and value.isdigit():
-            return int(value)
+        match line.split():
+            case [key, value, *_] if key == name and value.isdigit():
+                return int(value)
     return 0

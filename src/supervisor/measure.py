@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import psutil
 from msgspec.structs import replace
 
 from .children import Child
@@ -17,6 +17,8 @@ from .members import Member, Usage
 AT_ONCE = 32
 CURVE_SAMPLES = 60
 NEAR = 0.8  # of a limit: from here on the precise size is worth its milliseconds
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PRIVATE_BUDGET_SECONDS = 0.02  # of one `status`; who is left out shows what was measured before
 
 
@@ -25,7 +27,6 @@ class Gauge:
 
     def __init__(self, period_seconds: float) -> None:
         self._period_seconds = period_seconds
-        self._processes: dict[int, psutil.Process] = {}
         self._cpu: dict[int, tuple[float, float]] = {}  # pid: measured when, and its CPU seconds then
         self._queue: list[Child] = []
         self._portions = 1
@@ -62,28 +63,21 @@ class Gauge:
                 continue
             if time.monotonic() - begun > PRIVATE_BUDGET_SECONDS:
                 break
-            try:
-                self._private[pid] = (begun, int(psutil.Process(pid).memory_full_info().uss))
-            except (psutil.Error, AttributeError, OSError):
-                continue
+            if (size_bytes := _private_bytes(pid)) is not None:
+                self._private[pid] = (begun, size_bytes)
         return {pid: size for pid, (_, size) in self._private.items()}
 
     def forget(self, pid: int) -> None:
-        for known in (self._processes, self._cpu, self._curves):
+        for known in (self._cpu, self._curves):
             known.pop(pid, None)
 
     def _sample(self, child: Child, pid: int) -> Usage | None:
-        try:
-            process = self._processes.get(pid)
-            if process is None:
-                process = self._processes[pid] = psutil.Process(pid)
-            own_bytes, cpu_percent = process.memory_info().rss, self._cpu_percent(process)
-        except (psutil.Error, OSError):  # gone, or no descriptor left to read with
-            return None
-        if own_bytes == 0:  # it has ended and waits to be reaped: what it used is told by the sample before
+        own_bytes, cpu_seconds = _resident_and_cpu(pid)
+        if own_bytes == 0:  # gone, or it waits to be reaped: what it used is told by the sample before
             return None
         descendants = [] if child.group.role else list(_descendants(pid))
-        usage = Usage(own_bytes + sum(_resident_bytes(each) for each in descendants), cpu_percent)
+        all_bytes = own_bytes + sum(_resident_and_cpu(each)[0] for each in descendants)
+        usage = Usage(all_bytes, self._cpu_percent(pid, cpu_seconds))
         limit = child.group.max_memory_bytes
         if limit is not None and usage.rss_bytes > NEAR * limit:
             private = [_private_bytes(each) for each in (pid, *descendants)]
@@ -92,11 +86,11 @@ class Gauge:
         self._curves.setdefault(pid, deque(maxlen=CURVE_SAMPLES)).append(usage.size_bytes >> 20)
         return usage
 
-    def _cpu_percent(self, process: psutil.Process) -> float:
-        """Since the sample before. psutil's own looks up the number of cores each time, for nothing."""
-        now, used = time.monotonic(), sum(process.cpu_times()[:2])
-        before, used_before = self._cpu.get(process.pid, (now, used))
-        self._cpu[process.pid] = (now, used)
+    def _cpu_percent(self, pid: int, used: float) -> float:
+        """Since the sample before."""
+        now = time.monotonic()
+        before, used_before = self._cpu.get(pid, (now, used))
+        self._cpu[pid] = (now, used)
         return round(100 * (used - used_before) / (now - before), 1) if now > before else 0.0
 
 
@@ -112,11 +106,16 @@ def _descendants(pid: int) -> Iterator[int]:
             yield from _descendants(int(child))
 
 
-def _resident_bytes(pid: int) -> int:
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except (psutil.Error, OSError):
-        return 0
+def _resident_and_cpu(pid: int) -> tuple[int, float]:
+    """Bytes in memory and CPU seconds; nothing where it is gone, or no descriptor is left to read with.
+
+    Read here, as psutil would be a megabyte of the supervisor.
+    """
+    _, _, fields = read_small(f"/proc/{pid}/stat").rpartition(") ")  # before it the name, which may hold anything
+    match fields.split():
+        case [_, _, _, _, _, _, _, _, _, _, _, user, system, _, _, _, _, _, _, _, _, pages, *_]:
+            return int(pages) * PAGE_BYTES, (int(user) + int(system)) / TICKS_A_SECOND
+    return 0, 0.0
 
 
 def _private_bytes(pid: int) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import sys
 import time
@@ -71,8 +70,6 @@ def _child(request: dict[str, Any], run: Callable[[], int], supervisor_pid: int,
     try:
         os.setsid()  # what is left of this session can be killed as one
         _take_descriptors(request["fds"], foreign)
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _wait_for_adoption(supervisor_pid)
         code = run()
     except BaseException:

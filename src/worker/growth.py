@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 KINDS_TOLD = 20
@@ -27,7 +26,8 @@ class Growth:
     def look(self, claimed: Mapping[str, int], in_hand: Iterable[str], resident_bytes: int | None = None) -> None:
         """`claimed` are the jobs taken since the last look, by kind; `in_hand` the kinds that still run."""
         now_bytes = _resident_bytes() if resident_bytes is None else resident_bytes
-        self._jobs.update(claimed)
+        for kind, jobs in claimed.items():
+            self._jobs[kind] += jobs
         kinds = list(dict.fromkeys((*claimed, *in_hand))) or self._kinds  # what is freed late was theirs
         if kinds:
             share = (now_bytes - self._resident_bytes) / len(kinds)
@@ -44,6 +44,10 @@ class Growth:
 
 def _resident_bytes() -> int:
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
-    except (OSError, IndexError, ValueError):
+        descriptor = os.open("/proc/self/statm", os.O_RDONLY)  # pathlib would touch 0.35 MB of every worker's memory
+    except OSError:
         return 0  # a system that does not tell: nothing grows
+    try:
+        return int(os.read(descriptor, 256).split()[1]) * PAGE_BYTES
+    finally:
+        os.close(descriptor)

@@ -73,7 +73,6 @@ class WorkerProcess:
         theirs.setblocking(False)
         self._signals, self._signal_ring = ours, theirs  # both kept: the ring's descriptor is the signal module's
         signal.signal(signal.SIGTERM, self._on_term)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the supervisor's to handle
         signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         for source in (self._channel, self._signals, self._seats.runner):
             self._selector.register(source, selectors.EVENT_READ)

@@ -8,8 +8,8 @@ closed before anything is forked.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
+import sys
 
 import psycopg
 
@@ -19,6 +19,7 @@ from ..broker.fleet import register_worker
 from ..broker.surroundings import Surroundings
 from ..contract import Unreachable
 from .identity import Identity, known_kinds, registration
+from .sharing import settle
 
 _done = False
 
@@ -29,10 +30,10 @@ def rehearse(around: Surroundings) -> None:
     if _done:
         return
     _done = True
+    sys._clear_type_cache()  # else a worker's look-ups would push out what imports looked up, and write to its pages
     with contextlib.suppress(Unreachable, psycopg.Error):
         _play(around)
-    gc.collect()
-    gc.freeze()
+    settle()
 
 
 def _play(around: Surroundings) -> None:

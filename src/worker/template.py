@@ -6,7 +6,6 @@ import faulthandler
 import gc
 import importlib
 import os
-import runpy
 import selectors
 import signal
 import socket
@@ -26,6 +25,7 @@ from .journal import log_to_stderr
 from .load import check_forkable, load_modules, open_descriptors
 from .rehearsal import rehearse
 from .release import fingerprint
+from .sharing import let_go_of_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +70,30 @@ def main() -> int:
 
 def _prepare_children(settings: Settings) -> None:
     """What every child would set up alike, and bring into memory of its own for it: a worker 0.7 MB."""
+    signal.set_wakeup_fd(-1)  # this and the handlers whatever job modules made of them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the supervisor's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)  # sent before a hung worker is killed
     log_to_stderr(settings.logs)
 
 
 def _serve(channel: Channel, imported: Imported) -> int:
-    """Fork whatever is asked for: workers, and a spare of this template that knows what it knows."""
+    """Fork whatever is asked for: workers, and a spare of this template that knows what it knows.
+
+    SIGTERM ends it at once, for there is nothing to finish; a handler would have to be undone in every fork.
+    """
     channel.send({"type": "ready", "fingerprint": imported.code})
-    stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
-    waker_read, waker_write = os.pipe()
-    os.set_blocking(waker_write, False)
-    signal.set_wakeup_fd(waker_write)
     with selectors.DefaultSelector() as selector:
         selector.register(channel, selectors.EVENT_READ)
-        selector.register(waker_read, selectors.EVENT_READ)
-        own = (channel.fileno(), waker_read, waker_write, selector.fileno())
-        origin = Origin(imported.supervisor_pid, own, [])
+        origin = Origin(imported.supervisor_pid, (channel.fileno(), selector.fileno()), [])
         beat_at = next_beat(time.monotonic())
-        while not stopped:
+        while True:
             selector.select(max(0.0, beat_at - time.monotonic()))
             try:
                 messages = channel.receive()
             except ChannelClosed:
-                break
+                return Exit.DONE
             for message in messages:
                 if message["type"] == "fork":
                     _answer(channel, message, imported, origin)
@@ -103,7 +102,6 @@ def _serve(channel: Channel, imported: Imported) -> int:
             if time.monotonic() >= beat_at:
                 channel.send({"type": "heartbeat"})
                 beat_at = next_beat(time.monotonic())
-    return Exit.DONE
 
 
 def _answer(channel: Channel, request: dict[str, Any], imported: Imported, origin: Origin) -> None:
@@ -114,6 +112,7 @@ def _answer(channel: Channel, request: dict[str, Any], imported: Imported, origi
 
     try:
         if request["as"] == "template":
+            let_go_of_files()  # a spare is asked for when everybody is ready, so that nobody waits
             pid = fork_child(request, origin, be_a_spare)
         else:
             if request["as"] != "once":  # these come before there is a schema to rehearse with
@@ -134,11 +133,7 @@ def _answer(channel: Channel, request: dict[str, Any], imported: Imported, origi
 def _run_program(request: dict[str, Any]) -> int:
     """A program of ours as `python -m` would run it, on memory that it shares with us; its exit code."""
     os.environ[ENV_CHANNEL] = str(request["fds"][0])
-    try:
-        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else Exit.DONE if end.code is None else Exit.FAILED
-    return Exit.DONE
+    return int(importlib.import_module(f"{request['module']}.__main__").main())
 
 
 if __name__ == "__main__":
