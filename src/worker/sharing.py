@@ -12,7 +12,7 @@ MADV_DONTNEED = 4
 POOL_BYTES = 16384  # CPython's allocator serves objects of one size from a pool
 POOL_HEADER_BYTES = 48
 SMALL_BYTES = range(48, 513, 16)  # the sizes that it serves so, but for the two smallest
-MOST_HOLES = 2000  # of one size; there are some hundred
+MOST_HOLES = 600  # of one size; there are some hundred
 
 _fillers: list[bytes] = []
 
