@@ -187,7 +187,7 @@ def test_what_the_queue_refuses(queue: Queue) -> None:
         enqueue("a", priority=101, conn=queue)
     with pytest.raises(Refused, match="unknown option 'prioriy'"):
         enqueue_many([{"kind": "a", "prioriy": 1}], conn=queue)
-    with pytest.raises(Refused, match="refused by the queue"):
+    with pytest.raises(Refused, match="a kind has 1 to 200 characters"):
         enqueue("", conn=queue)
     with pytest.raises(psycopg.errors.CheckViolation):
         queue.execute("SELECT workerctl.enqueue('a', to_jsonb(repeat('x', 1048577)))")
