@@ -31,7 +31,7 @@ def rehearse(around: Surroundings) -> None:
         return
     _done = True
     with contextlib.suppress(AttributeError):  # deprecated since 3.13
-        sys._clear_type_cache()  # else a worker's look-ups would push out what imports looked up, and write to its pages
+        sys._clear_type_cache()  # else a worker's look-ups push out what imports looked up, and write to its pages
     with contextlib.suppress(Unreachable, psycopg.Error):
         _play(around)
     settle()
