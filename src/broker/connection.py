@@ -79,7 +79,12 @@ def connect(url: str, *, application: str, pooled: bool = False, bounded: bool =
         options["options"] = f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
     try:
         connection: psycopg.Connection[Any] = (_Patient if bounded else psycopg.Connection[Any]).connect(
-            url, autocommit=True, application_name=f"workerctl {application}", **_BOUNDS, **options
+            url,
+            autocommit=True,
+            application_name=f"workerctl {application}",
+            client_encoding="utf8",  # that of the JSON that `answer` says and hears, whatever the database's own is
+            **_BOUNDS,
+            **options,
         )
     except psycopg.OperationalError as error:
         raise unreachable(url, error) from None

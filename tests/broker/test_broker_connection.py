@@ -6,11 +6,15 @@ import os
 import signal
 import time
 
+import msgspec
 import psycopg
 import pytest
 
 from workerctl.broker.connection import answer, connect
+from workerctl.broker.exchange import Request, exchange
+from workerctl.broker.fleet import KnownKind, Registration, register_worker
 from workerctl.broker.migrate import migrate
+from workerctl.producer import enqueue
 
 
 def test_a_frozen_server_is_given_up_and_the_connection_closed(database_url: str) -> None:
@@ -57,6 +61,17 @@ def test_what_goes_by_libpq_raises_the_servers_error_and_the_connection_lives(
         assert answer(connection, "exchange", b"1", b"{}") == b'{"gone": true}'
     with pytest.raises(psycopg.OperationalError, match="closed"):
         answer(connection, "exchange", b"1", b"{}")
+
+
+def test_what_is_said_is_utf8_whatever_the_surroundings_say(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with connect(database_url, application="test") as connection:
+        migrate(connection)
+        kinds = [KnownKind("a", "default", 3, 1)]
+        worker = register_worker(connection, Registration("n1.1", "n1", "h", "default", 1, 1, None, [], 30), kinds)
+        enqueue("a", {"title": "café"}, conn=connection)
+        [job] = exchange(connection, worker, Request(want=1)).claimed or []
+        assert msgspec.json.decode(job.payload) == {"title": "café"}
 
 
 def test_a_large_request_goes_by_libpq_whole(database_url: str) -> None:
