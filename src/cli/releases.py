@@ -14,7 +14,7 @@ import msgspec
 
 from .. import __version__
 from ..contract import ENV_SETTINGS, NotRunning, WorkerctlError
-from ..settings import Loaded, PoolSettings, Settings, dump, restore
+from ..settings import Loaded, Settings, dump, restore
 from ..settings.cores import machine_cores
 from ..supervisor.client import request
 from ..supervisor.composition import Composition, load_composition, save_composition
@@ -23,7 +23,6 @@ from .compose import Plan, auto_pools, check_connections, compose, fit_connectio
 
 RESTART_KEYS = ("database_url", "database_url_direct", "database_pooled", "postgres_bin", "connection_limit")
 SUPERVISOR_RESTART_KEYS = ("user", "group", "exit_when_all_parked")
-AGENT_IGNORES = ("supervisor", "apps", "storage", "logs")  # what may change without a new agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,10 @@ def _failure(home: Path, last: dict[str, Any]) -> str:
 
 
 def _composition(loaded: Loaded, running: Composition, settings: Settings, folder: Path) -> Composition:
-    """As `start` would compose it; what belongs to the database and to the agent stays where it needs not change."""
+    """As `start` would compose it; what belongs to the database stays.
+
+    The agent always changes: as a fork of the old template it would keep all of its memory, 34 MB, for itself.
+    """
     old = {group.name: group for group in running.groups}
     plan = Plan(
         settings=settings,
@@ -147,16 +149,7 @@ def _composition(loaded: Loaded, running: Composition, settings: Settings, folde
         postgres=old.get("postgres"),
     )
     fresh = {group.name: group for group in compose(plan).groups} | {"migrate": old["migrate"]}
-    agent_settings = restore(Path(old["agent"].env[ENV_SETTINGS]))
-    if running.version == __version__ and _for_agent(agent_settings) == _for_agent(settings):
-        fresh["agent"] = old["agent"]
     return msgspec.structs.replace(running, groups=tuple(fresh.values()), release=str(plan.project))
-
-
-def _for_agent(settings: Settings) -> Settings:
-    """What the agent reads of them."""
-    pools = {name: PoolSettings(queues=pool.queues) for name, pool in settings.pools.items()}
-    return msgspec.structs.replace(settings, pools=pools, **{name: getattr(Settings(), name) for name in AGENT_IGNORES})
 
 
 def _new_folder(home: Path, running: Composition) -> Path:

@@ -117,6 +117,7 @@ def test_a_second_reload_supersedes_the_first(house: House) -> None:
 def test_new_settings_of_a_pool_come_with_the_commit(house: House) -> None:
     house.start(*workers(house, 2), policy=QUICK)
     house.until_ready(2)
+    house.until_state("running")
     number = house.reload(*workers(house, 3, max_memory_bytes=123 << 20))
     house.until_reloaded(number)
     house.until_ready(3)

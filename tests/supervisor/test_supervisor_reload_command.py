@@ -61,6 +61,11 @@ class Project:
         assert isinstance(pools, list)
         return [worker for pool in pools for worker in pool["workers"]]
 
+    def agent(self) -> dict[str, object]:
+        roles = self.document()["roles"]
+        assert isinstance(roles, list)
+        return next(process for role in roles if role["name"] == "agent" for process in role["processes"])
+
     def version(self) -> int:
         done = self.run("enqueue", "version", "--payload", "{}", "--wait")
         number: int = json.loads(done.stdout)["version"]
@@ -80,8 +85,9 @@ def test_a_reload_brings_new_code_and_broken_code_or_settings_change_nothing(pro
     assert project.version() == 1
     project.write("VERSION = 2")
     done = project.run("reload")
-    assert (done.returncode, done.stderr.strip()) == (0, "reloaded default: release 2")
+    assert (done.returncode, done.stderr.strip()) == (0, "reloaded default, agent: release 2")
     assert project.version() == 2
+    until(lambda: project.agent()["phase"] == "ready" and project.agent()["restarts"] == 1)  # not of the old template
     before = [worker["pid"] for worker in project.workers()]
     assert {str(worker["release"]).partition("@")[0] for worker in project.workers()} == {"2"}
 
