@@ -24,7 +24,7 @@ from workerctl.supervisor.client import request
 Found = TypeVar("Found")
 
 WORKERCTL = Path(sys.executable).with_name("workerctl")
-NET = "10.211.77"
+NET = f"10.211.{os.getpid() % 254 + 1}"  # two test runs on one machine are two networks
 DATABASE_HOST = 13
 PORT = 5432
 URL = f"postgresql://workerctl@{NET}.{DATABASE_HOST}:{PORT}/postgres"
