@@ -25,6 +25,13 @@ def width(text: str) -> int:
     )
 
 
+def cut(text: str, columns: int) -> str:
+    """As much of a text as so many columns hold; all of it where nobody knows how many there are."""
+    while columns > 0 and width(text) > columns:
+        text = text[:-1]
+    return text
+
+
 Cell = str | tuple[str, str | None]  # text, or text and its colour
 
 

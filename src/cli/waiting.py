@@ -11,6 +11,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from .plain import cut
+
 
 class Waiting:
     """Shows how far the start is on a terminal; leaves nothing behind when it is interrupted or fails."""
@@ -39,7 +41,7 @@ class Waiting:
         up = [team["name"] for team in status["roles"] if team["ready"] >= team["desired"]]
         ready = sum(team["ready"] for team in status["pools"])
         desired = sum(team["desired"] for team in status["pools"])
-        self._say(f"{status['supervisor']['state']}: {', '.join(up) or 'nothing'} up, {ready}/{desired} workers ready")
+        self._say(f"{status['supervisor']['state']}: {ready}/{desired} workers ready, {', '.join(up) or 'nothing'} up")
 
     def show_reload(self, status: dict[str, Any]) -> None:
         """Tell how many workers are of the new release; only on a terminal."""
@@ -50,7 +52,7 @@ class Waiting:
 
     def _say(self, text: str) -> None:
         if text != self._shown and sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.write(f"\r\x1b[K{cut(text, os.get_terminal_size(sys.stderr.fileno()).columns - 1)}")
             sys.stderr.flush()
             self._shown = text
 

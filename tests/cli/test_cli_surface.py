@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from workerctl.cli.app import make_app
-from workerctl.cli.plain import table, width
+from workerctl.cli.plain import cut, table, width
 
 WORKERCTL = Path(sys.executable).with_name("workerctl")
 
@@ -154,6 +154,11 @@ def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
 def test_columns_of_chinese_names_align() -> None:
     lines = table(("name", "n"), [["林黛玉", "1"], ["Ahab", "2"]], right=frozenset({1})).splitlines()
     assert len({width(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(4, "abc"), (5, "abc林"), (0, "abc林"), (-1, "abc林")])
+def test_a_text_is_cut_by_its_columns(columns: int, shown: str) -> None:
+    assert cut("abc林", columns) == shown
 
 
 def modules_of(code: str, folder: Path) -> set[str]:

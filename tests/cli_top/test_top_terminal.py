@@ -1,6 +1,17 @@
 """`top` for real: in a terminal of 80 x 24, resized, quit with q and with Ctrl-C; into a pipe one frame."""
 
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
 import pytest
+
+WORKERCTL = Path(sys.executable).with_name("workerctl")
 
 
 def test_into_a_pipe_one_frame_is_printed(running, command):
@@ -69,3 +80,14 @@ def test_in_a_narrow_terminal_the_status_keeps_what_matters_on_one_line_each(run
     assert not [line for line in lines if line.startswith(" ")], "a line was wrapped"
     screen.resize(160, 24)
     assert "last exit" in screen.until("release")
+
+
+def test_the_progress_of_a_start_stays_on_one_line_of_a_narrow_terminal(project):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
+    subprocess.run([WORKERCTL, "start"], cwd=project, stdout=subprocess.DEVNULL, stderr=theirs, check=True, timeout=60)
+    os.close(theirs)
+    steps = os.read(ours, 65536).decode().split("\r\x1b[K")
+    os.close(ours)
+    assert any(step.startswith("starting: 0/2 workers") for step in steps)
+    assert all(len(step) < 30 for step in steps if step.startswith("starting"))

@@ -74,3 +74,27 @@ def test_another_user_gets_no_answer_from_the_control_socket(running: House) -> 
         [PYTHON, "-c", code, running.home / "run" / "control.sock"], user=SOMEBODY, cwd="/", check=False
     )
     assert done.returncode == 7
+
+
+def test_another_user_is_hung_up_on_though_the_files_would_let_them_in(running: House) -> None:
+    code = (
+        "import socket, sys\n"
+        "s = socket.socket(socket.AF_UNIX)\n"
+        "s.connect(sys.argv[1])\n"
+        "try:\n s.sendall(b'{\"command\": \"status\"}\\n')\n print(s.recv(100))\nexcept OSError:\n print(b'')\n"
+    )
+    path = running.home / "run" / "control.sock"
+    places = (running.home, running.home / "run", path)
+    modes = [place.stat().st_mode for place in places]
+    try:
+        for place in places:
+            place.chmod(0o777)
+        asked = [
+            subprocess.run([PYTHON, "-c", code, path], user=user, cwd="/", check=True, capture_output=True).stdout
+            for user in (os.geteuid(), SOMEBODY)
+        ]
+    finally:
+        for place, mode in zip(places, modes, strict=True):
+            place.chmod(mode)
+    assert asked[0].startswith(b'b\'{"ok":true')
+    assert asked[1] == b"b''\n"

@@ -7,7 +7,7 @@ import os
 import stat
 
 import pytest
-from test_logs_collector import spawn_writer, texts
+from logs_writers import spawn_writer, texts
 
 from workerctl.logs.reader import read
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.askers import Asker, Askers, asker_of
@@ -52,3 +54,11 @@ def test_a_peer_is_told_with_its_command_line_and_without_secrets_or_paths() -> 
     }  # fmt: skip
     assert "pytest" in (asker.command_line or "")
     assert asker_of(Request("stop", {}, 7, 2**22 + 5)).command_line is None
+
+
+def test_words_of_a_command_line_that_may_hold_a_password_are_hidden() -> None:
+    words = ("postgresql://me:geheim@db/queue", "--Password=geheim", "scale")
+    with subprocess.Popen([sys.executable, "-c", "input()", *words], stdin=subprocess.PIPE) as peer:
+        told = asker_of(Request("scale", {}, 7, peer.pid)).command_line or ""
+        peer.communicate(b"\n")
+    assert told.endswith("*** *** scale")

@@ -82,7 +82,8 @@ class House:
         return path
 
     def reload(self, *groups: Group, name: str | None = None) -> int:
-        """Ask for a reload with this composition; its number."""
+        """Ask for a reload with this composition, once the boot is decided; its number."""
+        self.until_state("running", "degraded", "reloading", "waiting for database")
         number: int = self.ask("reload", composition=str(self.compose(*groups, name="next.json")), name=name)["number"]
         return number
 
