@@ -127,6 +127,11 @@ def database_now(connection: Connection) -> dt.datetime:
     return row[0]  # type: ignore[no-any-return]
 
 
+def bring_due(connection: Connection) -> int:
+    """Jobs for later that are due now are seen by claims from here on: up to 200 a lane, and how many."""
+    return int(_one(connection, "bring_due", {}))
+
+
 def queues_with_due_jobs(connection: Connection) -> dict[str, float]:
     """Queues in which a job is due that nobody has claimed, and in how many seconds one may be: a batch is gathered."""
     due: dict[str, float] = {}

@@ -15,7 +15,7 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from workerctl import QueueFull
 from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Reply, Request, exchange, resume
-from workerctl.broker.fleet import KnownKind, Registration, register_worker, release_worker, renew_node
+from workerctl.broker.fleet import KnownKind, Registration, bring_due, register_worker, release_worker, renew_node
 from workerctl.broker.jobs import cancel_jobs, retry_jobs
 from workerctl.broker.limits import set_limit, tidy_limits
 from workerctl.broker.overview import pause_queue
@@ -189,6 +189,7 @@ class QueueMachine(WatchedQueue):
         self.connection.execute("UPDATE workerctl.start SET at = at - interval '1 hour'")
         self.connection.execute("UPDATE workerctl.provider SET paused_until = now()")
         tidy_limits(self.connection)
+        bring_due(self.connection)
         self.model.an_hour_passes()
 
     def teardown(self) -> None:

@@ -14,7 +14,14 @@ from workerctl import QueueFull
 from workerctl.broker.connection import statement
 from workerctl.broker.depth import queues, stats
 from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Progress, Request, exchange, resume
-from workerctl.broker.fleet import KnownKind, Registration, queues_with_due_jobs, register_worker, release_worker
+from workerctl.broker.fleet import (
+    KnownKind,
+    Registration,
+    bring_due,
+    queues_with_due_jobs,
+    register_worker,
+    release_worker,
+)
 from workerctl.broker.jobs import cancel_jobs, list_jobs, retry_jobs, show_job
 from workerctl.broker.limits import configure_limits, list_limits
 from workerctl.broker.migrate import migrate
@@ -32,13 +39,13 @@ SET auto_explain.log_analyze = on; SET auto_explain.log_timing = off; SET auto_e
 """
 FILL = """
 INSERT INTO workerctl.live (lane_id, rank, user_id, plan, run_at, limit_names, limit_keys, payload)
-SELECT a.id, workerctl.rank_of(now(), 0) + n, u.name, CASE WHEN n %% 10 = 0 THEN 'free' END,
-       CASE WHEN n %% 5 = 0 THEN now() + interval '1 day' ELSE now() END,
+SELECT a.id, workerctl.place_of(t.run_at, 0) + n, u.name, CASE WHEN n %% 10 = 0 THEN 'free' END, t.run_at,
        CASE WHEN a.keyed THEN ARRAY['user:{user_id}'] END, CASE WHEN a.keyed THEN ARRAY['user:' || u.name] END,
        jsonb_build_object('n', n)
   FROM generate_series(1, %(rows)s) AS n
   JOIN workerctl.lane a ON a.kind = (ARRAY['a', 'b', 'few', 'owned'])[n %% 4 + 1] AND a.keyed = (n %% 4 = 3)
- CROSS JOIN LATERAL (SELECT 'u' || n %% %(users)s AS name) u;
+ CROSS JOIN LATERAL (SELECT 'u' || n %% %(users)s AS name) u
+ CROSS JOIN LATERAL (SELECT CASE WHEN n %% 5 = 0 THEN now() + interval '1 day' ELSE now() END AS run_at) t;
 INSERT INTO workerctl.history (id, status, finished_at, kind, queue, priority, max_attempts, failures, deaths, attempt,
        children_total, children_succeeded, children_dead, children_cancelled, run_at, created_at, started_at, payload)
 SELECT nextval('workerctl.job_id'), CASE WHEN n %% 100 = 0 THEN 'dead' ELSE 'succeeded' END::workerctl.job_status,
@@ -171,6 +178,7 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
         lambda: enqueue_many([{"kind": "a", "user_id": f"u{n}"} for n in range(100)], conn=queue),
     )
     look("due queues", lambda: queues_with_due_jobs(queue))
+    look("what falls due", lambda: bring_due(queue))
     look("show", lambda: show_job(queue, 5000))
     look("newest", lambda: list_jobs(queue, limit=50))
     look("children of a batch", lambda: list_jobs(queue, parent_id=newest(queue, "status = 'waiting'"), limit=50))

@@ -4,6 +4,34 @@
 CREATE FUNCTION workerctl.rank_of(run_at timestamptz, priority integer) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (extract(epoch FROM run_at) * 1000)::bigint - priority * 600000::bigint;
 
+-- Where ranks of jobs for later begin, behind all others: a look for due jobs ends here, however many wait for their time.
+CREATE FUNCTION workerctl.later() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1152921504606846976;  -- 2^60
+
+-- The rank of a job that comes to be or goes back now: among those for later in order of time, until `bring_due`.
+CREATE FUNCTION workerctl.place_of(run_at timestamptz, priority integer) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE WHEN run_at > now() THEN workerctl.later() + workerctl.rank_of(run_at, 0) ELSE workerctl.rank_of(run_at, priority) END;
+
+-- Jobs for later that are due now take their rank among the due ones, up to 200 of each lane; returns how many did. The
+-- agent asks every second, and a claim that finds nothing.
+CREATE FUNCTION workerctl.bring_due() RETURNS bigint LANGUAGE plpgsql
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    brought bigint;
+BEGIN
+    UPDATE workerctl.live l
+       SET rank = workerctl.rank_of(l.run_at, l.priority)
+     WHERE l.id = ANY (ARRAY(
+           SELECT due.id
+             FROM workerctl.lane a
+            CROSS JOIN LATERAL (
+                  SELECT f.id FROM workerctl.live f
+                   WHERE f.lane_id = a.id AND f.status = 'pending' AND NOT f.held AND f.deaths = 0
+                     AND f.rank BETWEEN workerctl.later() AND workerctl.later() + workerctl.rank_of(now(), 0)
+                   ORDER BY f.rank, f.id LIMIT 200 FOR UPDATE SKIP LOCKED) due));
+    GET DIAGNOSTICS brought = ROW_COUNT;
+    RETURN brought;
+END $$;
+
 -- Ring the agents, through a token bucket: at most about one notification in 20 ms, whoever enqueues. A notification in
 -- every transaction would serialise all commits. A sequence is not transactional, which is what makes it a shared clock.
 CREATE SEQUENCE workerctl.ring_clock MINVALUE 0 START 0;
@@ -91,7 +119,7 @@ CREATE FUNCTION workerctl.newcomers(
     user_id text, plan text, payload jsonb, parent_id bigint, child_index integer, limit_names text[], limit_keys text[]
 ) LANGUAGE sql STABLE AS $$
     SELECT ids[s.ordinal], lanes[s.ordinal],
-           coalesce(ranks[s.ordinal], workerctl.rank_of(coalesce(s.run_at, now()), coalesce(s.priority, 0))),
+           coalesce(ranks[s.ordinal], workerctl.place_of(coalesce(s.run_at, now()), coalesce(s.priority, 0))),
            coalesce(s.priority, 0::smallint), coalesce(s.max_attempts, attempts[s.ordinal], 3::smallint),
            coalesce(s.run_at, now()), s.unique_key, s.user_id, s.plan, coalesce(s.payload, '{}'),
            parent, CASE WHEN parent IS NOT NULL THEN s.ordinal::integer - 1 END,

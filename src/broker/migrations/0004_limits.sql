@@ -59,7 +59,7 @@ BEGIN
                               ORDER BY s.at DESC OFFSET m.most - 1 LIMIT 1) oldest
          WHERE m.name = job.limit_names[i];
         IF again_at IS NOT NULL THEN
-            UPDATE workerctl.live SET run_at = again_at, rank = workerctl.rank_of(again_at, priority) WHERE id = job.id;
+            UPDATE workerctl.live SET run_at = again_at, rank = workerctl.place_of(again_at, priority) WHERE id = job.id;
             PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k;
             RETURN false;
         END IF;
@@ -94,12 +94,12 @@ BEGIN
         more := ARRAY(
             SELECT l.id FROM workerctl.live l
              WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
-               AND l.rank >= workerctl.lowest(low, lane.id)
+               AND l.rank >= workerctl.lowest(low, lane.id) AND l.rank < workerctl.later()
              ORDER BY l.rank, l.id LIMIT most FOR UPDATE SKIP LOCKED);
     ELSE
         FOR job IN SELECT * FROM workerctl.live l
                     WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
-                      AND l.rank >= workerctl.lowest(low, lane.id)
+                      AND l.rank >= workerctl.lowest(low, lane.id) AND l.rank < workerctl.later()
                     ORDER BY l.rank, l.id LIMIT 4 * most + 100 FOR UPDATE SKIP LOCKED LOOP
             EXIT WHEN cardinality(more) >= most;
             IF workerctl.admit(job, picked || more) THEN

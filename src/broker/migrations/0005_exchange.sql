@@ -21,7 +21,7 @@ BEGIN
                failures = l.failures + o.failed::integer, error = coalesce(o.error, l.error),
                run_at = CASE WHEN o.keeps_place THEN l.run_at ELSE now() + make_interval(secs => o.delay_seconds) END,
                rank = CASE WHEN o.keeps_place THEN l.rank
-                           ELSE workerctl.rank_of(now() + make_interval(secs => o.delay_seconds), l.priority) END
+                           ELSE workerctl.place_of(now() + make_interval(secs => o.delay_seconds), l.priority) END
           FROM outcome o
          WHERE l.id = ANY (ARRAY(SELECT id FROM outcome)) AND l.id = o.id AND l.attempt = o.attempt
            AND l.worker_id = me.id
@@ -148,6 +148,7 @@ CREATE FUNCTION workerctl.ripe_in(lane workerctl.lane) RETURNS double precision 
                 ELSE greatest(0, lane.batch_wait - extract(epoch FROM now() - min(f.run_at))::double precision) END
       FROM (SELECT l.run_at FROM workerctl.live l
              WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+               AND l.rank < workerctl.later()
              ORDER BY l.rank, l.id LIMIT lane.batch) f;
 $$;
 
@@ -166,7 +167,7 @@ BEGIN
                      CROSS JOIN LATERAL (
                            SELECT l.rank FROM workerctl.live l
                             WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-                              AND l.run_at <= now() AND l.rank >= workerctl.lowest(low, a.id)
+                              AND l.run_at <= now() AND l.rank >= workerctl.lowest(low, a.id) AND l.rank < workerctl.later()
                             ORDER BY l.rank, l.id
                             LIMIT greatest(0, least(CASE WHEN a.batch > 1 THEN 1 ELSE want END, room.free))) h
                      WHERE a.id = ANY (lanes)
@@ -289,6 +290,7 @@ DECLARE
     want integer := coalesce((request ->> 'want')::integer, 0);
     low jsonb := nullif(current_setting('workerctl.low_water', true), '');
     stepped bigint;
+    looked_later boolean := false;
     lanes integer[];  -- of the due jobs that stand first, two of each lane at most, in rank order
     picked bigint[];
     claimed json;
@@ -324,14 +326,18 @@ BEGIN
                  CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading every pending job instead of two per lane
                        SELECT l.rank FROM workerctl.live l
                         WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
-                          AND l.rank >= workerctl.lowest(low, a.id)
+                          AND l.rank >= workerctl.lowest(low, a.id) AND l.rank < workerctl.later()
                         ORDER BY l.rank, l.id LIMIT 2) due
                  WHERE a.kind = ANY (me.kinds) AND NOT a.paused
                    AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
                    AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
                    AND CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a) = 0 ELSE true END
                  ORDER BY due.rank);
-            EXIT WHEN lanes <> '{}' OR low IS NULL;
+            EXIT WHEN lanes <> '{}' OR looked_later;
+            IF low IS NULL THEN
+                EXIT WHEN workerctl.bring_due() = 0;
+                looked_later := true;
+            END IF;
             low := NULL;  -- nothing stands above the low water: look below
         END LOOP;
         IF low IS NULL AND workerctl.stepped_over() - stepped > 1000 THEN
@@ -343,7 +349,7 @@ BEGIN
             picked := ARRAY(
                 SELECT l.id FROM workerctl.live l
                  WHERE l.lane_id = lanes[1] AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
-                   AND l.rank >= workerctl.lowest(low, lanes[1])
+                   AND l.rank >= workerctl.lowest(low, lanes[1]) AND l.rank < workerctl.later()
                  ORDER BY l.rank, l.id
                  LIMIT (SELECT CASE WHEN a.batch > 1 THEN a.batch ELSE want END FROM workerctl.lane a WHERE a.id = lanes[1])
                    FOR UPDATE SKIP LOCKED);

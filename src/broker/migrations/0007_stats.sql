@@ -97,6 +97,7 @@ BEGIN
     SELECT min(f.run_at) INTO oldest_due_at
       FROM (SELECT l.run_at FROM workerctl.live l
              WHERE l.lane_id = of_lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+               AND l.rank < workerctl.later()
              ORDER BY l.rank, l.id LIMIT 100) f;
     SELECT count(*), least(min(f.run_at), oldest_due_at) INTO held, oldest_due_at
       FROM (SELECT l.run_at FROM (SELECT h.job_id FROM workerctl.hold h LIMIT 20000) h

@@ -5,6 +5,7 @@ SELECT a.queue, min(greatest(CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a
   FROM workerctl.lane a
  CROSS JOIN LATERAL (SELECT 1 FROM workerctl.live l
                       WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+                        AND l.rank < workerctl.later()
                       ORDER BY l.rank, l.id LIMIT 1) due
  WHERE NOT a.paused
  GROUP BY a.queue
