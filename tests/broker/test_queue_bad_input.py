@@ -158,3 +158,15 @@ def test_a_limit_holds_for_a_kind_and_a_plan_together(queue: Queue, new_worker: 
         "ds_chat:paid": (1, 1),
         "image:free": (2, 2),
     }
+
+
+def test_a_payload_is_as_large_as_its_text_however_small_it_is_stored(queue: Queue) -> None:
+    for numbers in range(1, 11):
+        (text,) = queue.execute("SELECT '[' || repeat('1e131071,', %s) || '0]'", [numbers - 1]).fetchone() or ("",)
+        (octets,) = queue.execute("SELECT octet_length(%s::jsonb::text)", [text]).fetchone() or (0,)
+        if octets <= 1024 * 1024:
+            queue.execute("SELECT %s::jsonb::workerctl.payload", [text])
+        else:
+            with pytest.raises(psycopg.errors.CheckViolation):
+                queue.execute("SELECT %s::jsonb::workerctl.payload", [text])
+    assert octets > 1024 * 1024
