@@ -50,11 +50,13 @@ def test_running_jobs_queues_and_chinese_lines_are_on_it(running, terminal, comm
         gate.touch()
 
 
-def test_it_follows_the_size_of_the_terminal(running, terminal):
+def test_it_follows_the_size_of_the_terminal(running, terminal, command):
+    command(running, "enqueue", "greet", f"name={80 * '.'}the end of a long line", "--wait")
     screen = terminal(running, "top")
     screen.until("q quits")
+    assert "the end of a long line" not in screen.screen()
     screen.resize(140, 40)
-    wide = screen.until("cause=")  # the end of long lines that 80 columns cut
+    wide = screen.until("the end of a long line")
     assert "workers ready" in wide
     screen.resize(60, 16)
     narrow = screen.until("workers ready")  # the headline was scrolled away, and is drawn again
