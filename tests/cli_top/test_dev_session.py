@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from workerctl.contract import NotRunning
 from workerctl.supervisor.client import request
 from workerctl.supervisor.lock import is_held
@@ -64,6 +66,7 @@ def test_code_that_cannot_start_is_told_and_waits_for_the_next_change(project, t
     screen.until_closed()
 
 
+@pytest.mark.long
 def test_a_changed_configuration_is_followed_and_a_wrong_one_waits(project, terminal):
     config = project / "workerctl.toml"
     text = config.read_text()
@@ -80,6 +83,7 @@ def test_a_changed_configuration_is_followed_and_a_wrong_one_waits(project, term
     screen.until_closed()
 
 
+@pytest.mark.long
 def test_a_new_pool_comes_by_itself_and_what_needs_a_stop_and_a_start_gets_them(project, terminal):
     config = project / "workerctl.toml"
     screen = terminal(project, "dev", 220, 50)

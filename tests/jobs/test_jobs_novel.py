@@ -185,8 +185,12 @@ def test_a_cancelled_job_stops_and_leaves_whole_texts_but_no_manifest(
 
 @pytest.mark.parametrize(
     ("line", "line_end"),
-    [(BODY, "\n"), ("He walked into the yard and saw the moon. 🌕\n\n", "\r\n")],
-    ids=["中文-unix", "emoji-dos"],
+    [
+        pytest.param(BODY, "\n", id="中文-unix"),
+        pytest.param(
+            "He walked into the yard and saw the moon. 🌕\n\n", "\r\n", id="emoji-dos", marks=pytest.mark.long
+        ),
+    ],
 )
 def test_memory_stays_bounded_for_a_text_of_60_mb(tmp_path: Path, line: str, line_end: str):
     novel = tmp_path / "big.txt"

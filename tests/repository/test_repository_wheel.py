@@ -71,6 +71,7 @@ def test_the_wheel_has_nothing_beside_the_package(unpacked):
     assert {path.name.split("-")[0] for path in unpacked.iterdir()} == {"workerctl"}
 
 
+@pytest.mark.long
 def test_every_module_of_the_wheel_imports_on_its_own(unpacked, tmp_path):
     package = unpacked / "workerctl"
     names = [
