@@ -81,8 +81,9 @@ class Address:
 
 
 def environment() -> dict[str, str]:
-    """What PostgreSQL's programs get: nothing of PG*, no DATABASE_URL, messages in plain English."""
-    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+    """What PostgreSQL's programs get: our way to programs and libraries, plain English; no PG*, no DATABASE_URL."""
+    ours = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD")
+    kept = {name: os.environ[name] for name in ours if name in os.environ}
     return {**kept, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
