@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..contract import Exit, NotRunning, WorkerctlError
+from ..contract import Exit, NotRunning
+from .after_start import judge_start, note_unknown_kinds
 from .common import database, fail, home, loaded, print_json, say
 
 if TYPE_CHECKING:
-    from ..settings import Loaded, Settings
+    from ..settings import Loaded
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the audit line and `why`.")]
@@ -79,8 +79,8 @@ def _start(
         process = waiting.begin(lambda: ahead.take().start(found.home))
         document = launch.wait_until_up(found.home, process, waiting.show)
     sys.stdout.write(status_text(document) + "\n")
-    _note_unknown_kinds(found.settings)
-    _judge_start(document)
+    note_unknown_kinds(found.settings)
+    judge_start(document)
 
 
 def stop(
@@ -160,7 +160,7 @@ def reload(
         for document in follow(found.home, asked.number):
             waiting.show_reload(document)
     say(f"reloaded {what}: release {asked.number}")
-    _note_unknown_kinds(found.settings)
+    note_unknown_kinds(found.settings)
 
 
 def scale(
@@ -276,31 +276,6 @@ def _instances(text: str | None) -> int | str | None:
     if not 0 <= number <= 512:
         fail(f"--instances {number}: expected auto, max or a number from 0 to 512", Exit.USAGE)
     return number
-
-
-def _judge_start(document: dict[str, Any]) -> None:
-    if document["supervisor"]["state"] != "degraded":
-        return
-    told = [notice["text"] for notice in document["warnings"]]
-    ends = (process["last_exit"] for part in ("pools", "apps") for team in document[part]
-            for process in team.get("workers", team.get("processes")) if process["phase"] != "ready")  # fmt: skip
-    said = [end["message"] for end in ends if end and end["message"]]
-    reason = next(iter((*said, *told)), "not everything is ready")
-    fail(f"degraded: {reason}; see `workerctl logs --err` and `workerctl why NAME/SLOT`")
-
-
-def _note_unknown_kinds(settings: Settings) -> None:
-    """Say which names in the config no worker of the fleet has known, where there are such names at all."""
-    if not (settings.limits or settings.rates or settings.admission or settings.schedule):
-        return
-    from ..broker.limits import known_kinds
-    from .known_kinds import unknown_kinds
-
-    known: list[str] = []
-    with contextlib.suppress(WorkerctlError), database() as connection:  # a database that is away is no news here
-        known = known_kinds(connection)
-    for line in unknown_kinds(settings, known) if known else ():
-        say(f"note: {line}")
 
 
 def _occupied(team: dict[str, Any]) -> list[dict[str, Any]]:
