@@ -226,6 +226,13 @@ class House:
 
     # The end
 
+    def entries(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """The home and all in it, each with its lstat; what goes meanwhile, as PostgreSQL's files do, is left out."""
+        for folder, folders, files in os.walk(self.home):
+            for path in (Path(folder), *(Path(folder, name) for name in (*folders, *files))):
+                with contextlib.suppress(FileNotFoundError):
+                    yield path, path.lstat()
+
     def left_over(self) -> list[psutil.Process]:
         """Processes that know this home: by environment, command line, working folder or an open file."""
         return [process for process in psutil.process_iter() if self._knows_home(process)]
