@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
 from workerctl.agent.primary import Primary
-from workerctl.broker.connection import connect
-from workerctl.broker.migrate import migrate
 from workerctl.settings import ScheduleSettings, Settings
 
 SECONDLY = Settings(schedule={"beat": ScheduleSettings(cron="* * * * * *", kind="beat")})
-
-
-@pytest.fixture
-def queue(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with connect(database_url, application="test") as connection:
-        migrate(connection)
-        yield connection
 
 
 def ticks(queue: psycopg.Connection[Any]) -> list[dt.datetime]:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import psycopg
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workerctl.agent.primary import Primary
 from workerctl.agent.schedule import GRACE_SECONDS, Missed, Task, due_times
-from workerctl.broker.connection import connect
-from workerctl.broker.migrate import migrate
 from workerctl.broker.overview import duties
 from workerctl.settings import Settings
 
@@ -67,13 +62,6 @@ def test_the_hour_that_comes_twice_is_told_apart_where_the_database_has_the_task
     end = dt.datetime(2026, 10, 25, 1, 30, tzinfo=dt.UTC).astimezone(zone)
     due = due_times(Task("t", "*/20 * * * *", "Europe/Berlin", "all"), start, end)
     assert [at.strftime("%H:%M") for at in due] == ["00:40", "01:00", "01:20"]
-
-
-@pytest.fixture
-def queue(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with connect(database_url, application="test") as connection:
-        migrate(connection)
-        yield connection
 
 
 def test_what_the_primary_does_of_itself_is_noted_with_how_long_it_took(queue: Any) -> None:

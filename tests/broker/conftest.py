@@ -13,17 +13,8 @@ import pytest
 from workerctl.broker.connection import connect
 from workerctl.broker.exchange import Reply, Request, exchange
 from workerctl.broker.fleet import KnownKind, Registration, register_worker
-from workerctl.broker.migrate import migrate
 
 KINDS = ("a", "b")
-
-
-@pytest.fixture
-def queue(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    """An empty queue."""
-    with connect(database_url, application="test") as connection:
-        migrate(connection)
-        yield connection
 
 
 @dataclass(frozen=True)

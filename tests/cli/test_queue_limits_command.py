@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
-
-from workerctl.broker.connection import connect
-from workerctl.broker.migrate import migrate
 
 WORKERCTL = Path(sys.executable).with_name("workerctl")
 NOW_ON = "note: it holds for what is enqueued from now on"
@@ -26,11 +25,9 @@ NOW_ON = "note: it holds for what is enqueued from now on"
     ],
 )
 def test_a_kind_that_nobody_knows_and_a_key_that_is_new_are_told(
-    database_url: str, tmp_path: Path, name: str, said: list[str]
+    queue: psycopg.Connection[Any], database_url: str, tmp_path: Path, name: str, said: list[str]
 ) -> None:
-    with connect(database_url, application="test") as queue:
-        migrate(queue)
-        queue.execute("INSERT INTO workerctl.kind (name, queue) VALUES ('image.generate', 'default')")
+    queue.execute("INSERT INTO workerctl.kind (name, queue) VALUES ('image.generate', 'default')")
     done = subprocess.run(
         [WORKERCTL, "limits", "set", name, "3"], cwd=tmp_path, env=os.environ | {"DATABASE_URL": database_url},
         capture_output=True, text=True, timeout=60, check=True,

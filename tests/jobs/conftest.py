@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 from workerctl.broker.connection import connect
-from workerctl.broker.migrate import migrate
 from workerctl.handler import Context, Job
 from workerctl.settings import Settings
 from workerctl.storage import Storage
@@ -46,14 +45,6 @@ def context(storage: Storage) -> Callable[..., Context]:
         return Context(Job(job_id, kind, **job), Services(storage, settings=settings or Settings()))
 
     return make
-
-
-@pytest.fixture
-def queue(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    """An empty queue."""
-    with connect(database_url, application="test") as connection:
-        migrate(connection)
-        yield connection
 
 
 @pytest.fixture
