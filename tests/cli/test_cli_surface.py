@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from workerctl.cli import main
 from workerctl.cli.app import make_app
 from workerctl.cli.plain import cut, table, width
 
@@ -27,6 +29,27 @@ def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedPr
         timeout=60,
         check=False,
     )
+
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """As `run`, in our own process: what the program does but for starting an interpreter."""
+
+    def go(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as there:
+            there.chdir(tmp_path)
+            there.setattr(sys, "argv", ["workerctl", *arguments])
+            for name, value in environ.items():
+                there.setenv(name, value)
+            with pytest.raises(SystemExit) as end:
+                main()
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, end.value.code or 0, said.out, said.err)
+
+    return go
 
 
 def commands() -> list[list[str]]:
@@ -58,12 +81,18 @@ def test_a_command_line_loads_the_group_of_its_command_alone(word: str) -> None:
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_the_help_of_every_command_has_an_example_and_no_colour(tmp_path: Path, words: list[str]) -> None:
-    done = run(tmp_path, *words, "--help")
+def test_the_help_of_every_command_has_an_example_and_no_colour(call: Call, tmp_path: Path, words: list[str]) -> None:
+    done = call(*words, "--help")
     assert done.returncode == 0
     assert "Example: workerctl" in done.stdout
     assert "\x1b" not in done.stdout
     assert not (tmp_path / ".workerctl").exists()
+
+
+def test_the_help_comes_from_the_program_as_it_is_installed(tmp_path: Path) -> None:
+    done = run(tmp_path, "start", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Example: workerctl start" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -89,10 +118,10 @@ def test_the_help_of_every_command_has_an_example_and_no_colour(tmp_path: Path, 
 )
 @pytest.mark.parametrize("command", ["start", "config check"])
 def test_an_unusable_configuration_is_78_and_one_line(
-    tmp_path: Path, config: str, words: tuple[str, ...], command: str
+    call: Call, tmp_path: Path, config: str, words: tuple[str, ...], command: str
 ) -> None:
     (tmp_path / "workerctl.toml").write_text(config)
-    done = run(tmp_path, *command.split())
+    done = call(*command.split())
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (78, 1, ""), done.stderr
     assert "workerctl.toml" in done.stderr
     for word in words:
@@ -107,15 +136,15 @@ def test_a_config_file_that_is_named_and_missing_is_78(tmp_path: Path) -> None:
     assert "missing.toml" in done.stderr
 
 
-def test_a_wrong_environment_names_its_variable(tmp_path: Path) -> None:
-    done = run(tmp_path, "start", WORKERCTL_SUPERVISOR__INSTANCES="many")
+def test_a_wrong_environment_names_its_variable(call: Call) -> None:
+    done = call("start", WORKERCTL_SUPERVISOR__INSTANCES="many")
     assert (done.returncode, done.stderr.count("\n")) == (78, 1)
     assert "WORKERCTL_SUPERVISOR__INSTANCES" in done.stderr
 
 
-def test_config_show_hides_the_password_and_says_where_values_come_from(tmp_path: Path) -> None:
+def test_config_show_hides_the_password_and_says_where_values_come_from(call: Call, tmp_path: Path) -> None:
     (tmp_path / "workerctl.toml").write_text("[supervisor]\ninstances = 3\n")
-    done = run(tmp_path, "config", "show", DATABASE_URL="postgresql://me:verysecret@db.example/queue")
+    done = call("config", "show", DATABASE_URL="postgresql://me:verysecret@db.example/queue")
     assert done.returncode == 0
     assert "verysecret" not in done.stdout + done.stderr
     assert "environment DATABASE_URL" in done.stdout
@@ -124,24 +153,24 @@ def test_config_show_hides_the_password_and_says_where_values_come_from(tmp_path
     ]
 
 
-def test_an_unreachable_database_is_69_for_every_command_that_asks_it(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_69_for_every_command_that_asks_it(call: Call) -> None:
     url = "postgresql://me:verysecret@127.0.0.1:1/queue"
     for command in (["jobs", "list"], ["enqueue", "x"], ["migrate"], ["queue", "list"], ["nodes"], ["jobs", "stats"]):
-        done = run(tmp_path, *command, DATABASE_URL=url)
+        done = call(*command, DATABASE_URL=url)
         assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
         assert "127.0.0.1:1/queue" in done.stderr
         assert "verysecret" not in done.stderr
 
 
-def test_a_database_without_our_schema_says_what_to_type(tmp_path: Path, database_url: str) -> None:
+def test_a_database_without_our_schema_says_what_to_type(call: Call, database_url: str) -> None:
     for command in (["jobs", "list"], ["enqueue", "x"], ["queue", "list"], ["jobs", "show", "1"], ["nodes"]):
-        done = run(tmp_path, *command, DATABASE_URL=database_url)
+        done = call(*command, DATABASE_URL=database_url)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
         assert "workerctl migrate" in done.stderr
-    assert run(tmp_path, "migrate", "--check", DATABASE_URL=database_url).returncode == 1
-    assert run(tmp_path, "migrate", DATABASE_URL=database_url).returncode == 0
-    assert run(tmp_path, "migrate", "--check", DATABASE_URL=database_url).returncode == 0
-    assert run(tmp_path, "enqueue", "x", DATABASE_URL=database_url).stdout == "1\n"
+    assert call("migrate", "--check", DATABASE_URL=database_url).returncode == 1
+    assert call("migrate", DATABASE_URL=database_url).returncode == 0
+    assert call("migrate", "--check", DATABASE_URL=database_url).returncode == 0
+    assert call("enqueue", "x", DATABASE_URL=database_url).stdout == "1\n"
 
 
 def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
