@@ -15,7 +15,7 @@ import pytest
 from lifecycle_house import CONFIG, House
 from lifecycle_users import as_somebody, by_system_python, why_nobody_else
 
-USER, GROUP, EXTRA = "wlsupuser", "wlsupgroup", "wlsupextra"
+USER, GROUP, EXTRA = (f"wlsup{os.getpid()}{what}" for what in "ugx")  # two test runs on one machine are two users
 APP = '[apps.echo]\ncommand = ["sleep", "1000"]\n'
 
 

@@ -152,7 +152,7 @@ def test_check_runs_every_step_and_ends_with_a_summary(tree):
     done = run(tree, "check")
     steps = [line.removeprefix("== ") for line in done.stdout.splitlines() if line.startswith("== ")]
     assert steps == ["format", "lint", "types", "imports", "tests"]
-    assert "python -m pytest -m not long\n" in done.stdout  # what scripts/test says
+    assert "python -m pytest -m not long -n 2 --dist loadfile" in done.stdout  # what scripts/test says
     assert done.stdout.endswith("failed: types\n")
     assert done.returncode == 1
 
