@@ -99,6 +99,7 @@ def test_a_home_that_root_has_used_is_handed_over_with_its_server(house: House) 
         (f'user = "{USER}"\ngroup = "no-such-group"', "this machine has no such group"),
         (f'group = "{GROUP}"', "has no meaning without `user`"),
     ],
+    ids=["no user", "no group", "a group without a user"],
 )
 def test_a_user_that_cannot_be_is_refused_in_one_line(fresh_house: House, keys: str, words: str) -> None:
     fresh_house.configure(CONFIG + f"[supervisor]\n{keys}\n")
