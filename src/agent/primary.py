@@ -17,6 +17,7 @@ from ..broker.fleet import database_now, hold_primary, is_dealt_with, make_tick,
 from ..broker.limits import configure_limits, tidy_limits
 from ..broker.migrate import has_post
 from ..settings import ScheduleSettings, Settings
+from ..settings.pools import pool_serving
 from ..settings.units import rate
 from .finishing import finish_in_background
 from .schedule import Task, due_times
@@ -38,7 +39,7 @@ class Primary:
         self._agent = agent
         self._node_id = node_id
         self._retention = dt.timedelta(seconds=settings.jobs.retention_seconds)
-        self._schedule = ({"orphans": ORPHANS} if settings.jobs.shipped else {}) | settings.schedule
+        self._schedule = ({"orphans": ORPHANS} if _knows_orphans(settings) else {}) | settings.schedule
         self._tasks = {name: Task(name, task.cron, task.timezone, task.missed) for name, task in self._schedule.items()}
         self._last_due: dict[str, dt.datetime] = {}
         self._settings = settings
@@ -130,3 +131,8 @@ class Primary:
                 if job_id is not None:
                     sys.stdout.write(f"schedule {name}: job {job_id} for {due_at.isoformat()}\n")
                     sys.stdout.flush()
+
+
+def _knows_orphans(settings: Settings) -> bool:
+    """Whether the workers that would be handed the shipped task know its kind."""
+    return settings.pools[pool_serving(settings, "default")].shipped

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from .. import __version__
 from ..contract import ENV_HOME, ENV_NODE, ENV_SETTINGS, Unusable
 from ..settings import PoolSettings, Settings
 from ..settings.cores import resolve_instances, resolve_reserved_cores
+from ..settings.pools import code_of
 from ..settings.types import AppSettings
 from ..supervisor.composition import Composition, Group, Node, Policy, Ready
 from .programs import app_words, programs_path
@@ -73,22 +73,21 @@ def compose(plan: Plan) -> Composition:
     env = _environment(plan)
     boot = plan.settings.supervisor.boot_timeout_seconds
     pools = {name: pool for name, pool in plan.settings.pools.items() if not plan.only or name in plan.only}
-    templates = _templates(pools)
-
-    def template_of(pool: str) -> str:
-        return next(name for name, variables in templates.items() if variables == pools[pool].env)
+    template_of = _templates(pools)
+    templates = list(dict.fromkeys(template_of.values()))
+    first = next(iter(templates), None)
 
     groups = [
         _collector(plan),
         *database,
-        *(_template(plan, name, variables, env) for name, variables in templates.items()),
+        *(_template(plan, name, [pool for pool in pools if template_of[pool] == name], env) for name in templates),
         Group("migrate", "once", _python("workerctl.broker"), role=True, env=env, cwd=str(plan.project),
-              after=(*before_database, *islice(templates, 1)), template=next(iter(templates), None),
+              after=(*before_database, *templates[:1]), template=first,
               ready=Ready("exit"), boot_timeout_seconds=boot + MIGRATION_SECONDS),
         Group("agent", "agent", _python("workerctl.agent"), role=True, env=env, cwd=str(plan.project),
-              after=("migrate", *islice(templates, 1)), template=next(iter(templates), None),
+              after=("migrate", *templates[:1]), template=first,
               boot_timeout_seconds=boot, stop_timeout_seconds=10),
-        *(_pool(plan, name, pool, template_of(name)) for name, pool in pools.items()),
+        *(_pool(plan, name, pool, template_of[name]) for name, pool in pools.items()),
         *(_app(plan, name, app) for name, app in _in_start_order(plan.settings.apps)),
     ]  # fmt: skip
     return Composition(
@@ -214,19 +213,24 @@ def _postgres(server: Server) -> Group:
                  stop_timeout_seconds=POSTGRES_STOP_SECONDS)  # fmt: skip
 
 
-def _templates(pools: Mapping[str, PoolSettings]) -> dict[str, dict[str, str]]:
-    """One for each distinct environment, by name: what was set before an import cannot be changed after it."""
-    found: dict[str, dict[str, str]] = {}
+def _templates(pools: Mapping[str, PoolSettings]) -> dict[str, str]:
+    """The template of each pool, one for all that import the same in the same environment: neither can be changed
+    after a fork.
+    """
+    names: dict[tuple[object, ...], str] = {}
+    found: dict[str, str] = {}
     for name, pool in pools.items():
-        if pool.env not in found.values():
-            found["template" if not found else f"template-{name}"] = pool.env
+        fixed = (code_of(pool), *sorted(pool.env.items()))
+        found[name] = names.setdefault(fixed, f"template-{name}" if names else "template")
     return found
 
 
-def _template(plan: Plan, name: str, variables: dict[str, str], env: dict[str, str]) -> Group:
-    boot = plan.settings.supervisor.boot_timeout_seconds
-    return Group(name, "template", _python("workerctl.worker.template", "workerctl.agent.__main__"), role=True,
-                 env={"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"} | variables | env, cwd=str(plan.project),
+def _template(plan: Plan, name: str, pools: Sequence[str], env: dict[str, str]) -> Group:
+    pool = plan.settings.pools[pools[0]]
+    command = _python("workerctl.worker.template", pools[0], "workerctl.agent.__main__")
+    boot = max(plan.settings.pools[each].boot_timeout_seconds for each in pools)
+    return Group(name, "template", command, role=True,
+                 env={"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"} | pool.env | env, cwd=str(plan.project),
                  instances=TEMPLATES, after=("collector",), boot_timeout_seconds=boot,
                  stop_timeout_seconds=5)  # fmt: skip
 

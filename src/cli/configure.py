@@ -30,18 +30,32 @@ def check() -> None:
     """
     from ..contract import WorkerctlError
     from ..handler import handlers
-    from ..worker.load import load_modules
-    from .known_kinds import unknown_kinds
+    from ..worker.load import load_each_pool
+    from .known_kinds import unknown_kinds, unserved_kinds
 
     found = loaded()
+    known: dict[str, dict[str, str]] = {}
     try:
-        load_modules(found.settings, warm=False)
-        for line in unknown_kinds(found.settings, handlers()):
+        for pool in load_each_pool(found.settings):
+            known[pool] = _kinds_here(shipped=found.settings.pools[pool].shipped)
+        for line in (*unknown_kinds(found.settings, handlers()), *unserved_kinds(found.settings, known)):
             say(f"note: {line}")
     except WorkerctlError as error:
         say(f"note: which kinds there are is not known here: {error}")
     _check_scheduled(found)
     say(f"{found.config_path or 'defaults'}: fine")
+
+
+def _kinds_here(*, shipped: bool) -> dict[str, str]:
+    """Kinds, with their queues, whose modules are imported now; a module that was forgotten belongs to another pool."""
+    from ..handler import handlers
+
+    modules = {kind: handler.function.__module__ for kind, handler in handlers().items()}
+    return {
+        kind: handlers()[kind].queue
+        for kind, module in modules.items()
+        if module in sys.modules and (shipped or not module.startswith("workerctl."))
+    }
 
 
 def _check_scheduled(found: Loaded) -> None:

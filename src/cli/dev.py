@@ -97,7 +97,7 @@ class _Session:
             say(f"{error}; waiting for a change")
             return
         ready = sum(team["ready"] for team in status["pools"])
-        say(f"{ready} workers ready; watching {', '.join(map(_short, self._found.settings.jobs.path))}")
+        say(f"{ready} workers ready; watching {', '.join(map(_short, self._folders))}")
 
     def _prepare(self) -> None:
         """Write what the supervisor reads. Raises WorkerctlError, mostly Unusable."""
@@ -151,11 +151,17 @@ class _Session:
                     request(self._found.home, "stop", now=True)
         self._process = None
 
+    @property
+    def _folders(self) -> tuple[str, ...]:
+        from ..settings.pools import folders_of
+
+        return folders_of(self._found.settings.pools.values())
+
     def _snapshot(self) -> Snapshot:
         from .dev_watch import snapshot
 
         config = [self._found.config_path] if self._found.config_path else []
-        return snapshot(self._found.settings.jobs.path, config, self._found.home)
+        return snapshot(self._folders, config, self._found.home)
 
     def _settled_changes(self, seen: Snapshot) -> tuple[list[str], Snapshot]:
         """What changed, once nothing more does: an editor or git writes many files one after the other."""

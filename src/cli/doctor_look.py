@@ -114,7 +114,11 @@ def look_at_packages(found: Loaded) -> Packages:
             find_bin(Path(found.settings.postgres_bin) if found.settings.postgres_bin else None)
         except Unusable as error:
             problem = str(error)
-    return Packages(importlib.util.find_spec("jieba") is not None, found.settings.jobs.shipped, problem)
+    return Packages(
+        importlib.util.find_spec("jieba") is not None,
+        any(pool.shipped for pool in found.settings.pools.values()),
+        problem,
+    )
 
 
 def look_at_providers(found: Loaded) -> list[ProviderKey]:

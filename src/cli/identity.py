@@ -12,6 +12,7 @@ from pathlib import Path
 from ..broker.embedded import change_owner
 from ..contract import Unusable
 from ..settings import Loaded
+from ..settings.pools import folders_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _become(account: Account) -> None:
 def _refuse_unreachable(loaded: Loaded, account: Account) -> None:
     """Raises Unusable for the first place that this user cannot read: better now than in a worker."""
     places = [Path(sys.executable), Path(__file__), Path(os.__file__), loaded.home.parent]
-    places += [Path(folder) for folder in loaded.settings.jobs.path]
+    places += [Path(folder) for folder in folders_of(loaded.settings.pools.values())]
     places += [loaded.config_path] if loaded.config_path is not None else []
     groups, before = os.getgroups(), (os.getegid(), os.geteuid())
     os.initgroups(account.name, account.gid)

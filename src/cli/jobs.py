@@ -220,14 +220,16 @@ def _know_kinds(settings: Settings, kind: str) -> None:
     """Register handlers, so that a payload is checked here; the user's modules only where the kind may be theirs."""
     from ..contract import WorkerctlError
     from ..handler import handlers, know_settings
-    from ..worker.load import load_modules
+    from ..worker.load import load_each_pool
 
     know_settings(settings)
-    if settings.jobs.shipped:
+    if any(pool.shipped for pool in settings.pools.values()):
         from ..jobs import shipped  # noqa: F401  registers the shipped kinds
-    if kind in handlers() or not settings.jobs.modules:
+    if kind in handlers() or not any(pool.modules for pool in settings.pools.values()):
         return
     try:
-        load_modules(settings, warm=False)
+        for _pool in load_each_pool(settings):
+            if kind in handlers():
+                return
     except WorkerctlError as error:
         say(f"note: the payload is not checked here: {error}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from ..settings import Settings
+from ..settings.pools import code_of, modules_key, pool_serving
+
+LISTED = 3
 
 
 def unknown_kinds(settings: Settings, kinds: Collection[str]) -> Iterator[str]:
@@ -20,6 +23,24 @@ def unknown_kinds(settings: Settings, kinds: Collection[str]) -> Iterator[str]:
             yield f"{key}: no job module knows the kind {kind_and_meant}"
 
 
+def unserved_kinds(settings: Settings, known: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """One line for each pool's queue whose jobs nobody would take: the pool that serves it does not import their kinds.
+
+    `known` are kinds with their queues, by one pool of all that import the same.
+    """
+    kinds_of = {code_of(settings.pools[name]): kinds for name, kinds in known.items()}
+    for name, kinds in known.items():
+        for queue in sorted(set(kinds.values())):
+            server = pool_serving(settings, queue)
+            theirs = kinds_of[code_of(settings.pools[server])]
+            lost = sorted(kind for kind, lane in kinds.items() if lane == queue and kind not in theirs)
+            if lost:
+                yield (
+                    f"{modules_key(settings, name)}: nobody takes {_listed(lost)}: the queue {queue!r} is the pool "
+                    f"{server}'s, which does not know {'it' if len(lost) == 1 else 'them'}; @job(..., queue=...)"
+                )
+
+
 def unknown_kind(name: str, kinds: Collection[str]) -> str | None:
     """The kind that a limit's name speaks of where it is not among `kinds`, with what was probably meant."""
     known = {*kinds, *(kind.partition(".")[0] for kind in kinds)}
@@ -29,3 +50,8 @@ def unknown_kind(name: str, kinds: Collection[str]) -> str | None:
         return None
     near = get_close_matches(kind, sorted(known), n=2, cutoff=0.6)
     return repr(kind) + (f"; did you mean {' or '.join(near)}?" if near else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")

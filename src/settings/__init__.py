@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .load import Loaded, load
+from .pools import settings_of_pool
 from .redact import redact
 from .reference import Entry, reference
 from .stored import dump, restore
@@ -33,4 +34,5 @@ __all__ = [
     "redact",
     "reference",
     "restore",
+    "settings_of_pool",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -14,6 +15,8 @@ from .types import AppSettings, JobsSettings, PoolSettings, ScheduleSettings, Se
 from .units import duration_seconds, size_bytes
 
 Built = TypeVar("Built", bound=Table)
+
+ATTEMPTS_ARE_OF_KINDS = "goes with the kind, whatever pool runs it: @job(..., max_attempts=...), or for all kinds"
 
 
 class Raw(NamedTuple):
@@ -61,7 +64,7 @@ def build_table(raw: Raw, table: type[Built], above: tuple[str, ...], **fallback
     return table(**fields)
 
 
-def build_pools(raw: Raw, supervisor: SupervisorSettings, jobs: JobsSettings) -> dict[str, PoolSettings]:
+def build_pools(raw: Raw, supervisor: SupervisorSettings, jobs: JobsSettings, project: Path) -> dict[str, PoolSettings]:
     """The default pool and the named ones, complete: what they leave out is inherited."""
     inherited = {
         key.field: getattr(table, key.field)
@@ -71,7 +74,8 @@ def build_pools(raw: Raw, supervisor: SupervisorSettings, jobs: JobsSettings) ->
     }
     pools = {"default": PoolSettings(queues=(), **inherited)}
     for name in _table_at(raw, ("pools",)):
-        pools[name] = build_table(raw, PoolSettings, ("pools", name), **inherited)
+        pool = build_table(raw, PoolSettings, ("pools", name), **inherited)
+        pools[name] = msgspec.structs.replace(pool, path=tuple(str(project / folder) for folder in pool.path))
     return pools
 
 
@@ -119,7 +123,18 @@ def _convert(raw: Raw, path: tuple[str, ...], key: Key, value: Any) -> Any:
 
 
 def _unknown(raw: Raw, path: tuple[str, ...], value: Any) -> Unusable:
+    if path[0] == "pools" and (elsewhere := _not_of_a_pool(path[-1])):
+        return refused(raw.source(path), path, value, elsewhere)
     known = paths_like(path)
     meant = nearest(path, [*known, *(each[:1] for each in known if len(each) > 1)])
     hint = f"; did you mean {meant}?" if meant else ""
     return refused(raw.source(path), path, value, f"unknown key{hint}")
+
+
+def _not_of_a_pool(key: str) -> str | None:
+    """Where a key of [supervisor] or [jobs] has its place that pools cannot differ in; None for every other."""
+    for table, settings in (("supervisor", SupervisorSettings), ("jobs", JobsSettings)):
+        if key in keys(settings) and key not in keys(PoolSettings):
+            reason = ATTEMPTS_ARE_OF_KINDS if key == "max_attempts" else "is one for all pools:"
+            return f"{reason} set it in [{table}]"
+    return None

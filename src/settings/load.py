@@ -140,7 +140,7 @@ def _build(raw: Raw, environ: Mapping[str, str], project: Path, warnings: list[s
         postgres_bin=top.postgres_bin and str(project / top.postgres_bin),
         supervisor=supervisor,
         jobs=jobs,
-        pools=build_pools(raw, supervisor, jobs),
+        pools=build_pools(raw, supervisor, jobs, project),
         apps={name: _in_project(app, project) for name, app in build_apps(raw).items()},
         schedule=build_schedule(raw),
         storage=_storage(raw, environ, warnings),

@@ -41,8 +41,12 @@ MaxMemoryHard = Annotated[
 ]  # fmt: skip
 StopTimeout = Annotated[float, _duration("drain time before a kill", ge=0)]
 BootTimeout = Annotated[float, _duration("time to become ready before a kill", gt=0)]
-
-
+Modules = Annotated[tuple[str, ...], _key("imported by the template, found from `path`", "a list of module names")]
+Folders = Annotated[tuple[str, ...], _key("folders to find them in, seen from the project", "a list of folders")]
+PollInterval = Annotated[float, _duration("how often a worker looks when nothing wakes it", gt=0)]
+Timeout = Annotated[float, _duration("for one attempt", gt=0)]
+RetryDelay = Annotated[float, _duration("before the second attempt; doubles, with jitter", ge=0)]
+Shipped = Annotated[bool, _key("the content jobs that come with workerctl", "true or false")]
 Nice = Annotated[int, _key("added to the priority number of a worker", "a whole number from 0 to 19", ge=0, le=19)]
 Affinity = Annotated[
     tuple[Annotated[int, Meta(ge=0)], ...], _key("cores of its workers; none: all but the reserved", "a list of cores")
@@ -82,37 +86,30 @@ class SupervisorSettings(Table, frozen=True, kw_only=True):
 class JobsSettings(Table, frozen=True, kw_only=True):
     """[jobs]: what workers import and how they run it. `path` and `prompts` are absolute once loaded."""
 
-    modules: Annotated[
-        tuple[str, ...], _key("imported by the template, found from `path`", "a list of module names")
-    ] = ()
-    path: Annotated[tuple[str, ...], _key("folders to find them in, seen from the project", "a list of folders")] = (
-        ".",
-    )
+    modules: Modules = ()
+    path: Folders = (".",)
     concurrency: Concurrency = 8
-    poll_interval_seconds: Annotated[float, _duration("how often a worker looks when nothing wakes it", gt=0)] = field(
-        default=10.0, name="poll_interval"
-    )
+    poll_interval_seconds: PollInterval = field(default=10.0, name="poll_interval")
     max_attempts: Annotated[
         int, _key("failures after which a job is dead", "a whole number from 1 to 1000", ge=1, le=1000)
     ] = 3
-    timeout_seconds: Annotated[float, _duration("for one attempt", gt=0)] = field(default=300.0, name="timeout")
+    timeout_seconds: Timeout = field(default=300.0, name="timeout")
     lease_seconds: Annotated[float, _duration("how long a claim is good without a heartbeat; over 15s", gt=0)] = field(
         default=LEASE_SECONDS, name="lease"
     )
-    retry_delay_seconds: Annotated[float, _duration("before the second attempt; doubles, with jitter", ge=0)] = field(
-        default=15.0, name="retry_delay"
-    )
+    retry_delay_seconds: RetryDelay = field(default=15.0, name="retry_delay")
     retention_seconds: Annotated[float, _duration("how long ended jobs and execution logs are kept", gt=0)] = field(
         default=30 * 86400.0, name="retention"
     )
     prompts: Annotated[str, _key("folder of prompt templates, seen from the project", "a folder")] = "prompts"
-    shipped: Annotated[bool, _key("the content jobs that come with workerctl", "true or false")] = True
+    shipped: Shipped = True
 
 
 class PoolSettings(Table, frozen=True, kw_only=True):
     """[pools.NAME], complete: what the file leaves out is inherited from [supervisor] and [jobs].
 
     The pool `default` is always there with no `queues`: it serves every queue that no other pool names.
+    `path` is absolute once loaded.
     """
 
     queues: Annotated[tuple[str, ...], _key("queues that this pool serves", "a list of queue names")]
@@ -127,6 +124,12 @@ class PoolSettings(Table, frozen=True, kw_only=True):
     lifetime_seconds: Lifetime = field(default=0.0, name="lifetime")
     max_jobs: MaxJobs = 0
     env: Env = {}
+    modules: Modules = ()
+    path: Folders = (".",)
+    shipped: Shipped = True
+    poll_interval_seconds: PollInterval = field(default=10.0, name="poll_interval")
+    timeout_seconds: Timeout = field(default=300.0, name="timeout")
+    retry_delay_seconds: RetryDelay = field(default=15.0, name="retry_delay")
 
 
 class AppSettings(Table, frozen=True, kw_only=True):

@@ -9,11 +9,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from ..broker.surroundings import Surroundings
 from ..contract import Channel, Exit, WorkerctlError
+from ..settings import settings_of_pool
 from .identity import Identity
 from .process import WorkerProcess
 
@@ -83,6 +84,7 @@ def _child(request: dict[str, Any], run: Callable[[], int], supervisor_pid: int,
 
 def _work(request: dict[str, Any], around: Surroundings) -> int:
     me = Identity.from_request(request)
+    around = replace(around, settings=settings_of_pool(around.settings, me.pool))
     if me.cores is not None and hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):  # cores that were taken from this process meanwhile
             os.sched_setaffinity(0, me.cores)

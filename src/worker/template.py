@@ -19,7 +19,8 @@ from setproctitle import setproctitle
 
 from ..broker.surroundings import Surroundings, surroundings
 from ..contract import ENV_CHANNEL, Channel, ChannelClosed, Exit, WorkerctlError, next_beat
-from ..settings import Settings
+from ..settings import Settings, settings_of_pool
+from ..settings.pools import modules_key
 from .fork import Origin, fork_child, fork_worker
 from .journal import log_to_stderr
 from .load import check_forkable, load_modules, open_descriptors
@@ -40,7 +41,8 @@ class Imported:
 def main() -> int:
     """Serve until the supervisor says stop or is gone; the exit code of the process.
 
-    The arguments are modules of programs that will be forked from here too, to be shared with them.
+    The arguments are the pool whose modules are imported, and modules of programs that will be forked from here too,
+    to be shared with them.
     """
     setproctitle("workerctl: template")
     channel = Channel.from_environment()
@@ -52,16 +54,23 @@ def main() -> int:
     try:
         around = surroundings()
         own = open_descriptors()
-        for program in sys.argv[1:]:
+        pool, *programs = sys.argv[1:]
+        for program in programs:
             importlib.import_module(program)
-        load_modules(around.settings, warm=True, after_each=lambda name: check_forkable(name, own))
+        settings = settings_of_pool(around.settings, pool)
+        load_modules(
+            settings,
+            warm=True,
+            after_each=lambda name: check_forkable(name, own),
+            key=modules_key(around.settings, pool),
+        )
     except WorkerctlError as error:
         if error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
         sys.stderr.write(f"{error}\n")
         channel.send({"type": "failed", "exit_code": error.exit_code, "message": str(error)})
         return error.exit_code
-    imported = Imported(around, supervisor_pid, fingerprint(around.settings))
+    imported = Imported(around, supervisor_pid, fingerprint(settings))
     _prepare_children(around.settings)
     gc.collect(1)  # the young alone: a whole collection costs 35 ms here and finds ten objects
     gc.freeze()  # the collector never touches these pages again, so that they stay shared

@@ -8,7 +8,7 @@ import pytest
 from settings_loaded import loaded, refusal
 
 from workerctl.contract import Unusable
-from workerctl.settings import Settings, dump, load, restore
+from workerctl.settings import Settings, dump, load, restore, settings_of_pool
 from workerctl.settings.memory import machine_memory_bytes
 
 
@@ -104,6 +104,36 @@ def test_pools_inherit_what_they_do_not_say(tmp_path):
     assert found.origins["pools.content.stop_timeout"] == "default"
 
 
+def test_a_pool_imports_and_runs_as_it_says_and_else_as_the_jobs_table_does(tmp_path):
+    found = loaded(
+        tmp_path,
+        """
+        [jobs]
+        modules = ["everyday"]
+        timeout = "1m"
+        retry_delay = "3s"
+        [pools.content]
+        queues = ["content"]
+        modules = ["content"]
+        path = ["service", "/opt/lib"]
+        shipped = false
+        poll_interval = "1s"
+        retry_delay = "1s"
+        """,
+        WORKERCTL_POOLS__CONTENT__TIMEOUT="90",
+    )
+    own, settings = settings_of_pool(found.settings, "content").jobs, found.settings
+    assert (own.modules, own.shipped) == (("content",), False)
+    assert own.path == (str(tmp_path / "service"), "/opt/lib")
+    assert (own.poll_interval_seconds, own.timeout_seconds, own.retry_delay_seconds) == (1, 90, 1)
+    assert settings_of_pool(settings, "default") == settings
+    assert (settings.jobs.modules, settings.jobs.path, settings.jobs.timeout_seconds) == (
+        ("everyday",), (str(tmp_path),), 60,
+    )  # fmt: skip
+    assert found.origins["pools.content.modules"] == found.origins["pools.content.retry_delay"] == "file"
+    assert found.origins["pools.content.timeout"] == "environment WORKERCTL_POOLS__CONTENT__TIMEOUT"
+
+
 def test_a_share_of_the_memory_is_of_what_this_machine_has(tmp_path):
     found = loaded(tmp_path, "[supervisor]\nmax_memory = '50%'\n")
     assert found.settings.supervisor.max_memory_bytes == machine_memory_bytes() // 2
@@ -131,6 +161,13 @@ def test_a_share_of_the_memory_is_of_what_this_machine_has(tmp_path):
          'supervisor.max_memory_hart = "1GB": unknown key; did you mean supervisor.max_memory_hard?'),
         ("[pools.a]\nqueues = ['q']\ninstance = 1",
          "pools.a.instance = 1: unknown key; did you mean pools.a.instances?"),
+        ("[pools.a]\nqueues = ['q']\nmax_attempts = 5",
+         "pools.a.max_attempts = 5: goes with the kind, whatever pool runs it: @job(..., max_attempts=...), or for all "
+         "kinds set it in [jobs]"),
+        ("[pools.a]\nqueues = ['q']\nlease = '1m'", 'pools.a.lease = "1m": is one for all pools: set it in [jobs]'),
+        ("[pools.a]\nqueues = ['q']\nreserved_cores = 1",
+         "pools.a.reserved_cores = 1: is one for all pools: set it in [supervisor]"),
+        ("[pools.a]\nqueues = ['q']\nmodules = 'x'", 'pools.a.modules = "x": expected a list of module names'),
         ("database_pooled = true", "database_pooled = true: unknown key"),
         ("supervisor = 4", "supervisor = 4: expected a table"),
         ("[pools]\na = 4", "pools.a = 4: expected a table"),

@@ -57,9 +57,9 @@ def test_every_key_uncommented_gives_the_defaults(tmp_path):
     assert (settings.storage, settings.images, settings.logs) == (default.storage, default.images, default.logs)
     assert (settings.database_url, settings.database_url_direct, settings.postgres_bin) == (None, None, None)
     assert settings.connection_limit == default.connection_limit
-    assert settings.pools == default.pools | {
-        "content": msgspec.structs.replace(default.pools["default"], queues=("content_generation",))
-    }
+    pool = msgspec.structs.replace(default.pools["default"], path=(str(tmp_path),))
+    content = msgspec.structs.replace(pool, queues=("content_generation",))
+    assert settings.pools == {"default": pool, "content": content}
     web = settings.apps["web"]
     assert (web.command, web.cwd, web.ready, web.max_memory_bytes) == (
         "uvicorn app:api",

@@ -156,6 +156,23 @@ def test_pools_with_the_same_environment_share_a_template(tmp_path: Path) -> Non
     assert groups["b"].max_memory_hard_bytes == 1250
 
 
+def test_pools_that_import_the_same_share_a_template_and_no_others_do(tmp_path: Path) -> None:
+    pools = {
+        "default": PoolSettings(queues=()),
+        "a": PoolSettings(queues=("a",), modules=("shop",), boot_timeout_seconds=90, timeout_seconds=7),
+        "b": PoolSettings(queues=("b",), modules=("shop",), boot_timeout_seconds=120, retry_delay_seconds=1),
+        "c": PoolSettings(queues=("c",), modules=("shop",), path=("/opt",)),
+        "d": PoolSettings(queues=("d",), shipped=False),
+    }
+    composition = compose(plan_of(tmp_path, pools=pools))
+    groups = {group.name: group for group in composition.groups}
+    templates = ["template", "template-a", "template-a", "template-c", "template-d"]
+    assert [group.template for group in composition.groups if group.kind == "pool"] == templates
+    assert [group.name for group in composition.groups if group.kind == "template"] == list(dict.fromkeys(templates))
+    assert groups["template-a"].command[-2:] == ("a", "workerctl.agent.__main__")
+    assert groups["template-a"].boot_timeout_seconds == 120, "the longest of those whose modules it imports"
+
+
 def test_what_needs_a_restart_is_named_and_stays(tmp_path: Path) -> None:
     old = Settings(database_url="postgresql://db/x")
     new = msgspec.structs.replace(
