@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workerctl.cli import main
 from workerctl.cli.app import make_app
 from workerctl.cli.plain import cut, table, width
 
@@ -32,24 +31,6 @@ def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedPr
 
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """As `run`, in our own process: what the program does but for starting an interpreter."""
-
-    def go(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        with monkeypatch.context() as there:
-            there.chdir(tmp_path)
-            there.setattr(sys, "argv", ["workerctl", *arguments])
-            for name, value in environ.items():
-                there.setenv(name, value)
-            with pytest.raises(SystemExit) as end:
-                main()
-        said = capfd.readouterr()
-        return subprocess.CompletedProcess(arguments, end.value.code or 0, said.out, said.err)
-
-    return go
 
 
 def commands() -> list[list[str]]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-WORKERCTL = Path(sys.executable).with_name("workerctl")
 NOW_ON = "note: it holds for what is enqueued from now on"
 
 
@@ -25,12 +20,10 @@ NOW_ON = "note: it holds for what is enqueued from now on"
     ],
 )
 def test_a_kind_that_nobody_knows_and_a_key_that_is_new_are_told(
-    queue: psycopg.Connection[Any], database_url: str, tmp_path: Path, name: str, said: list[str]
+    queue: psycopg.Connection[Any], database_url: str, call: Any, name: str, said: list[str]
 ) -> None:
     queue.execute("INSERT INTO workerctl.kind (name, queue) VALUES ('image.generate', 'default')")
-    done = subprocess.run(
-        [WORKERCTL, "limits", "set", name, "3"], cwd=tmp_path, env=os.environ | {"DATABASE_URL": database_url},
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+    done = call("limits", "set", name, "3", DATABASE_URL=database_url)
+    assert done.returncode == 0
     notes = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("note")]
     assert [note.startswith(start) for note, start in zip(notes, said, strict=True)] == [True] * len(said)

@@ -1,7 +1,6 @@
 """The command for real: on an empty folder, on a real database, and where something is wrong."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,15 +13,12 @@ WORKERCTL = Path(sys.executable).with_name("workerctl")
 
 
 @pytest.fixture
-def doctor(tmp_path):
+def doctor(call, tmp_path):
     """Runs it in a project of the test's own: `doctor(config, NAME=value)` -> exit code and findings by subject."""
 
     def run(config="", **environ):
         (tmp_path / "workerctl.toml").write_text(config)
-        command = [WORKERCTL, "doctor", "--json"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | environ, check=False, timeout=60
-        )
+        done = call("doctor", "--json", **environ)
         assert done.returncode in (0, 1), done.stderr
         document = json.loads(done.stdout)
         bad = [finding for finding in document["findings"] if finding["level"] != "ok"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -49,30 +46,20 @@ YAML_LIKE_LIST = "module.exports = [{ script: 'serve.js', port: 8080, node_args:
 FILES = {"next": NEXT, "celery": CELERY, "scripts": SCRIPTS, "list": YAML_LIKE_LIST}
 
 
-@pytest.fixture
-def workerctl(tmp_path: Path):
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [Path(sys.executable).with_name("workerctl"), *words]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
-
-    return run
-
-
-def _converted(workerctl, tmp_path: Path, name: str) -> tuple[dict, str]:
+def _converted(call, tmp_path: Path, name: str) -> tuple[dict, str]:
     if shutil.which("node") is None:
         pytest.skip("no node here: these files are programs")
     file = tmp_path / ("ecosystem.json" if name == "scripts" else "ecosystem.config.js")
     file.write_text(FILES[name])
-    done = workerctl("init", "--from", file.name)
+    done = call("init", "--from", file.name)
     assert done.returncode == 0, done.stderr
-    checked = workerctl("config", "check")
+    checked = call("config", "check")
     assert checked.returncode == 0, checked.stderr
     return tomllib.loads((tmp_path / "workerctl.toml").read_text())["apps"], done.stdout + done.stderr
 
 
-def test_next_with_a_node_worker(workerctl, tmp_path):
-    apps, said = _converted(workerctl, tmp_path, "next")
+def test_next_with_a_node_worker(call, tmp_path):
+    apps, said = _converted(call, tmp_path, "next")
     assert apps["web"]["command"] in (
         "node_modules/next/dist/bin/next start -p 3000",
         "node node_modules/next/dist/bin/next start -p 3000",
@@ -86,8 +73,8 @@ def test_next_with_a_node_worker(workerctl, tmp_path):
         assert word in said, word
 
 
-def test_gunicorn_and_celery_below_a_venv(workerctl, tmp_path):
-    apps, said = _converted(workerctl, tmp_path, "celery")
+def test_gunicorn_and_celery_below_a_venv(call, tmp_path):
+    apps, said = _converted(call, tmp_path, "celery")
     venv = tmp_path / "venv" / "bin"
     assert apps["api"]["command"] == f"{venv}/gunicorn project.wsgi:application -b 127.0.0.1:8000 -w 3"
     assert apps["celery-worker"]["command"] == f"{venv}/celery -A project worker -l info -Q default,images -c 4"
@@ -98,8 +85,8 @@ def test_gunicorn_and_celery_below_a_venv(workerctl, tmp_path):
     assert "abc" not in (tmp_path / "workerctl.toml").read_text()
 
 
-def test_scripts_of_every_kind_with_names_that_collide(workerctl, tmp_path):
-    apps, said = _converted(workerctl, tmp_path, "scripts")
+def test_scripts_of_every_kind_with_names_that_collide(call, tmp_path):
+    apps, said = _converted(call, tmp_path, "scripts")
     assert [app["command"] for app in apps.values()] == [
         "python3 bot.py",
         "npm run worker -- --queue=mail",
@@ -110,7 +97,7 @@ def test_scripts_of_every_kind_with_names_that_collide(workerctl, tmp_path):
         assert word in said, word
 
 
-def test_a_bare_list_with_a_port(workerctl, tmp_path):
-    apps, _ = _converted(workerctl, tmp_path, "list")
+def test_a_bare_list_with_a_port(call, tmp_path):
+    apps, _ = _converted(call, tmp_path, "list")
     assert apps["serve"]["command"] == "node --max-old-space-size=256 serve.js"
     assert apps["serve"]["env"] == {"PORT": "8080"}

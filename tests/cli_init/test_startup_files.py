@@ -1,7 +1,6 @@
 """The wrappers' files: those of the repository are what the templates give, and their programs accept them."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -119,14 +118,9 @@ def test_paths_that_private_tmp_would_hide_are_known():
 
 
 @pytest.fixture
-def startup(tmp_path):
+def startup(call, tmp_path):
     (tmp_path / "workerctl.toml").write_text('[supervisor]\nstop_timeout = "45s"\n')
-
-    def run(*arguments):
-        return subprocess.run([WORKERCTL, "startup", *arguments], capture_output=True, text=True, cwd=tmp_path,
-                              env=os.environ, check=False, timeout=60)  # fmt: skip
-
-    return run
+    return lambda *arguments: call("startup", *arguments)
 
 
 @pytest.mark.parametrize(

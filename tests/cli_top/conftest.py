@@ -101,27 +101,30 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-def _project() -> Path:
+def _project(template_home: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a unix socket
     folder.chmod(0o755)
+    subprocess.run(["cp", "-a", template_home, folder / ".workerctl"], check=True)
+    with (folder / ".workerctl" / "postgres" / "data" / "postgresql.auto.conf").open("a") as settings:
+        settings.write("fsync = off\n")  # what was written outlives a killed server all the same
     (folder / "workerctl.toml").write_text(CONFIG)
     (folder / "greetings.py").write_text(JOBS)
     return folder
 
 
 @pytest.fixture
-def project() -> Iterator[Path]:
-    """A folder in which nothing runs; whatever is started in it is stopped."""
-    folder = _project()
+def project(template_home: Path) -> Iterator[Path]:
+    """A folder in which nothing runs, its database initialised; whatever is started in it is stopped."""
+    folder = _project(template_home)
     yield folder
     run(folder, "stop", "--now", check=False)
     shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Path]:
+def running(template_home: Path) -> Iterator[Path]:
     """A folder whose supervisor runs two workers."""
-    folder = _project()
+    folder = _project(template_home)
     try:
         run(folder, "start")
         yield folder

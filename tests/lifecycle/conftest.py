@@ -28,6 +28,8 @@ def seed() -> Iterator[Path]:
         for name in ("logs", "run", "state", "node.json"):
             path = house.home / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with (house.home / "postgres" / "data" / "postgresql.auto.conf").open("a") as settings:
+            settings.write("fsync = off\n")  # what was written outlives a killed server all the same
         yield house.home
     finally:
         house.clean()

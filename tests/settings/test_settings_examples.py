@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,10 +13,9 @@ EXAMPLES = ("small-vps.toml", "production.toml", "fleet.toml")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_config_check_finds_nothing_to_say(name, tmp_path):
-    command = [Path(sys.executable).with_name("workerctl"), "-c", CONFIG / name, "--home", tmp_path, "config", "check"]
-    environment = {**os.environ, "DATABASE_URL": "postgresql://workerctl:secret@db.example/queue"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+def test_config_check_finds_nothing_to_say(name, call, tmp_path):
+    url = "postgresql://workerctl:secret@db.example/queue"
+    done = call("-c", CONFIG / name, "--home", tmp_path, "config", "check", DATABASE_URL=url)
     assert (done.returncode, done.stderr) == (0, f"{CONFIG / name}: fine\n"), done.stdout
 
 
