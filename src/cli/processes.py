@@ -181,7 +181,8 @@ def scale(
     except ValueError:
         fail(f"scale {wanted!r}: expected N, +N, -N or POOL=N", Exit.USAGE)
     change = {"by": number} if count[0] in "+-" else {"to": number}
-    desired = request(place, "scale", pool=pool or "default", reason=reason, **change)["desired"]
+    answer = request(place, "scale", pool=pool or "default", reason=reason, **change)
+    desired = answer["desired"]
     while wait:
         document = request(place, "status")["status"]
         team = next(team for team in document["pools"] if team["name"] == (pool or "default"))
@@ -191,6 +192,8 @@ def scale(
             fail(f"{team['ready']} of {desired} workers are ready, the others were given up; see `workerctl why`")
         time.sleep(0.05)
     say(f"{pool or 'default'}: {desired} workers")
+    if answer.get("note"):
+        say(f"note: {answer['note']}")
 
 
 def status(

@@ -34,13 +34,16 @@ class Keeper:
         except OSError as error:
             self._journal.say("NotPersisted", error=error.strerror, path=self.coming)
 
-    def keep_desired(self, teams: Mapping[str, Team]) -> None:
+    def keep_desired(self, teams: Mapping[str, Team]) -> str | None:
+        """What keeps the counts from being kept, in words for who asked; None where they are."""
         pools = ((name, team) for name, team in teams.items() if team.group.kind == "pool")
         counts = {name: team.desired for name, team in pools if not team.retired}
         try:
             save_desired(self._home, counts)
         except OSError as error:
             self._journal.say("NotPersisted", error=error.strerror, counts=counts)
+            return f"this holds until the next start: it could not be written below {self._home}: {error.strerror}"
+        return None
 
     def keep_parked(self, teams: Iterable[Team]) -> None:
         """Slots that are given up, where that has changed; one that is being tried again has not proven itself yet."""

@@ -285,7 +285,8 @@ class Supervisor:
         if request.command == "reload" and facts:
             self._keeper.coming = Path(request.arguments["composition"])
         if request.command == "scale" and facts:
-            self._keeper.keep_desired(self._roster.teams)
+            note = self._keeper.keep_desired(self._roster.teams)
+            response |= {"note": note} if note else {}
         return response
 
     def _report(self, now: float, *, sizes: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ EXITS_LIMIT_BYTES = 1024 * 1024  # of exits.jsonl; the older half is dropped bey
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """The old content or the new, whatever happens meanwhile; mode 0600."""
+    """The old content or the new, whatever happens meanwhile, and the new once this returns; mode 0600."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -22,10 +22,19 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)  # else a power cut may bring the old name back
     except OSError:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_desired(home: Path) -> dict[str, int]:
@@ -72,8 +81,10 @@ def append_exit(home: Path, record: Mapping[str, Any]) -> None:
     line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, line)
+        written = os.write(descriptor, line)
         size = os.fstat(descriptor).st_size
+        if written < len(line):  # the disk is full: half a line would spoil the next one too
+            os.ftruncate(descriptor, size - written)
     finally:
         os.close(descriptor)
     if size > EXITS_LIMIT_BYTES:
