@@ -246,7 +246,7 @@ BEGIN
     INSERT INTO workerctl.admission (name, most)
     SELECT n.key, n.value::integer FROM jsonb_each_text(new_admission) AS n(key, value)
         ON CONFLICT (name) DO UPDATE SET most = excluded.most;
-    IF new_admission <> '{}' THEN  -- only who asks for admission pays for its index
+    IF new_admission <> '{}' AND to_regclass('workerctl.live_root') IS NULL THEN  -- only who asks for it pays for its index
         CREATE INDEX IF NOT EXISTS live_root ON workerctl.live (lane_id, plan) WHERE status = 'pending' AND parent_id IS NULL;
     END IF;
     UPDATE workerctl.lane SET provider = NULL WHERE provider IS NOT NULL;  -- the config may name another for its kind
