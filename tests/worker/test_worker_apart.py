@@ -144,6 +144,7 @@ def test_a_settlement_that_waits_for_somebodys_lock_holds_up_no_other_and_counts
 ) -> None:
     monkeypatch.setattr(connections, "STATEMENT_TIMEOUT_MS", 300)
     monkeypatch.setattr(apart, "APART_SECONDS", 0.5)
+    monkeypatch.setattr(apart, "SLOW_TRIES", 1000)
     locked, *others = enqueue_many([("apart.echo", {"result": number}) for number in range(4)], conn=queue)
     with psycopg.connect(database_url) as somebody:
         seats.turn(time.monotonic())  # connects
@@ -156,6 +157,22 @@ def test_a_settlement_that_waits_for_somebodys_lock_holds_up_no_other_and_counts
     until(ended(queue, [locked]))
     shown = show_job(queue, locked)
     assert (shown["status"], shown["result"], shown["attempt"]) == ("succeeded", 0, 1)
+
+
+def test_a_settlement_that_even_alone_takes_too_long_again_and_again_ends_its_job(
+    queue: Queue, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "STATEMENT_TIMEOUT_MS", 300)
+    monkeypatch.setattr(apart, "APART_SECONDS", 0.1)
+    queue.execute(REFUSE.format(when="NEW.status = 'succeeded' AND NEW.payload ? 'odd'"))
+    queue.execute(
+        "CREATE OR REPLACE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN PERFORM pg_sleep(2); RETURN NEW; END'"
+    )
+    jobs = enqueue_many([("apart.echo", {"odd": 1}), ("apart.echo", {})], conn=queue)
+    until(ended(queue, jobs))
+    assert statuses(queue, jobs) == ["dead", "succeeded"]
+    assert "was not written in time, 3 times alone" in show_job(queue, jobs[0])["error"]
 
 
 def test_a_schema_that_is_broken_is_said_once_and_waited_for_with_everything_in_hand(

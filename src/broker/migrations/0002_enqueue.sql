@@ -5,6 +5,7 @@ CREATE FUNCTION workerctl.rank_of(run_at timestamptz, priority integer) RETURNS 
 RETURN (extract(epoch FROM run_at) * 1000)::bigint - priority * 600000::bigint;
 
 -- Where ranks of jobs for later begin, behind all others: a look for due jobs ends here, however many wait for their time.
+-- What is below was due once and stays so, though the clock be set back.
 CREATE FUNCTION workerctl.later() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1152921504606846976;  -- 2^60
 
 -- The rank of a job that comes to be or goes back now: among those for later in order of time, until `bring_due`.

@@ -93,12 +93,12 @@ BEGIN
     IF NOT lane.keyed THEN
         more := ARRAY(
             SELECT l.id FROM workerctl.live l
-             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
                AND l.rank >= workerctl.lowest(low, lane.id) AND l.rank < workerctl.later()
              ORDER BY l.rank, l.id LIMIT most FOR UPDATE SKIP LOCKED);
     ELSE
         FOR job IN SELECT * FROM workerctl.live l
-                    WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+                    WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
                       AND l.rank >= workerctl.lowest(low, lane.id) AND l.rank < workerctl.later()
                     ORDER BY l.rank, l.id LIMIT 4 * most + 100 FOR UPDATE SKIP LOCKED LOOP
             EXIT WHEN cardinality(more) >= most;
