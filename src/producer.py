@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from .broker.connection import AWAY, UNSTORABLE, connect, statement, unreachable
+from .broker.connection import UNSTORABLE, connect, is_away, statement, unreachable
 from .broker.found import Database, find_database
 from .handler import QueueFull, Refused, job_spec
 
@@ -111,7 +111,9 @@ class _SharedConnection:
             connection, database = self._connected()
             try:
                 return connection.execute(statement("enqueue_many"), [text]).fetchone()
-            except AWAY as error:
+            except psycopg.Error as error:
+                if not is_away(error):
+                    raise
                 connection.close()
                 raise unreachable(database.url, error) from None
 

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from .. import __version__
-from ..broker.connection import connect
+from ..broker.connection import connect, is_away
 from ..broker.fleet import (
     bring_due,
     database_now,
@@ -38,6 +38,7 @@ RENEW_SECONDS = 2.0  # the node's and the primary's lease
 SELF_RING_SECONDS = 30.0  # how long a deaf listener can go unnoticed
 DEAF_SECONDS = 5.0
 RECONNECT_SECONDS = 0.5
+REFUSED_LIMIT_SECONDS = 5.0  # between connections where the database answers and refuses: a broken schema, say
 DEATHS = frozenset({"crash", "kernel-oom", "memory-hard", "hung"})  # causes that speak against the jobs in hand
 
 
@@ -55,6 +56,8 @@ class Agent:
         self._alive: list[str] | None = None  # what the supervisor lists, until the others are released
         self._since: dt.datetime | None = None
         self._ready = False
+        self._failures = 0  # turns in a row that failed
+        self._said: str | None = None  # why, as it was said last
         self._rung = False  # the listener had something to hear, and the workers have been woken
         self._reconnect_at = self._look_at = self._renew_at = self._self_ring_at = self._beat_at = 0.0
         self._deaf_at = float("inf")
@@ -93,6 +96,7 @@ class Agent:
                 self._renew(now)
             if now >= self._look_at:
                 self._look(now)
+                self._failures, self._said = 0, None
         except (psycopg.Error, Unreachable) as error:
             self._disconnect(now, error)
 
@@ -135,15 +139,22 @@ class Agent:
         return True
 
     def _disconnect(self, now: float, error: Exception) -> None:
-        sys.stderr.write(f"database away: {str(error).strip().splitlines()[0]}\n")
-        sys.stderr.flush()
+        refused = isinstance(error, psycopg.Error) and not is_away(error)
+        words = f"{'the queue cannot be used' if refused else 'database away'}: {str(error).strip().splitlines()[0]}"
+        if words != self._said:
+            sys.stderr.write(f"{words}\n")
+            sys.stderr.flush()
+        self._said = words
+        self._failures += 1
+        longest = REFUSED_LIMIT_SECONDS if refused else RECONNECT_SECONDS
+        pause = min(RECONNECT_SECONDS * 2 ** min(self._failures, 4), longest)
         for connection in (self._queries, self._listener):
             if connection is not None:
                 with contextlib.suppress(psycopg.Error):
                     connection.close()
         self._queries = self._listener = None
         self._deaf_at = float("inf")
-        self._reconnect_at = now + RECONNECT_SECONDS * (0.5 + random.random())
+        self._reconnect_at = now + pause * (0.5 + random.random())
 
     def _hear_the_queue(self, now: float) -> None:
         if self._listener is None:

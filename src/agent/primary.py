@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from ..broker.connection import statement
+from ..broker.connection import SLOW, is_away, statement
 from ..broker.fleet import database_now, hold_primary, is_dealt_with, make_tick, set_schedules
 from ..broker.limits import configure_limits, tidy_limits
 from ..broker.migrate import has_post
@@ -49,6 +49,7 @@ class Primary:
         self._finishing: threading.Thread | None = None
         self._upkeep_at = self._tidy_at = self._finish_at = self._note_at = 0.0
         self._tidied_to = ""  # the key at which the next look for free seats begins
+        self._refused: dict[str, str] = {}  # duties that the database refuses -> why, as it was said
         self.term: int | None = None
 
     def renew(self, connection: psycopg.Connection[Any]) -> bool:
@@ -96,19 +97,37 @@ class Primary:
             connection.execute(statement("note_duty"), {"name": "leases", "every": every_seconds, "seconds": seconds})
 
     def _keep_up(self, connection: psycopg.Connection[Any], now: float) -> None:
+        self._upkeep_at = now + UPKEEP_SECONDS
         values = {"days": PARTITION_DAYS, "keep": self._retention}
         with self._duty(connection, "partitions and retention", UPKEEP_SECONDS):
             row = connection.execute(statement("upkeep"), values).fetchone()
-        gone = row is not None and row[1] > 0
-        self._upkeep_at = now + (UPKEEP_AGAIN_SECONDS if gone else UPKEEP_SECONDS)
+            if row is not None and row[1] > 0:
+                self._upkeep_at = now + UPKEEP_AGAIN_SECONDS
 
     @contextlib.contextmanager
     def _duty(self, connection: psycopg.Connection[Any], name: str, every_seconds: float) -> Iterator[None]:
         """Note that it was done, and how long it took; what fails is not noted."""
         began = time.monotonic()
-        yield
-        values = {"name": name, "every": every_seconds, "seconds": time.monotonic() - began}
-        connection.execute(statement("note_duty"), values)
+        with self._by_itself(name):
+            yield
+            values = {"name": name, "every": every_seconds, "seconds": time.monotonic() - began}
+            connection.execute(statement("note_duty"), values)
+
+    @contextlib.contextmanager
+    def _by_itself(self, name: str) -> Iterator[None]:
+        """What the database refuses, or does not get done in time, is said once and holds up nothing else."""
+        try:
+            yield
+        except psycopg.Error as error:
+            if is_away(error) and error.sqlstate not in SLOW:
+                raise
+            words = str(error).strip().splitlines()[0]
+            if self._refused.get(name) != words:
+                sys.stderr.write(f"{name}: {words}\n")
+                sys.stderr.flush()
+            self._refused[name] = words
+        else:
+            self._refused.pop(name, None)
 
     def _known_schedules(self, connection: psycopg.Connection[Any]) -> dict[str, dt.datetime]:
         rows = [
@@ -120,17 +139,18 @@ class Primary:
     def _make_due_ticks(self, connection: psycopg.Connection[Any], clock: dt.datetime) -> None:
         assert self.term is not None
         for name, task in self._tasks.items():
-            for due_at in due_times(task, self._last_due[name], clock):
-                wanted = self._schedule[name]
-                job_id = make_tick(
-                    connection, term=self.term, name=name, due_at=due_at, kind=wanted.kind, payload=wanted.payload
-                )
-                if job_id is None and not is_dealt_with(connection, name, due_at):
-                    return  # the lease is over: whoever holds it next makes this one
-                self._last_due[name] = due_at
-                if job_id is not None:
-                    sys.stdout.write(f"schedule {name}: job {job_id} for {due_at.isoformat()}\n")
-                    sys.stdout.flush()
+            with self._by_itself(f"schedule {name}"):
+                for due_at in due_times(task, self._last_due[name], clock):
+                    wanted = self._schedule[name]
+                    job_id = make_tick(
+                        connection, term=self.term, name=name, due_at=due_at, kind=wanted.kind, payload=wanted.payload
+                    )
+                    if job_id is None and not is_dealt_with(connection, name, due_at):
+                        return  # the lease is over: whoever holds it next makes this one
+                    self._last_due[name] = due_at
+                    if job_id is not None:
+                        sys.stdout.write(f"schedule {name}: job {job_id} for {due_at.isoformat()}\n")
+                        sys.stdout.flush()
 
 
 def _knows_orphans(settings: Settings) -> bool:

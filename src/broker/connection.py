@@ -25,8 +25,17 @@ _BOUNDS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 4000,
 }
-AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)  # a standby, as after a failover, is no queue
-UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError)  # whatever the connection
+# Classes of SQLSTATE that are about the server, the connection or what others do just now, not about what was said:
+# connection, transaction state (a standby takes no writes), rollback, resources, locks, operator, system.
+_PASSING = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+SLOW = frozenset({"57014", "55P03"})  # a time limit was over: the server's, or of a wait for a lock
+UNSTORABLE = (  # whatever the connection: wrong in itself, or too large for what the server can do
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.NotSupportedError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+)
 STATEMENT_TIMEOUT_MS = 5000
 _SQL = Path(__file__).with_name("sql")
 SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is
@@ -104,6 +113,13 @@ def unreachable(url: str, error: Exception) -> Unreachable:
     if "unsupported startup parameter" in reason:
         reason += "; it is a transaction pooler: say so with ?pgbouncer=true at the end of the URL"
     return Unreachable(f"database at {place(url)} does not answer: {reason}")
+
+
+def is_away(error: psycopg.Error) -> bool:
+    """Whether the same statement may work when it is said again; else the server has understood and refused it."""
+    if error.sqlstate is None:  # said by libpq or by us
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate[:2] in _PASSING
 
 
 def place(url: str) -> str:

@@ -79,7 +79,7 @@ def database() -> Iterator[psycopg.Connection[Any]]:
     """A connection to the queue. Raises NotRunning, Unreachable, Unusable."""
     import psycopg
 
-    from ..broker.connection import AWAY, UNSTORABLE, connect, unreachable
+    from ..broker.connection import UNSTORABLE, connect, is_away, unreachable
     from ..broker.found import find_database
 
     place = find_database(loaded())
@@ -88,12 +88,14 @@ def database() -> Iterator[psycopg.Connection[Any]]:
             yield connection
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
             fail("the queue's schema is missing; type `workerctl migrate` or `workerctl start`")
-        except AWAY as error:
-            raise unreachable(place.url, error) from None
         except UnicodeEncodeError as error:
             fail(f"{error.object!r} is no text: half a character, or bytes that are not UTF-8", Exit.USAGE)
         except UNSTORABLE as error:  # a number that no id can be, a name that is too long
             fail(f"refused by the database: {str(error).strip().splitlines()[0]}", Exit.USAGE)
+        except psycopg.Error as error:
+            if not is_away(error):
+                raise
+            raise unreachable(place.url, error) from None
 
 
 def say(text: str) -> None:

@@ -23,10 +23,13 @@ class Refused(WorkerctlError):
 
 
 class QueueFull(Refused):
-    """Admission: too many jobs of this plan or kind are pending. Try again after `retry_after_seconds`."""
+    """Admission: too many jobs of this plan or kind are pending. Try again after `retry_after_seconds`.
+
+    That is an hour where no wait would help, because more are enqueued at once than may ever be pending.
+    """
 
     def __init__(self, reason: str, retry_after_seconds: float) -> None:
-        super().__init__(f"{reason}; try again in {retry_after_seconds:.0f} s")
+        super().__init__(reason)
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -15,7 +15,7 @@ def to_json(payload: Any) -> Any:
     """The payload as plain JSON types: mappings, lists, strings, numbers. Raises InvalidPayload where it has none."""
     try:
         return msgspec.to_builtins(payload, str_keys=True)
-    except (TypeError, msgspec.MsgspecError) as error:
+    except (TypeError, msgspec.MsgspecError, RecursionError) as error:
         raise InvalidPayload(f"payload is not JSON: {error}") from None
 
 

@@ -11,6 +11,7 @@ from .run import Run
 
 Claim = tuple[int, int]  # a job's id and the attempt that it was handed out as
 
+UNSETTLED = "could not be settled"
 LOST = ClaimLost("the claim was lost: this worker had been given up")
 
 
@@ -28,6 +29,7 @@ class Hand:
         self._active: dict[Run, None] = {}  # in the order in which they began
         self._by_id: dict[int, tuple[int, Run]] = {}  # job -> attempt, run
         self._unsaid: dict[Claim, Settlement] = {}
+        self.aside: dict[Claim, int] = {}  # of these, what cannot be said with the others; how often it was tried alone
         self._lost: set[Claim] = set()  # of runs that have not stopped yet: nothing of them is written
         self._follow_ups: list[FollowUp] = []
         self._logs: list[dict[str, object]] = []
@@ -43,8 +45,8 @@ class Hand:
 
     @property
     def unsaid(self) -> int:
-        """How many settlements wait to be written."""
-        return len(self._unsaid)
+        """How many settlements wait to be written with the next request."""
+        return len(self._unsaid) - len(self.aside)
 
     @property
     def empty(self) -> bool:
@@ -113,7 +115,7 @@ class Hand:
                 self._follow_ups += [FollowUp(job.id, spec) for spec in specs]
 
     def request(self, want: int, renew_seconds: float | None) -> Request:
-        """Everything there is to say, and how much is wanted."""
+        """Everything there is to say but what was set aside, and how much is wanted."""
         progress: list[Progress] = []
         if renew_seconds is not None:  # as often as runs are asked for their news; what has ended was asked then
             for run in self._active:
@@ -127,21 +129,23 @@ class Hand:
             progress=progress,
             logs=list(self._logs),
         )
-        for settlement in self._unsaid.values():
-            match settlement:
-                case Ended():
-                    request.ended.append(settlement)
-                case Again():
-                    request.again.append(settlement)
-                case Parent():
-                    request.parents.append(settlement)
+        settlements: Iterable[Settlement] = self._unsaid.values()
+        if self.aside:
+            ids = {job_id for job_id, _ in self.aside}
+            request.follow_ups = [item for item in self._follow_ups if item.id not in ids]
+            settlements = [item for claim, item in self._unsaid.items() if claim not in self.aside]
+        _add(request, settlements)
+        return request
+
+    def alone(self, claim: Claim) -> Request:
+        """One settlement with what follows from it."""
+        request = Request(follow_ups=[item for item in self._follow_ups if item.id == claim[0]])
+        _add(request, [self._unsaid[claim]])
         return request
 
     def said(self, request: Request) -> None:
         """The database has confirmed `request`: forget what it settled."""
-        self._forget(
-            (item.id, item.attempt) for items in (request.ended, request.again, request.parents) for item in items
-        )
+        self._forget((item.id, item.attempt) for items in _settlements(request) for item in items)
         if request.follow_ups:
             said = {item.id for item in request.follow_ups}
             self._follow_ups = [item for item in self._follow_ups if item.id not in said]
@@ -149,23 +153,27 @@ class Hand:
         for item in request.progress:
             self._told_progress[item.id] = (item.done, item.total)
 
-    def split(self, request: Request) -> list[tuple[Claim, Request]]:
-        """The same settlements, one a request, each with its claim: to find the one that cannot be stored."""
-        alone = [((item.id, item.attempt), Request(ended=[item])) for item in request.ended]
-        alone += [((item.id, item.attempt), Request(again=[item])) for item in request.again]
-        alone += [((item.id, item.attempt), Request(parents=[item])) for item in request.parents]
-        for (job_id, _), part in alone:
-            part.follow_ups = [item for item in request.follow_ups if item.id == job_id]
-        return alone
+    def pieces(self, request: Request) -> list[tuple[Claim | None, Request]]:
+        """The same, one thing a request, settlements with their claim first: to find what cannot be stored."""
+        claims = [(item.id, item.attempt) for kind in _settlements(request) for item in kind]
+        pieces: list[tuple[Claim | None, Request]] = [(claim, self.alone(claim)) for claim in claims]
+        pieces += [(None, Request(progress=[item])) for item in request.progress]
+        pieces += [(None, Request(logs=[entry])) for entry in request.logs]
+        if request.stats:
+            pieces.append((None, Request(stats=request.stats)))
+        return pieces
 
-    def refuse(self, claim: Claim, reason: str) -> None:
-        """The database cannot store this settlement: the job ends dead with the reason, without its result."""
-        self._unsaid[claim] = Ended(*claim, "dead", error=f"could not be settled: {reason}")
+    def refuse(self, claim: Claim, reason: str) -> bool:
+        """The database cannot store this settlement: the job ends dead with the reason, without its result.
+
+        False where that is what it cannot store.
+        """
+        refused = self._unsaid[claim]
+        if isinstance(refused, Ended) and (refused.error or "").startswith(UNSETTLED):
+            return False
+        self._unsaid[claim] = Ended(*claim, "dead", error=f"{UNSETTLED}: {reason}")
         self._follow_ups = [item for item in self._follow_ups if item.id != claim[0]]
-
-    def drop_logs(self) -> None:
-        """The database cannot store these log entries."""
-        self._logs.clear()
+        return True
 
     def run_of(self, job_id: int) -> Run | None:
         """The run of a job that is still going."""
@@ -190,6 +198,7 @@ class Hand:
     def _forget(self, claims: Iterable[Claim]) -> None:
         for job_id, attempt in claims:
             self._unsaid.pop((job_id, attempt), None)
+            self.aside.pop((job_id, attempt), None)
             if self._by_id.get(job_id, (None, None))[0] == attempt:
                 del self._by_id[job_id]
                 self._told_progress.pop(job_id, None)
@@ -206,3 +215,18 @@ class Hand:
             if now is not None and self._told_progress.get(run.first.id) != now:
                 news.append(Progress(run.first.id, run.first.attempt, *now))
         return news
+
+
+def _settlements(request: Request) -> tuple[list[Ended], list[Again], list[Parent]]:
+    return request.ended, request.again, request.parents
+
+
+def _add(request: Request, settlements: Iterable[Settlement]) -> None:
+    for settlement in settlements:
+        match settlement:
+            case Ended():
+                request.ended.append(settlement)
+            case Again():
+                request.again.append(settlement)
+            case Parent():
+                request.parents.append(settlement)

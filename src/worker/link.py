@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from ..broker.connection import UNSTORABLE, connect
+from ..broker.connection import SLOW, connect, is_away
 from ..broker.exchange import FIRST, Reply, Request, exchange, resume
 from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
 from ..broker.found import Database
@@ -18,7 +18,7 @@ RECONNECT_LIMIT_SECONDS = 5.0
 
 
 class Rejected(Exception):
-    """The database refuses this request whatever the connection: some part of it cannot be stored."""
+    """The database has understood this request and refuses it: some part cannot be stored, or the schema is broken."""
 
 
 class Link:
@@ -34,16 +34,18 @@ class Link:
         self._connection: psycopg.Connection[Any] | None = None
         self._worker_id: int | None = None
         self._session: int | None = None
-        self._failures = 0
+        self._failures = 0  # since the queue answered last
         self.retry_at = 0.0  # monotonic; not before this
+        self.too_slow = False  # the last request was not done in time
 
     @property
     def up(self) -> bool:
         return self._connection is not None
 
     @property
-    def registered(self) -> bool:
-        return self._worker_id is not None
+    def serves(self) -> bool:
+        """Whether the queue answered last; a connection alone says nothing where the schema is broken."""
+        return self.up and self._failures == 0
 
     def try_connect(self, now: float) -> set[tuple[int, int]] | None:
         """Connect where it is time to; the claims that are this worker's, or None where there is no link yet."""
@@ -57,9 +59,8 @@ class Link:
             else:
                 resumed = resume(self._connection, self._worker_id)
         except (Unreachable, psycopg.Error) as error:
-            self._lost(now, error)
+            self.lost(now, error)
             return None
-        self._failures = 0
         self._session = resumed.session
         return resumed.claims
 
@@ -70,11 +71,14 @@ class Link:
         request.session = self._session
         try:
             reply = exchange(self._connection, self._worker_id, request)
-        except UNSTORABLE as error:
-            raise Rejected(str(error).strip().splitlines()[0]) from None
-        except psycopg.Error as error:  # a standby that takes no writes, too, says nothing about what was to be written
-            self._lost(now, error)
+        except psycopg.Error as error:
+            if not is_away(error):
+                raise Rejected(str(error).strip().splitlines()[0]) from None
+            self.too_slow = error.sqlstate in SLOW
+            self.lost(now, error)
             return None
+        self._failures = 0
+        self.too_slow = False
         if reply.gone:
             self._worker_id = None  # given up: register as a new worker, with nothing in hand
             self._disconnect()
@@ -90,9 +94,12 @@ class Link:
             sys.stderr.write(f"leaving without a word to the queue: {error}\n")
         self._disconnect()
 
-    def _lost(self, now: float, error: Exception) -> None:
+    def lost(self, now: float, error: Exception) -> None:
+        """The queue does not answer, or refuses whatever it is told: connect anew after a pause that grows."""
         if self._failures == 0:
-            sys.stderr.write(f"database away: {str(error).strip().splitlines()[0]}\n")
+            what = "the queue cannot be used" if isinstance(error, Rejected) else "database away"
+            what = "the queue takes too long" if self.too_slow else what
+            sys.stderr.write(f"{what}: {str(error).strip().splitlines()[0]}\n")
             sys.stderr.flush()
         self._failures += 1
         pause = min(0.05 * 2 ** min(self._failures, 10), RECONNECT_LIMIT_SECONDS)

@@ -186,5 +186,5 @@ class WorkerProcess:
             "jobs": jobs,
             "growth": self._growth.told(),
             "caches": [{"use": use, **asdict(counts)} for use, counts in cache_counts().items()],
-            "database": self._seats.link.up,
+            "database": self._seats.link.serves and self._seats.apart.no_claims is None,
         }

@@ -11,6 +11,7 @@ from ..broker.exchange import Claimed, Reply, Request
 from ..broker.surroundings import Surroundings
 from ..contract import HEARTBEAT_SECONDS
 from ..handler import Cancel, Context, Handler, Job, handlers
+from .apart import Apart
 from .hand import LOST, Hand
 from .identity import Identity, known_kinds, registration
 from .journal import FinishedJobs
@@ -41,6 +42,7 @@ class Seats:
         self.hand = Hand(around.settings.jobs.retry_delay_seconds, random.random)
         kinds = known_kinds(around.settings.jobs.max_attempts)
         self.link = Link(around.database, registration(me, around), kinds, random.random)
+        self.apart = Apart(self.hand, self.link)
         self.closed = False  # draining: nothing more is claimed
         self.more_due = False  # beside what the last turn claimed there was work for a sibling
         self.stuck: str | None = None  # why this worker must be replaced
@@ -79,7 +81,7 @@ class Seats:
         """The monotonic instant at which `turn` has something to do."""
         if not self.link.up:
             return min(self.link.retry_at, self._overdue_at)
-        dues = [self._renew_at, self._overdue_at]
+        dues = [self._renew_at, self._overdue_at, self.apart.due_at]
         if self.free:
             dues.append(now if self._woken else self._share_until or self._poll_at)
         if self.runner.has_waiting:
@@ -101,6 +103,8 @@ class Seats:
         if not self.link.up:
             self._connect(now)
             return  # that there is a link is said before the queue is asked for work
+        if now >= self.apart.due_at and not self._went_on(self.apart.try_aside(now)):
+            return
         renew = now >= self._renew_at
         look = self.free > 0 and (self._woken or now >= (self._share_until or self._poll_at))
         if renew or look or self._must_flush(now):
@@ -122,6 +126,8 @@ class Seats:
             self.runner.stop(run, HandedBack())
             self.hand.finish(run, Raised(HandedBack()))
         self._take_note()
+        if self.link.up and self.hand.aside:
+            self._went_on(self.apart.try_aside(time.monotonic()))
         if self.link.up and not (self.hand.empty and not self._tally):
             self._exchange(0, True, time.monotonic())
         told = self.link.up or self.hand.empty
@@ -161,17 +167,19 @@ class Seats:
         request = self.hand.request(want, self._jobs.lease_seconds if renew else None)
         if renew:
             request.stats = self._tally.stats()
+        if self.link.too_slow:
+            self._say_apart(request, now, None)
+            return
         try:
             reply = self.link.exchange(request, now)
-        except Rejected:
-            self._exchange_one_by_one(request, now)
+        except Rejected as error:
+            self._say_apart(request, now, error)
             return
-        if reply is None:
-            return
-        if reply.gone:
-            self._stop_lost(self.hand.reconcile(set()))
+        if reply is None or not self._went_on(reply):
             return
         self.hand.said(request)
+        if want:
+            self.apart.no_claims = None
         if renew:
             self._tally.clear()
         self._heard_at = time.monotonic()
@@ -184,20 +192,19 @@ class Seats:
             busy = self.hand.active or self._tally
             self._renew_at = now + (BUSY_RENEW_SECONDS if busy else HEARTBEAT_SECONDS)
 
-    def _exchange_one_by_one(self, request: Request, now: float) -> None:
-        """Something cannot be stored: find it, so that it spoils nothing else."""
-        parts = self.hand.split(request)
-        for claim, part in parts:
-            try:
-                if self.link.exchange(part, now) is None:
-                    return
-                self.hand.said(part)
-            except Rejected as error:
-                sys.stderr.write(f"job {claim[0]} cannot be settled: {error}\n")
-                self.hand.refuse(claim, str(error))
-        if not parts:
-            sys.stderr.write("the queue refuses to be asked for work or to take log entries, which are dropped\n")
-            self.hand.drop_logs()
+    def _went_on(self, reply: Reply | None) -> bool:
+        """Whether the queue has answered and still knows this worker; where it does not, nothing in hand is its own."""
+        if reply is not None and reply.gone:
+            self._stop_lost(self.hand.reconcile(set()))
+        return reply is not None and not reply.gone
+
+    def _say_apart(self, request: Request, now: float, why: Rejected | None) -> None:
+        if not self._went_on(self.apart.say(request, now, why)):
+            return
+        if request.stats:
+            self._tally.clear()
+        if why is None:
+            return  # the whole is said again at once, without what was too slow
         self._woken = False
         self._share_until = None
         self._poll_at = self._renew_at = now + REFUSED_SECONDS

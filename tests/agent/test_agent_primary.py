@@ -73,3 +73,24 @@ def test_a_tick_that_is_full_does_not_take_the_agents_connection(queue: Any) -> 
     primary.renew(queue)
     primary.work(queue, 1.0)
     assert len(ticks(queue)) >= 10
+
+
+def test_what_the_database_refuses_of_one_duty_is_said_once_and_holds_up_no_other(
+    queue: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad = ScheduleSettings(cron="* * * * * *", kind="k" * 201)
+    primary = Primary(Settings(schedule={"bad": bad} | SECONDLY.schedule), "n1/1", "n1")
+    primary.renew(queue)
+    began_ten_seconds_ago(queue)
+    primary.term = None
+    primary.renew(queue)
+    queue.execute("ALTER FUNCTION workerctl.tidy_limits RENAME TO gone")
+    for now in (10.0, 20.0):
+        primary.work(queue, now)
+    made = queue.execute("SELECT name, count(*) > 9 FROM workerctl.tick GROUP BY name").fetchall()
+    assert made == [("beat", True)]
+    done = {name for (name,) in queue.execute("SELECT name FROM workerctl.duty").fetchall()}
+    assert {"statistics", "spend", "partitions and retention"} <= done
+    assert "limits" not in done
+    said = capfd.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["schedule bad", "limits"]

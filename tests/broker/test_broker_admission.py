@@ -30,6 +30,21 @@ def test_one_more_than_allowed_is_refused_with_how_long_to_wait(queue: Queue) ->
         enqueue("b", conn=queue)
 
 
+def test_what_no_wait_would_help_is_refused_without_a_time_to_try_again(queue: Queue) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 2, "b": 0})
+    with pytest.raises(QueueFull, match=r"^b takes no jobs: its admission is 0$") as caught:
+        enqueue("b", conn=queue)
+    assert caught.value.retry_after_seconds == 3600
+    with pytest.raises(QueueFull, match=r"^plan:free takes 2 pending jobs at most, and these are 3$"):
+        enqueue_many([{"kind": "a", "plan": "free"}] * 3, conn=queue)
+    enqueue_many([{"kind": "a", "plan": "free"}] * 2, conn=queue)
+    with pytest.raises(QueueFull, match=r"^plan:free is full: 2 of 2 are pending; try again in \d+ s$"):
+        enqueue("a", plan="free", conn=queue)
+    with pytest.raises(psycopg.Error, match="its admission is 0") as raised:
+        queue.execute("SELECT workerctl.enqueue('b')")
+    assert raised.value.sqlstate == "WQ001"
+
+
 def test_a_claimed_job_makes_room(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {}, {}, {"plan:free": 1})
     enqueue("a", plan="free", conn=queue)

@@ -76,3 +76,16 @@ def test_a_retry_and_a_snooze_wait_among_the_jobs_for_later(queue: Queue, new_wo
     assert worker.claims(2) == []
     pass_an_hour(queue)
     assert [job for job, _ in worker.claims(2)] == [snoozed[0], failed[0]]
+
+
+def test_what_was_due_once_stays_due_though_the_clock_be_set_back(queue: Queue, new_worker: Any) -> None:
+    jobs = enqueue_many([("a", {})] * 3, conn=queue)
+    enqueue("a", run_at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=60), conn=queue)
+    queue.execute(  # as they would stand there if the clock had been an hour ahead
+        "UPDATE workerctl.live SET run_at = run_at + interval '1 hour', created_at = created_at + interval '1 hour',"
+        " rank = rank + 3600000"
+    )
+    assert list(queues_with_due_jobs(queue)) == ["default"]
+    worker = new_worker()
+    assert [job_id for job_id, _ in worker.claims(8)] == jobs
+    assert worker.claims(8) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import random
 from typing import Any, cast
 
 import msgspec
@@ -57,6 +58,64 @@ def test_names_that_the_tables_do_not_take_are_refused_in_plain_words(
         job_spec(kind, {}, **options)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("NULL", "kind is a text of 1 to 200 characters"),
+        ("''", "kind is a text of 1 to 200 characters"),
+        ("'a', queue => ''", "queue is a text of 1 to 200 characters"),
+        ("'a', priority => -101", "priority -101 is not between -100 and 100"),
+        ("'a', max_attempts => -1", "max_attempts -1 is not between 1 and 1000"),
+        ("'a', run_at => 'infinity'", "run_at infinity is no time"),
+        ("'a', unique_key => repeat('k', 501)", "unique_key of 501 characters: at most 500 are allowed"),
+        ("'a', user_id => repeat('u', 201)", "user_id of 201 characters: at most 200 are allowed"),
+        ("'a', plan => repeat('p', 201)", "plan of 201 characters: at most 200 are allowed"),
+    ],
+)
+def test_sql_is_told_in_plain_words_what_a_job_cannot_be(queue: Queue, arguments: str, words: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"^enqueue: {words}"):
+        queue.execute(f"SELECT workerctl.enqueue({arguments})")
+    assert queue.execute("SELECT count(*) FROM workerctl.live").fetchone() == (0,)
+
+
+def test_a_payload_that_is_nested_too_deep_to_be_read_is_refused_at_every_door(queue: Queue, new_worker: Any) -> None:
+    def nested(depth: int) -> Any:
+        return {"x": nested(depth - 1)} if depth else 1
+
+    with pytest.raises(InvalidPayload, match="recursion"):
+        enqueue("a", {"y": cyclic()}, conn=queue)
+    with pytest.raises(Refused, match="payload_at_most_500_deep"):
+        enqueue("a", nested(500), conn=queue)
+    with pytest.raises(psycopg.errors.CheckViolation, match="payload_at_most_500_deep"):
+        queue.execute("SELECT workerctl.enqueue('a', (repeat('[', 500) || 1 || repeat(']', 500))::jsonb)")
+    fits = enqueue("a", nested(499), conn=queue)
+    assert [job_id for job_id, _ in new_worker().claims(1)] == [fits]
+
+
+def cyclic() -> list[Any]:
+    made: list[Any] = []
+    made.append(made)
+    return made
+
+
+def test_keys_of_four_byte_characters_that_no_index_could_hold_limit_as_others_do(
+    queue: Queue, new_worker: Any
+) -> None:
+    name = "all:{user_id}:{plan}:{model}:{payload.x}"
+    configure_limits(queue, {name: 1}, {}, {})
+    rng = random.Random(7)
+    texts = ["".join(chr(rng.randrange(0x20000, 0x2A000)) for _ in range(200)) for _ in range(4)]
+    spec = {"kind": "a", "user_id": texts[0], "plan": texts[1], "payload": {"model": texts[2], "x": texts[3]}}
+    other = spec | {"payload": {"model": texts[2], "x": texts[3][1:]}}
+    same = [*enqueue_many([spec, spec | {"unique_key": (texts[0] + texts[1] + texts[2])[:500]}], conn=queue)]
+    others = enqueue_many([other] * 2, conn=queue)
+    worker = new_worker()
+    claimed = {job_id for job_id, _ in worker.claims(8)}
+    assert claimed == {same[0], others[0]}, "one of each key"
+    assert not worker.says(ended=[Ended(same[0], 1, "succeeded")]).lost
+    assert [job_id for job_id, _ in worker.claims(8)] == [same[1]]
+
+
 def test_a_time_without_a_zone_is_this_machines(queue: Queue) -> None:
     local = dt.datetime(2030, 1, 1, 8)
     queue.execute("SET timezone = 'Pacific/Kiritimati'")
@@ -75,9 +134,12 @@ def test_what_cannot_be_stored_is_told_from_a_database_that_is_away(queue: Queue
     with pytest.raises(Rejected, match="infinity"):
         link.exchange(Request(ended=[Ended(job, 1, "succeeded")], follow_ups=[never]), 0.0)
     assert link.up, "the connection is as good as before"
-    queue.execute("ALTER FUNCTION workerctl.exchange RENAME TO gone")
+    queue.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'workerctl worker'"
+    )
     assert link.exchange(Request(ended=[Ended(job, 1, "succeeded")]), 0.0) is None
-    assert not link.up, "it is said again when there is such a function"
+    assert not link.up, "it is said again when the database is back"
 
 
 def test_a_log_entry_is_stored_whatever_is_in_it() -> None:

@@ -15,7 +15,6 @@ from lifecycle_ledger import Ledger, stands
 pytestmark = pytest.mark.long
 
 HOUR_SECONDS = 3600
-MANUAL = Path(__file__).parents[2] / "docs" / "operations.md"
 CLOCK = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -105,15 +104,7 @@ def test_a_clock_that_jumps_by_an_hour_ends_no_worker_and_loses_no_job(
     house.open_gate()
     ended = house.until_status(held, "succeeded")
     assert ended["deaths"] == 0
-    if seconds < 0:  # what was enqueued before waits until the clock has caught up, or is told otherwise
-        with house.database() as connection:
-            connection.execute(_statement_of_the_manual())
     ledger.settled(60)
     assert {worker["pid"] for worker in house.workers()} == pids
     stands(house, 2)
     assert "event Slept" not in house.log()
-
-
-def _statement_of_the_manual() -> bytes:
-    text = MANUAL.read_text().partition("### When the clock jumps")[2]
-    return text.partition("```sql")[2].partition("```")[0].encode()

@@ -138,7 +138,7 @@ def test_what_cannot_be_settled_is_found_by_saying_one_at_a_time() -> None:
     held = hand(one, two)
     held.finish(one, Returned("fine"))
     held.finish(two, Returned("odd"))
-    parts = held.split(held.request(4, 30.0))
+    parts = held.pieces(held.request(4, 30.0))
     assert [(claim, len(part.ended), part.want) for claim, part in parts] == [((1, 1), 1, 0), ((2, 1), 1, 0)]
     held.refuse((2, 1), "unstorable")
     assert held.request(0, None).ended[1] == Ended(2, 1, "dead", error="could not be settled: unstorable")

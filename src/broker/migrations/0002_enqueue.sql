@@ -5,6 +5,7 @@ CREATE FUNCTION workerctl.rank_of(run_at timestamptz, priority integer) RETURNS 
 RETURN (extract(epoch FROM run_at) * 1000)::bigint - priority * 600000::bigint;
 
 -- Where ranks of jobs for later begin, behind all others: a look for due jobs ends here, however many wait for their time.
+-- What is below was due once and stays so, though the clock be set back.
 CREATE FUNCTION workerctl.later() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1152921504606846976;  -- 2^60
 
 -- The rank of a job that comes to be or goes back now: among those for later in order of time, until `bring_due`.
@@ -47,7 +48,8 @@ BEGIN
     END IF;
 END $$;
 
--- A key such as `user:{user_id}` or `model:{payload.model}` for one job; NULL, not limited, where a value is absent.
+-- A key such as `user:{user_id}` or `model:{payload.model}` for one job; NULL, not limited, where a value is absent. One
+-- that is too long for an index goes by its hash: to refuse it would refuse what a handler that is done has enqueued.
 CREATE FUNCTION workerctl.render_key(template text, user_id text, plan text, payload jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
@@ -63,7 +65,7 @@ BEGIN
                                      ELSE payload #>> string_to_array(regexp_replace(hole, '^payload\.', ''), '.') END, 200)
                    || substr(part, length(hole) + 2);
     END LOOP;
-    RETURN key;
+    RETURN CASE WHEN octet_length(key) > 2000 THEN left(key, 200) || ' ' || encode(sha256(convert_to(key, 'UTF8')), 'hex') ELSE key END;
 END $$;
 
 -- What a job falls under by keys of its own: the names of these limits and rates, and its key of each.
@@ -214,7 +216,8 @@ BEGIN
     RETURN ids;
 END $$;
 
--- Refuse root jobs past what admission allows, with SQLSTATE WQ001 and, as DETAIL, {"name", "most", "retry_after_seconds"}.
+-- Refuse root jobs past what admission allows, with SQLSTATE WQ001 and, as DETAIL, {"name", "most", "retry_after_seconds"};
+-- that is an hour where no wait would help, since there are more of them than may ever be pending.
 -- Exact under concurrency: the count runs under the name's lock, which the caller's transaction keeps to its end; whoever
 -- waits for it longer than 2 s is refused with the server's lock_timeout error. Children and follow-ups never come here.
 CREATE FUNCTION workerctl.check_admission(specs jsonb) RETURNS void
@@ -223,6 +226,8 @@ DECLARE
     asked record;
     pending bigint;
     oldest timestamptz;
+    never boolean;
+    wait_seconds integer;
 BEGIN
     FOR asked IN
         SELECT m.name, m.most, count(*) FILTER (WHERE s.unique_key IS NULL) + count(DISTINCT s.unique_key) AS jobs
@@ -251,12 +256,18 @@ BEGIN
                         LIMIT asked.most + 1) r
                  LIMIT asked.most + 1) f;
         IF pending + asked.jobs > asked.most THEN
-            RAISE EXCEPTION '% is full: % of % are pending', asked.name, pending, asked.most
+            never := asked.jobs > asked.most;
+            -- at the pace at which the oldest got to the front
+            wait_seconds := CASE WHEN never THEN 3600 ELSE
+                least(3600, greatest(1, ceil(extract(epoch FROM now() - coalesce(oldest, now()))
+                                             * (pending + asked.jobs - asked.most) / greatest(pending, 1)))) END;
+            RAISE EXCEPTION '%', CASE
+                WHEN asked.most = 0 THEN format('%s takes no jobs: its admission is 0', asked.name)
+                WHEN never THEN format('%s takes %s pending jobs at most, and these are %s', asked.name, asked.most, asked.jobs)
+                ELSE format('%s is full: %s of %s are pending; try again in %s s', asked.name, pending, asked.most, wait_seconds)
+                END
                 USING ERRCODE = 'WQ001', DETAIL = json_build_object(
-                    'name', asked.name, 'most', asked.most, 'retry_after_seconds',
-                    -- at the pace at which the oldest got to the front
-                    least(3600, greatest(1, ceil(extract(epoch FROM now() - coalesce(oldest, now()))
-                                                 * (pending + asked.jobs - asked.most) / greatest(pending, 1)))));
+                    'name', asked.name, 'most', asked.most, 'retry_after_seconds', wait_seconds);
         END IF;
     END LOOP;
 END $$;
@@ -269,12 +280,27 @@ BEGIN
     RETURN workerctl.insert_jobs(jobs);
 END $$;
 
+-- One job. Refuses what it cannot be with SQLSTATE 22023 and a plain word; the payload's own constraints speak for themselves.
 CREATE FUNCTION workerctl.enqueue(
     kind text, payload jsonb DEFAULT '{}', queue text DEFAULT NULL, priority integer DEFAULT 0,
     run_at timestamptz DEFAULT NULL, unique_key text DEFAULT NULL, user_id text DEFAULT NULL, plan text DEFAULT NULL,
     max_attempts integer DEFAULT NULL
-) RETURNS bigint LANGUAGE sql AS $$
-    SELECT (workerctl.enqueue_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    wrong text := CASE
+        WHEN kind IS NULL OR length(kind) NOT BETWEEN 1 AND 200 THEN 'kind is a text of 1 to 200 characters'
+        WHEN length(queue) NOT BETWEEN 1 AND 200 THEN 'queue is a text of 1 to 200 characters'
+        WHEN priority NOT BETWEEN -100 AND 100 THEN format('priority %s is not between -100 and 100', priority)
+        WHEN max_attempts NOT BETWEEN 1 AND 1000 THEN format('max_attempts %s is not between 1 and 1000', max_attempts)
+        WHEN NOT isfinite(run_at) THEN format('run_at %s is no time', run_at)
+        WHEN length(unique_key) > 500 THEN format('unique_key of %s characters: at most 500 are allowed', length(unique_key))
+        WHEN length(user_id) > 200 THEN format('user_id of %s characters: at most 200 are allowed', length(user_id))
+        WHEN length(plan) > 200 THEN format('plan of %s characters: at most 200 are allowed', length(plan)) END;
+BEGIN
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'enqueue: %', wrong USING ERRCODE = '22023';
+    END IF;
+    RETURN (workerctl.enqueue_many(jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
         'kind', kind, 'queue', queue, 'priority', priority, 'run_at', run_at, 'unique_key', unique_key, 'user_id', user_id,
         'plan', plan, 'max_attempts', max_attempts)) || jsonb_build_object('payload', payload))))[1];
-$$;
+END $$;

@@ -93,12 +93,12 @@ BEGIN
     IF NOT lane.keyed THEN
         more := ARRAY(
             SELECT l.id FROM workerctl.live l
-             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
                AND l.rank >= workerctl.lowest(low, lane.id) AND l.rank < workerctl.later()
              ORDER BY l.rank, l.id LIMIT most FOR UPDATE SKIP LOCKED);
     ELSE
         FOR job IN SELECT * FROM workerctl.live l
-                    WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+                    WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
                       AND l.rank >= workerctl.lowest(low, lane.id) AND l.rank < workerctl.later()
                     ORDER BY l.rank, l.id LIMIT 4 * most + 100 FOR UPDATE SKIP LOCKED LOOP
             EXIT WHEN cardinality(more) >= most;
@@ -246,7 +246,7 @@ BEGIN
     INSERT INTO workerctl.admission (name, most)
     SELECT n.key, n.value::integer FROM jsonb_each_text(new_admission) AS n(key, value)
         ON CONFLICT (name) DO UPDATE SET most = excluded.most;
-    IF new_admission <> '{}' THEN  -- only who asks for admission pays for its index
+    IF new_admission <> '{}' AND to_regclass('workerctl.live_root') IS NULL THEN  -- only who asks for it pays for its index
         CREATE INDEX IF NOT EXISTS live_root ON workerctl.live (lane_id, plan) WHERE status = 'pending' AND parent_id IS NULL;
     END IF;
     UPDATE workerctl.lane SET provider = NULL WHERE provider IS NOT NULL;  -- the config may name another for its kind

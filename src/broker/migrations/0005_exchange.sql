@@ -95,7 +95,7 @@ DECLARE
 BEGIN
     SELECT l.* INTO suspect
       FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id
-     WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.run_at <= now()
+     WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND (l.rank < workerctl.later() OR l.run_at <= now())
        AND a.kind = ANY (me.kinds) AND NOT a.paused
        AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
        AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
@@ -147,7 +147,7 @@ CREATE FUNCTION workerctl.ripe_in(lane workerctl.lane) RETURNS double precision 
     SELECT CASE WHEN count(*) >= lane.batch THEN 0
                 ELSE greatest(0, lane.batch_wait - extract(epoch FROM now() - min(f.run_at))::double precision) END
       FROM (SELECT l.run_at FROM workerctl.live l
-             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+             WHERE l.lane_id = lane.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
                AND l.rank < workerctl.later()
              ORDER BY l.rank, l.id LIMIT lane.batch) f;
 $$;
@@ -167,7 +167,7 @@ BEGIN
                      CROSS JOIN LATERAL (
                            SELECT l.rank FROM workerctl.live l
                             WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-                              AND l.run_at <= now() AND l.rank >= workerctl.lowest(low, a.id) AND l.rank < workerctl.later()
+                              AND l.rank >= workerctl.lowest(low, a.id) AND l.rank < workerctl.later()
                             ORDER BY l.rank, l.id
                             LIMIT greatest(0, least(CASE WHEN a.batch > 1 THEN 1 ELSE want END, room.free))) h
                      WHERE a.id = ANY (lanes)
@@ -325,7 +325,7 @@ BEGIN
                 SELECT a.id FROM workerctl.lane a
                  CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading every pending job instead of two per lane
                        SELECT l.rank FROM workerctl.live l
-                        WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+                        WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
                           AND l.rank >= workerctl.lowest(low, a.id) AND l.rank < workerctl.later()
                         ORDER BY l.rank, l.id LIMIT 2) due
                  WHERE a.kind = ANY (me.kinds) AND NOT a.paused
@@ -348,7 +348,7 @@ BEGIN
         ELSIF lanes <> '{}' THEN
             picked := ARRAY(
                 SELECT l.id FROM workerctl.live l
-                 WHERE l.lane_id = lanes[1] AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
+                 WHERE l.lane_id = lanes[1] AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
                    AND l.rank >= workerctl.lowest(low, lanes[1]) AND l.rank < workerctl.later()
                  ORDER BY l.rank, l.id
                  LIMIT (SELECT CASE WHEN a.batch > 1 THEN a.batch ELSE want END FROM workerctl.lane a WHERE a.id = lanes[1])

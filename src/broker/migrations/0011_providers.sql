@@ -127,7 +127,7 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     INSERT INTO workerctl.spend (job_id, attempt, purpose, kind, provider, model, user_id, plan, cost)
-    VALUES (job, attempt_no, for_purpose, job_kind, to_provider, to_model, for_user, for_plan, estimate)
+    VALUES (job, attempt_no, for_purpose, job_kind, to_provider, left(to_model, 200), for_user, for_plan, estimate)
     RETURNING * INTO call;
     RETURN jsonb_build_object('id', call.id, 'key', call.call_key, 'resumed', false);
 END $$;
