@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections import Counter
 
@@ -13,7 +12,7 @@ from ..contract import HEARTBEAT_SECONDS
 from ..handler import Cancel, Context, Handler, Job, handlers
 from .hand import LOST, Hand
 from .identity import Identity, known_kinds, registration
-from .journal import FinishedJobs
+from .journal import FinishedJobs, write_to_stderr
 from .link import Link, Rejected
 from .outcome import HandedBack, Raised, TimedOut
 from .run import Run
@@ -193,10 +192,10 @@ class Seats:
                     return
                 self.hand.said(part)
             except Rejected as error:
-                sys.stderr.write(f"job {claim[0]} cannot be settled: {error}\n")
+                write_to_stderr(f"job {claim[0]} cannot be settled: {error}\n")
                 self.hand.refuse(claim, str(error))
         if not parts:
-            sys.stderr.write("the queue refuses to be asked for work or to take log entries, which are dropped\n")
+            write_to_stderr("the queue refuses to be asked for work or to take log entries, which are dropped\n")
             self.hand.drop_logs()
         self._woken = False
         self._share_until = None
@@ -204,7 +203,7 @@ class Seats:
 
     def _hear(self, reply: Reply, want: int, now: float) -> None:
         for job_id in reply.lost or ():
-            sys.stderr.write(f"job {job_id} finished too late: its claim had been given to another; nothing written\n")
+            write_to_stderr(f"job {job_id} finished too late: its claim had been given to another; nothing written\n")
         for job_id in reply.cancel or ():
             run = self.hand.run_of(job_id)
             if run is not None:
