@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from ..settings import Loaded, redact
-from .common import loaded, print_json, say
+from .common import loaded, print_json, say, users_code
 from .plain import table
 
 
@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check() -> None:
-    """Validate the configuration: exit 78 and one line where it cannot work; kinds that nobody knows are noted.
+    """Validate the configuration. Exit 78 and one line where it cannot work; kinds that nobody knows are noted.
 
     Payloads of scheduled tasks are checked as `enqueue` checks them.
 
@@ -35,7 +35,8 @@ def check() -> None:
 
     found = loaded()
     try:
-        load_modules(found.settings, warm=False)
+        with users_code():
+            load_modules(found.settings, warm=False)
         for line in unknown_kinds(found.settings, handlers()):
             say(f"note: {line}")
     except WorkerctlError as error:
@@ -57,7 +58,7 @@ def _check_scheduled(found: Loaded) -> None:
 
 
 def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
-    """The effective values, each with where it came from; secrets hidden.
+    """The effective values, each with where it came from. Secrets are hidden.
 
     Example: workerctl config show
     """
