@@ -75,6 +75,20 @@ def _refuse_closed(home: Path) -> None:
 
 
 @contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """Around an import of job modules: what they print, replace or change is kept from this command."""
+    folder, environ, streams = Path.cwd(), dict(os.environ), (sys.stdout, sys.stderr)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environ)
+
+
+@contextlib.contextmanager
 def database() -> Iterator[psycopg.Connection[Any]]:
     """A connection to the queue. Raises NotRunning, Unreachable, Unusable."""
     import psycopg
@@ -96,6 +110,16 @@ def database() -> Iterator[psycopg.Connection[Any]]:
             if not is_away(error):
                 raise
             raise unreachable(place.url, error) from None
+
+
+def duration(option: str, text: str) -> float:
+    """Seconds of a duration on the command line. Ends the command where it is none."""
+    from ..settings.units import duration_seconds
+
+    try:
+        return duration_seconds(text)
+    except ValueError as error:
+        fail(f"{option} {text}: {error}; expected a duration such as 500ms, 10s, 5m, 2h or 1d", Exit.USAGE)
 
 
 def say(text: str) -> None:

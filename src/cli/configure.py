@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from ..settings import Loaded, redact
-from .common import loaded, print_json, say
+from .common import loaded, print_json, say, users_code
 from .plain import table
 
 
@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check() -> None:
-    """Validate the configuration: exit 78 and one line where it cannot work; kinds that nobody knows are noted.
+    """Validate the configuration. Exit 78 and one line where it cannot work; kinds that nobody knows are noted.
 
     Payloads of scheduled tasks are checked as `enqueue` checks them.
 
@@ -36,8 +36,9 @@ def check() -> None:
     found = loaded()
     known: dict[str, dict[str, str]] = {}
     try:
-        for pool in load_each_pool(found.settings):
-            known[pool] = _kinds_here(shipped=found.settings.pools[pool].shipped)
+        with users_code():
+            for pool in load_each_pool(found.settings):
+                known[pool] = _kinds_here(shipped=found.settings.pools[pool].shipped)
         for line in (*unknown_kinds(found.settings, handlers()), *unserved_kinds(found.settings, known)):
             say(f"note: {line}")
     except WorkerctlError as error:
@@ -71,7 +72,7 @@ def _check_scheduled(found: Loaded) -> None:
 
 
 def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
-    """The effective values, each with where it came from; secrets hidden.
+    """The effective values, each with where it came from. Secrets are hidden.
 
     Example: workerctl config show
     """

@@ -62,7 +62,7 @@ def migrate(
 
 
 def nodes(as_json: JsonFlag = False) -> None:
-    """The machines of the fleet: versions, workers, last renewal, and who is primary.
+    """The machines of the fleet, and which is primary. With versions, workers and last renewals.
 
     Example: workerctl nodes
     """
@@ -78,7 +78,7 @@ def nodes(as_json: JsonFlag = False) -> None:
 
 
 def queue_list(as_json: JsonFlag = False) -> None:
-    """Queues with how much is due, later, tried before, held by limits and running, and what died within a day.
+    """Queues with what is due, waits and runs. Also what is tried again, held by limits, and died within a day.
 
     Example: workerctl queue list
     """
@@ -132,7 +132,7 @@ def queue_resume(name: Annotated[str, typer.Argument(help="The queue")]) -> None
 
 
 def schedule_list(as_json: JsonFlag = False) -> None:
-    """Scheduled tasks with their last due time, its job and how long that took, and the next; what the primary does.
+    """Scheduled tasks with their last and next due time. Also the last job, its time, and what the primary does.
 
     Example: workerctl schedule list
     """
@@ -174,7 +174,7 @@ def schedule_list(as_json: JsonFlag = False) -> None:
 
 
 def schedule_run(name: TaskArgument) -> None:
-    """Enqueue a scheduled task now, beside its due times, and print the job's id.
+    """Enqueue a scheduled task now and print the job's id. Its due times stay what they are.
 
     Example: workerctl schedule run nightly
     """

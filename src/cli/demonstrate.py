@@ -42,7 +42,7 @@ def demo(
         Provider, typer.Option("--provider", help="Who makes the pictures: as configured, or a simulated remote one.")
     ] = Provider.CONFIGURED,
 ) -> None:
-    """Split novels into chapters, find their characters, render a batch of images; four workers share the work.
+    """The shipped jobs at work: novels, characters, images. Four workers share the work.
 
     With `--provider simulator` the pictures come over HTTP from a simulated provider that is slow and fails now and
     then; it runs alone, without the novels.

@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def dev() -> None:
-    """Run in the foreground, show the logs, renew the workers when a file changes; Ctrl-C stops everything.
+    """Run in the foreground, renew the workers when a file changes. Shows the logs; Ctrl-C stops everything.
 
     Example: workerctl dev
     """

@@ -11,7 +11,7 @@ import typer
 
 from ..contract import Exit, Unusable
 from .common import loaded, print_json
-from .plain import coloured
+from .plain import coloured, counted
 
 if TYPE_CHECKING:
     from ..settings import Loaded
@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Check config, database, storage, machine and wrappers; exit 1 where something cannot work.
+    """Check config, database, storage, machine and wrappers. Exit 1 where something cannot work.
 
     Example: workerctl doctor
     """
@@ -38,7 +38,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         print_json({"findings": rows, "errors": counts["error"], "warnings": counts["warning"]})
     else:
         sys.stdout.writelines(f"{_line(finding)}\n" for finding in findings)
-        sys.stdout.write(f"{counts['error']} errors, {counts['warning']} warnings, {counts['ok']} ok\n")
+        sys.stdout.write(
+            f"{counted(counts['error'], 'error')}, {counted(counts['warning'], 'warning')}, {counts['ok']} ok\n"
+        )
     raise typer.Exit(Exit.FAILED if counts["error"] else Exit.DONE)
 
 

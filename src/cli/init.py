@@ -30,7 +30,7 @@ def init(
     job: Annotated[str | None, typer.Option("--job", help="Also a handler of this kind, and its test.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> None:
-    """Write workerctl.toml, every key commented; nothing that exists is overwritten without --force.
+    """Write workerctl.toml, every key commented. Nothing that exists is overwritten without --force.
 
     Example: workerctl init --from ecosystem.config.js    workerctl init --job thumbnail.make
     """

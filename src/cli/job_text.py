@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .plain import Cell, table
+from .plain import Cell, printable, table
 from .plain import seconds as duration
 
 STATUS_COLOURS = {
@@ -64,19 +64,24 @@ def job_text(job: Row, failed: list[Row], log: list[Row]) -> str:
     if job["children_total"]:
         counts = ", ".join(f"{job[f'children_{name}']} {name}" for name in ("succeeded", "dead", "cancelled"))
         lines.append(f"  {'children':<14} {job['children_total']}: {counts}")
-    lines += [f"    failed child {child['id']} {child['kind']}: {child['error']}" for child in failed]
+    lines += [
+        f"    failed child {child['id']} {printable(child['kind'])}: {printable(child['error'] or '')}"
+        for child in failed
+    ]
     for name in ("payload", "result", "remembered"):
         if job[name] is not None:
             lines.append(f"  {name}\n" + _indented(json.dumps(job[name], ensure_ascii=False, indent=2)))
     if log:
         lines.append("  log")
-        lines += [f"    {entry['logged_at']:%H:%M:%S} {entry['level']:<7} {entry['message']}" for entry in log]
+        lines += [
+            f"    {entry['logged_at']:%H:%M:%S} {entry['level']:<7} {printable(entry['message'])}" for entry in log
+        ]
     return "\n".join(lines)
 
 
 def _hanging(value: object) -> str:
     """An error may have lines: the stacks of a worker that hung."""
-    return str(value).replace("\n", f"\n{'':<17}")
+    return f"\n{'':<17}".join(printable(line) for line in str(value).split("\n"))
 
 
 def _job_row(row: Row) -> list[Cell]:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..contract import Exit
-from .common import database, fail, loaded, print_json, say
+from .common import database, duration, fail, loaded, print_json, say, users_code
 
 if TYPE_CHECKING:
+    import psycopg
+
     from ..settings import Settings
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -57,6 +59,7 @@ def enqueue(
     """
     from ..producer import enqueue as put
     from .following import follow_job
+    from .plain import printable
 
     content = _payload(pairs or [], payload)
     run_at = _run_at(delay, at)
@@ -65,11 +68,15 @@ def enqueue(
         job_id = put(kind, content, queue=queue, priority=priority, run_at=run_at, unique_key=unique,
                      user_id=user, plan=plan, conn=connection)  # fmt: skip
         if not wait:
+            _note_unknown(connection, kind)
             sys.stdout.write(f"{job_id}\n")
             return
         job = follow_job(connection, job_id)
     if job["status"] != "succeeded":
-        fail(f"job {job_id} is {job['status']}: {job['error']}")
+        first, *more = (job["error"] or "no reason given").splitlines()
+        fail(
+            f"job {job_id} is {job['status']}: {printable(first)}{f'; see `workerctl jobs show {job_id}`' * bool(more)}"
+        )
     print_json(job["result"])
 
 
@@ -99,7 +106,7 @@ def list_(
 
 
 def show(job_id: Annotated[int, typer.Argument(help="The job's id", metavar="ID")], as_json: JsonFlag = False) -> None:
-    """Everything about one job: its counts where it is a batch, why it waits, what it remembers, its log.
+    """Everything about one job, and why it waits. Its counts where it is a batch, what it remembers, its log.
 
     Example: workerctl jobs show 42
     """
@@ -134,7 +141,7 @@ def retry(ids: Annotated[list[int], typer.Argument(help="Ids of ended jobs", met
 
 
 def cancel(ids: Annotated[list[int], typer.Argument(help="Ids of unfinished jobs", metavar="ID...")]) -> None:
-    """Cancel jobs and their children: pending ones end at once, running ones are stopped within about a second.
+    """Cancel jobs and their children. Pending ones end at once, running ones are stopped within about a second.
 
     Example: workerctl jobs cancel 42
     """
@@ -150,7 +157,7 @@ def cancel(ids: Annotated[list[int], typer.Argument(help="Ids of unfinished jobs
 
 
 def stats(as_json: JsonFlag = False) -> None:
-    """What waits and runs of each kind; jobs a second, how long they waited and took: last minute, hour and day.
+    """Of each kind what waits, how many ran and how long they took. Over the last minute, hour and day.
 
     Example: workerctl jobs stats
     """
@@ -177,7 +184,7 @@ def _payload(pairs: list[str], text: str | None) -> Any:
             with Path(text[1:]).open(encoding="utf-8") as file:
                 text = file.read(PAYLOAD_TEXT_LIMIT + 1)
         except (OSError, UnicodeDecodeError) as error:
-            fail(f"--payload {text}: {error}", Exit.USAGE)
+            fail(f"--payload {text}: {getattr(error, 'strerror', None) or error}", Exit.USAGE)
     if len(text) > PAYLOAD_TEXT_LIMIT:
         fail("--payload: over 1 MiB; put it into storage and pass its key")
     try:
@@ -204,16 +211,14 @@ def _no_json(word: str) -> Any:
 
 
 def _run_at(delay: str | None, at: str | None) -> dt.datetime | None:
-    from ..settings.units import duration_seconds
-
     if delay is not None and at is not None:
         fail("give --in or --at, not both", Exit.USAGE)
+    if delay is not None:
+        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=duration("--in", delay))
     try:
-        if delay is not None:
-            return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=duration_seconds(delay))
         return dt.datetime.fromisoformat(at).astimezone() if at is not None else None
-    except (ValueError, OverflowError) as error:
-        fail(f"{'--in ' + delay if delay is not None else f'--at {at}'}: {error}", Exit.USAGE)
+    except (ValueError, OverflowError):
+        fail(f"--at {at}: expected a time such as 2026-12-24T18:00 or 2026-12-24T18:00+08:00", Exit.USAGE)
 
 
 def _know_kinds(settings: Settings, kind: str) -> None:
@@ -228,8 +233,18 @@ def _know_kinds(settings: Settings, kind: str) -> None:
     if kind in handlers() or not any(pool.modules for pool in settings.pools.values()):
         return
     try:
-        for _pool in load_each_pool(settings):
-            if kind in handlers():
-                return
+        with users_code():
+            for _pool in load_each_pool(settings):
+                if kind in handlers():
+                    return
     except WorkerctlError as error:
         say(f"note: the payload is not checked here: {error}")
+
+
+def _note_unknown(connection: psycopg.Connection[Any], kind: str) -> None:
+    from ..broker.limits import known_kinds
+    from ..handler import handlers
+    from .known_kinds import unknown_job
+
+    if (told := unknown_job(kind, known_kinds(connection), handlers())) is not None:
+        say(f"note: {told}")

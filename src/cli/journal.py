@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..contract import Exit, NotRunning, Unusable
-from .common import fail, home, print_json, say
-from .plain import coloured
+from ..contract import Exit, NotRunning
+from .common import duration, fail, home, print_json, say
+from .plain import coloured, counted
 
 LINES_SHOWN = 50
 COLOURS = ("cyan", "green", "yellow", "blue")
@@ -56,7 +56,7 @@ def logs(
     streams = [stream for stream, wanted in (("out", out), ("err", err)) if wanted] or ["out", "err"]
     selection = None if name is None else [reader.Place(*parse(name))]
     pattern = _pattern(grep)
-    after = None if since is None else dt.datetime.now(dt.UTC) - dt.timedelta(seconds=_duration(since))
+    after = None if since is None else dt.datetime.now(dt.UTC) - dt.timedelta(seconds=duration("--since", since))
     if lines is None and since is None and job is None:
         lines = LINES_SHOWN
     if selection is not None and not follow and not find_sources(directory, selection):
@@ -75,20 +75,20 @@ def why(
     name: Annotated[str, typer.Argument(help="POOL/SLOT, or POOL for all its slots", metavar="NAME[/SLOT]")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Why processes ended; of the latest who asked, its memory, its jobs in hand and its last log lines.
+    """Why processes ended. Of the latest also who asked, its memory, its jobs in hand and its last log lines.
 
     Example: workerctl why default/2
     """
     from ..logs import reader
     from ..supervisor.last_words import first_stack
     from .endings import ending, exits_table
-    from .slots import EXITS_SHOWN, STACKS_SHOWN, WORDS_SHOWN, exits, parse
+    from .slots import EXITS_SHOWN, STACKS_SHOWN, WORDS_SHOWN, exits, facts, parse, running_document
 
     group, slot = parse(name)
     records = exits(home(), group, slot)[-EXITS_SHOWN:]
     if not records:
-        fail(f"no exit of {name} is recorded in {home() / 'state'}: it has not ended yet, or `workerctl status` "
-             "knows no such name")  # fmt: skip
+        facts(home(), running_document(home()), name)  # which ends the command where nobody knows the name
+        fail(f"no process of {name} has ended yet; see `workerctl show {name}`")
     for record in records:
         if (asker := record.get("asked_by")) and "uid" in asker:
             asker["user"] = _user_name(asker["uid"])
@@ -137,7 +137,7 @@ def flush(
         path.unlink(missing_ok=True)
     with contextlib.suppress(NotRunning):
         request(home(), "reopen", reason=f"flush {name or ''}".strip())
-    say(f"removed {len(paths)} log files in {directory}")
+    say(f"removed {counted(len(paths), 'log file')} in {directory}")
 
 
 def _named(directory: Path) -> list[str]:
@@ -170,12 +170,3 @@ def _pattern(text: str | None) -> re.Pattern[str] | None:
         return re.compile(text)
     except re.error as error:
         fail(f"--grep {text!r}: {error}", Exit.USAGE)
-
-
-def _duration(text: str) -> float:
-    from ..settings.units import duration_seconds
-
-    try:
-        return duration_seconds(text)
-    except (ValueError, Unusable) as error:
-        fail(f"--since {text}: {error}", Exit.USAGE)

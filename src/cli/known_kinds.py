@@ -41,6 +41,16 @@ def unserved_kinds(settings: Settings, known: Mapping[str, Mapping[str, str]]) -
                 )
 
 
+def unknown_job(kind: str, ever_known: Collection[str], here: Collection[str]) -> str | None:
+    """What to say of a new job of a kind that no worker has ever known, where there have been workers; else None."""
+    if kind in ever_known or not ever_known:
+        return None
+    if kind in here:
+        return f"no worker has known the kind {kind!r} yet; type `workerctl reload`"
+    near = get_close_matches(kind, sorted({*ever_known, *here}), n=2, cutoff=0.6)
+    return f"no worker has ever known the kind {kind!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+
+
 def unknown_kind(name: str, kinds: Collection[str]) -> str | None:
     """The kind that a limit's name speaks of where it is not among `kinds`, with what was probably meant."""
     known = {*kinds, *(kind.partition(".")[0] for kind in kinds)}

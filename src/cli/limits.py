@@ -43,7 +43,7 @@ def list_(
 def set_(
     name: NameArgument, most: Annotated[int, typer.Argument(min=0, max=2**31 - 1, help="Jobs at once; 0 stops them")]
 ) -> None:
-    """Change a limit for the whole fleet at once; it stays so until `limits reset`.
+    """Change a limit for the whole fleet at once. It stays so until `limits reset`.
 
     Example: workerctl limits set image 10
     """

@@ -25,6 +25,15 @@ def width(text: str) -> int:
     )
 
 
+def printable(text: str) -> str:
+    """The text on one line, without what would steer a terminal: users and programs wrote it."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else " " if each.isspace() else "\N{REPLACEMENT CHARACTER}" for each in text
+    )
+
+
 def cut(text: str, columns: int) -> str:
     """As much of a text as so many columns hold; all of it where nobody knows how many there are."""
     while columns > 0 and width(text) > columns:
@@ -46,7 +55,10 @@ def table(
 
     On a terminal that is too narrow for all, those in `spare` are left out, the first ones first.
     """
-    cells = [[cell if isinstance(cell, tuple) else (cell, None) for cell in row] for row in (header, *rows)]
+    cells = [
+        [(printable(cell[0]), cell[1]) if isinstance(cell, tuple) else (printable(cell), None) for cell in row]
+        for row in (header, *rows)
+    ]
     cells[0] = [(title, "grey") for title in header]
     widths = [max(width(row[column][0]) for row in cells) for column in range(len(header))]
     kept = list(range(len(header)))
@@ -74,6 +86,11 @@ def _line(row: Sequence[tuple[str, str | None]], widths: Sequence[int], right: f
         shown = coloured(text, colour)
         parts.append(padding + shown if column in right else shown + padding)
     return "  ".join(parts).rstrip()
+
+
+def counted(count: int, word: str) -> str:
+    """1 worker, 2 workers."""
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def seconds(value: float | None) -> str:

@@ -13,6 +13,7 @@ import typer
 from ..contract import Exit, NotRunning
 from .after_start import judge_start, note_unknown_kinds
 from .common import database, fail, home, loaded, print_json, say
+from .plain import counted
 
 if TYPE_CHECKING:
     from ..settings import Loaded
@@ -50,7 +51,7 @@ def start(
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, as systemd, PM2 and Docker want it.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return before the workers are ready.")] = False,
 ) -> None:
-    """Start the supervisor and its workers; returns when every worker is ready.
+    """Start the supervisor and its workers. Returns when every worker is ready.
 
     Example: workerctl start --instances 4
     """
@@ -87,7 +88,7 @@ def stop(
     now: Annotated[bool, typer.Option("--now", help="Kill what runs; its jobs go back to the queue.")] = False,
     reason: Reason = None,
 ) -> None:
-    """Drain and leave: no new jobs, running ones finish, at most stop_timeout.
+    """Let running jobs finish, at most stop_timeout, and leave. No new ones begin.
 
     Example: workerctl stop
     """
@@ -106,7 +107,7 @@ def restart(
     name: Annotated[str | None, typer.Argument(help="One pool or app; else everything.")] = None,
     reason: Reason = None,
 ) -> None:
-    """Stop and start the same pools; with a name, replace that pool's processes one by one without losing capacity.
+    """Stop and start the same pools. With a name, replace that pool's processes one by one without losing capacity.
 
     Example: workerctl restart
     """
@@ -140,7 +141,7 @@ def reload(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once the supervisor has begun.")] = False,
     reason: Reason = None,
 ) -> None:
-    """Take new code and settings without a gap: one worker first, then the others; code that fails changes nothing.
+    """Take new code and settings without a gap. One worker is first, then the others; code that fails changes nothing.
 
     Example: workerctl reload
     """
@@ -191,7 +192,7 @@ def scale(
         if any(worker["phase"] == "parked" for worker in team["workers"]):
             fail(f"{team['ready']} of {desired} workers are ready, the others were given up; see `workerctl why`")
         time.sleep(0.05)
-    say(f"{pool or 'default'}: {desired} workers")
+    say(f"{pool or 'default'}: {counted(desired, 'worker')}")
     if answer.get("note"):
         say(f"note: {answer['note']}")
 
@@ -201,7 +202,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")] = False,
     fleet: Annotated[bool, typer.Option("--fleet", help="All machines on this database instead of this one.")] = False,
 ) -> None:
-    """What runs: pools, slots, pids, phases, memory, jobs and last exits.
+    """What runs: pools, slots, phases, memory, jobs and last exits.
 
     Example: workerctl status
     """
@@ -239,19 +240,14 @@ def _fleet_status() -> tuple[dict[str, Any], str]:
 def show(
     name: Annotated[str, typer.Argument(help="POOL or POOL/SLOT", metavar="NAME[/SLOT]")], as_json: JsonFlag = False
 ) -> None:
-    """Everything about one pool, role or slot; works from the files where nothing runs.
+    """Everything about one pool, role or slot. Works from the files where nothing runs.
 
     Example: workerctl show default/1
     """
-    from ..supervisor.client import request
-    from .slots import describe, facts
+    from .slots import describe, facts, running_document
 
     place = home()
-    try:
-        document: dict[str, Any] | None = request(place, "status")["status"]
-    except NotRunning:
-        document = None
-    found = facts(place, document, name)
+    found = facts(place, running_document(place), name)
     if as_json:
         print_json(found)
     else:
@@ -259,7 +255,7 @@ def show(
 
 
 def reset(name: Annotated[str, typer.Argument(help="A pool or app")], reason: Reason = None) -> None:
-    """Clear restart counts, and let a slot that was given up try again.
+    """Clear restart counts. A slot that was given up tries again.
 
     Example: workerctl reset default
     """

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..contract import NotRunning
 from .common import fail
 from .endings import exits_table, growth
 from .plain import seconds, size
@@ -39,6 +40,17 @@ def exits(home: Path, group: str, slot: int | None) -> list[dict[str, Any]]:
         if record.get("group") == group and slot in (None, record.get("slot")):
             found.append(record)
     return found
+
+
+def running_document(home: Path) -> dict[str, Any] | None:
+    """What the supervisor of this home says of itself; None where none runs."""
+    from ..supervisor.client import request
+
+    try:
+        document: dict[str, Any] = request(home, "status")["status"]
+    except NotRunning:
+        return None
+    return document
 
 
 def facts(home: Path, document: dict[str, Any] | None, name: str) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..contract import Exit
-from .common import database, fail, print_json, say
+from .common import database, duration, print_json, say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,18 +23,14 @@ def spend(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What calls of providers cost, in the unit of their prices; no further back than retention goes.
+    """What calls of providers cost. In the unit of their prices, and no further back than retention goes.
 
     Example: workerctl spend --by user --since 24h
     """
     from ..broker.spend import paused_providers, unresolved_calls
     from ..broker.spend import spend as spent
-    from ..settings.units import duration_seconds
 
-    try:
-        seconds = duration_seconds(since)
-    except ValueError as error:
-        fail(f"--since {since}: {error}", Exit.USAGE)
+    seconds = duration("--since", since)
     with database() as connection:
         rows = unresolved_calls(connection, seconds) if unresolved else spent(connection, by, seconds)
         paused = [] if as_json else paused_providers(connection)

@@ -39,7 +39,7 @@ def startup(
     user: Annotated[str | None, typer.Option("--user", help="Who runs it under systemd; else you.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that differs.")] = False,
 ) -> None:
-    """Write the wrapper's file for this installation, with its paths and deadlines.
+    """Write the file of systemd, PM2 or Docker for this installation. It has its paths and deadlines.
 
     Example: workerctl startup systemd --print
     """

@@ -46,7 +46,8 @@ def _headline(document: dict[str, Any]) -> str:
     desired = sum(team["desired"] for team in document["pools"])
     state = coloured(supervisor["state"], STATE_COLOURS.get(supervisor["state"], "yellow"))
     primary = document["primary"] or {}
-    role = "primary" if primary.get("holds_lease") else f"primary is {primary.get('holder') or 'elsewhere'}"
+    role = f"primary is {primary['holder']}" if primary.get("holder") else "no primary known yet"
+    role = "primary" if primary.get("holds_lease") else role
     up = seconds(supervisor["uptime_seconds"])
     return (
         f"workerctl {supervisor['version']}  {state}  pid {supervisor['pid']}, up {up}  {ready}/{desired} workers ready"

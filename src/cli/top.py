@@ -32,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def top() -> None:
-    """Workers with their cpu and memory, queues, running jobs and the log, every second; q quits.
+    """Live view: workers, queues, running jobs and the log. q quits.
 
     Example: workerctl top
     """

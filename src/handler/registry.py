@@ -46,7 +46,7 @@ class Handler:
     def __post_init__(self) -> None:
         payload_type = _payload_type(self.function, batched=self.batch > 1)
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.function))
-        object.__setattr__(self, "takes_context", len(inspect.signature(self.function).parameters) > 1)
+        object.__setattr__(self, "takes_context", len(_positional(self.function)) > 1)
         object.__setattr__(self, "payload_type", payload_type)
         object.__setattr__(self, "payload_decoder", msgspec.json.Decoder(payload_type, strict=False))
 
@@ -82,6 +82,8 @@ def job(
     With `hand_back=True` a worker that has to leave does not wait for these jobs: a task is cancelled, a `def` handler
     is told at its next `ctx.raise_if_cancelled()`, and the job goes back at once, without a failure.
     """
+    if not isinstance(kind, str):
+        raise TypeError(f'@job is given the kind it handles: @job("image.make"), not {kind!r:.60}')
     _check_numbers(kind, queue, batch, batch_wait_seconds)
     if max_attempts is not None and not 1 <= max_attempts <= ATTEMPTS_LIMIT:
         raise ValueError(f"@job({kind!r}): max_attempts={max_attempts} is not between 1 and {ATTEMPTS_LIMIT}")
@@ -170,11 +172,38 @@ def _place(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__qualname__}"
 
 
+def _wrong_function(function: Callable[..., Any]) -> str | None:
+    """What keeps a function from being a handler, such as a Celery task's parameters."""
+    parameters = list(inspect.signature(function).parameters.values())
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "this one yields"
+    if not parameters or parameters[0].kind is parameters[0].KEYWORD_ONLY:
+        return "this one takes no payload"
+    if parameters[0].name in ("self", "cls"):
+        return "this one is a method"
+    context = next(iter(_positional(function)[1:]), None)
+    spared = (context, *(each for each in parameters[1:] if each.default is not each.empty))
+    needed = [each for each in parameters[1:] if each not in spared and "VAR" not in each.kind.name]
+    if needed or (context is not None and _is_no_context(function, context)):
+        return "what else it needs are fields of the payload: a dataclass, a msgspec Struct or a dict"
+    return None
+
+
+def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.values()
+    return [each for each in parameters if each.kind not in (each.KEYWORD_ONLY, each.VAR_KEYWORD)]
+
+
+def _is_no_context(function: Callable[..., Any], parameter: inspect.Parameter) -> bool:
+    plain = (str, int, float, bool, bytes, list, dict)
+    given = typing.get_type_hints(function).get(parameter.name)
+    return given in plain or isinstance(parameter.default, plain)
+
+
 def _payload_type(function: Callable[..., Any], *, batched: bool) -> Any:
-    parameters = list(inspect.signature(function).parameters)
-    if not parameters:
-        raise ValueError(f"{_place(function)}: a handler takes (payload) or (payload, ctx)")
-    annotation = typing.get_type_hints(function).get(parameters[0], Any)
+    if wrong := _wrong_function(function):
+        raise ValueError(f"{_place(function)}: a handler takes (payload) or (payload, ctx) and returns; {wrong}")
+    annotation = typing.get_type_hints(function).get(next(iter(inspect.signature(function).parameters)), Any)
     if batched:
         arguments = typing.get_args(annotation)
         return arguments[0] if arguments else Any

@@ -20,6 +20,7 @@ from .units import every_seconds, rate, size_text
 
 RESERVED_NAMES = frozenset({"collector", "postgres", "migrate", "agent", "template", "web", "supervisor", "default"})
 _LEASE = ("jobs", "lease")
+_MODULES = ("jobs", "modules")
 _GROUP = ("supervisor", "group")
 _LONGEST_NAME = 200  # of a limit or a task, in characters
 _MOST = 2**31 - 1  # the queue counts in integers
@@ -35,6 +36,10 @@ def check(settings: Settings, raw: Raw) -> None:
     if settings.supervisor.group is not None and settings.supervisor.user is None:
         reason = "has no meaning without `user`"
         raise refused(raw.source(_GROUP), _GROUP, settings.supervisor.group, reason)
+    for name in settings.jobs.modules:
+        if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
+            reason = f'{name!r} is no name of a module: write it as after `import`, such as "myapp.jobs"'
+            raise refused(raw.source(_MODULES), _MODULES, list(settings.jobs.modules), reason)
     _check_pools(settings, raw)
     _check_names_of_apps(settings, raw)
     check_apps(settings, raw)

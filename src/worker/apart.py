@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from ..broker.exchange import Reply, Request
 from .hand import Claim, Hand
+from .journal import write_to_stderr
 from .link import Link, Rejected
 
 APART_SECONDS = 30.0  # before what could not be written at all is tried again
@@ -39,7 +38,7 @@ class Apart:
             refused = refused or not fine
         if why is not None and not refused and self.no_claims is None:
             self.no_claims = str(why)
-            _tell(f"the queue hands out no work: {why}")
+            write_to_stderr(f"the queue hands out no work: {why}\n")
         return reply
 
     def try_aside(self, now: float) -> Reply | None:
@@ -67,15 +66,17 @@ class Apart:
 
     def _refused(self, claim: Claim | None, piece: Request, reason: str, now: float) -> Reply | None:
         if claim is None:
-            _tell(f"progress, a log entry or statistics are dropped: {reason}")
+            write_to_stderr(f"progress, a log entry or statistics are dropped: {reason}\n")
             self._hand.said(piece)
             return Reply()
         if self._hand.refuse(claim, reason):
-            _tell(f"job {claim[0]} cannot be settled: {reason}")
+            write_to_stderr(f"job {claim[0]} cannot be settled: {reason}\n")
             self._set_aside(claim, now)
             return self._say_piece(claim, self._hand.alone(claim), now)[0]
         if self._hand.aside[claim] == 0:
-            _tell(f"job {claim[0]} can be neither settled nor ended: {reason}; it is tried again now and then")
+            write_to_stderr(
+                f"job {claim[0]} can be neither settled nor ended: {reason}; it is tried again now and then\n"
+            )
         self._hand.aside[claim] += 1
         return Reply()
 
@@ -88,8 +89,3 @@ class Apart:
     def _set_aside(self, claim: Claim, now: float) -> None:
         self._hand.aside.setdefault(claim, 0)
         self.due_at = min(self.due_at, now + APART_SECONDS)
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

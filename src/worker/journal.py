@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -32,6 +33,20 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING
 _CHATTY = ("httpx", "httpcore", "botocore", "boto3", "urllib3", "s3transfer", "PIL")
 
 Settlement = Ended | Again | Parent
+_own: list[TextIO] = []  # standard error as it was when it was marked
+
+
+def write_to_stderr(text: str) -> None:
+    """What workerctl itself has to say of a job; whatever became of `sys.stderr`, the caller goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        stream = own_stderr()
+        stream.write(text)
+        stream.flush()
+
+
+def own_stderr() -> TextIO:
+    """Standard error where a handler has put something else in its place, too."""
+    return _own[0] if _own else sys.stderr
 
 
 def log_to_stderr(settings: LogsSettings | None = None) -> None:
@@ -42,6 +57,7 @@ def log_to_stderr(settings: LogsSettings | None = None) -> None:
     """
     level = _LEVELS[(settings or LogsSettings()).level]
     replaced = {old: _marked(name) for name, old in (("stdout", sys.stdout), ("stderr", sys.stderr))}
+    _own[:] = [sys.stderr]
     for handler in _stream_handlers():
         new = replaced.get(handler.stream)
         if new is not None:
@@ -94,7 +110,7 @@ class FinishedJobs:
         """Write what there is as far as the pipe takes it now; the rest waits for the next call."""
         if not self._lines:
             return
-        _offer(self._lines, sys.stderr)
+        _offer(self._lines, own_stderr())
         if self._lost_lines and len(self._lines) < HELD_LINES:
             text = f"[workerctl] {self._lost_lines} lines of finished jobs were lost: nobody read them in time\n"
             self._lines.append(text.encode())
@@ -151,6 +167,9 @@ class _MarkedPipe(io.RawIOBase):
 
     def writable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        """It stays open: what one job closes, all others and the worker itself write to."""
 
     def write(self, content: Any, /) -> int:
         text = bytes(content)
@@ -254,8 +273,7 @@ def _offer(lines: deque[bytes], stream: TextIO) -> None:
     while lines:
         line = lines.popleft()
         text = line.partition(b" ")[2] if line.startswith(_MARK) else line
-        stream.write(text.decode(errors="replace"))
-    stream.flush()
+        write_to_stderr(text.decode(errors="replace"))
 
 
 @lru_cache(maxsize=1024)

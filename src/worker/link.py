@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..broker.exchange import FIRST, Reply, Request, exchange, resume
 from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
 from ..broker.found import Database
 from ..contract import Unreachable
+from .journal import write_to_stderr
 
 RECONNECT_LIMIT_SECONDS = 5.0
 
@@ -91,7 +91,7 @@ class Link:
         try:
             release_worker(self._connection, self._registration.incarnation, died=False)
         except psycopg.Error as error:
-            sys.stderr.write(f"leaving without a word to the queue: {error}\n")
+            write_to_stderr(f"leaving without a word to the queue: {error}\n")
         self._disconnect()
 
     def lost(self, now: float, error: Exception) -> None:
@@ -99,8 +99,7 @@ class Link:
         if self._failures == 0:
             what = "the queue cannot be used" if isinstance(error, Rejected) else "database away"
             what = "the queue takes too long" if self.too_slow else what
-            sys.stderr.write(f"{what}: {str(error).strip().splitlines()[0]}\n")
-            sys.stderr.flush()
+            write_to_stderr(f"{what}: {str(error).strip().splitlines()[0]}\n")
         self._failures += 1
         pause = min(0.05 * 2 ** min(self._failures, 10), RECONNECT_LIMIT_SECONDS)
         self.retry_at = now + pause * (0.5 + 0.5 * self._jitter())

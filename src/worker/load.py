@@ -16,6 +16,8 @@ from ..handler import know_settings
 from ..settings import Settings, settings_of_pool
 from ..settings.pools import modules_key, one_of_each_code
 
+WORDS_LIMIT_CHARACTERS = 500
+
 
 class ImportFailed(WorkerctlError):
     """A job module raised while it was imported; its traceback is on stderr."""
@@ -117,9 +119,9 @@ def _import(name: str, path: tuple[str, ...], key: str) -> None:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise Unusable(f"{key}: there is no module {name!r} in {', '.join(path)}") from None
         raise ImportFailed(_words(name, error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that parses arguments or leaves where it should only define
         raise ImportFailed(_words(name, error)) from error
 
 
-def _words(name: str, error: Exception) -> str:
-    return f"importing {name} failed: {type(error).__name__}: {error}"
+def _words(name: str, error: BaseException) -> str:
+    return f"importing {name} failed: {type(error).__name__}: {error}"[:WORDS_LIMIT_CHARACTERS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -117,10 +118,14 @@ def describe(error: BaseException) -> str:
     words = _words(error)
     if isinstance(error, (Fail, Retry, InvalidPayload, TimedOut)):
         return (words or type(error).__name__)[:ERROR_LIMIT_CHARACTERS]
+    words = type(error).__name__ + (f": {words}" if words else "")
+    while isinstance(error, BaseExceptionGroup):  # of a TaskGroup, which says how many failed and not why
+        error = error.exceptions[0]
+        words += f": {type(error).__name__}: {_words(error)}"
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
     place = storable(place)
-    return f"{type(error).__name__}: {words}"[: ERROR_LIMIT_CHARACTERS - len(place)] + place
+    return words[: ERROR_LIMIT_CHARACTERS - len(place)] + place
 
 
 def _words(error: BaseException) -> str:
@@ -144,6 +149,9 @@ def _encoded(value: Any) -> msgspec.Raw:
     try:
         content = msgspec.json.encode(value)
     except (TypeError, ValueError, OverflowError) as error:
+        if inspect.iscoroutine(value):
+            value.close()
+            raise ValueError("is a coroutine: a handler that awaits, and what decorates it, is `async def`") from None
         raise ValueError(f"is not JSON: {error}") from None
     if len(content) > RESULT_LIMIT_BYTES:
         raise ValueError(f"of {len(content)} bytes is over 1 MiB; put it into storage")

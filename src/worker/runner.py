@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import contextvars
 import socket
-import sys
 import threading
 import time
 import traceback
@@ -15,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..handler import Cancel, Fail, InvalidPayload, Retry, Snooze, decode
-from .journal import running_job
+from .journal import running_job, write_to_stderr
 from .outcome import Outcome, Raised, Returned
 from .run import Run
 
@@ -189,8 +188,7 @@ class Runner:
     def _end(self, run: Run, outcome: Outcome) -> None:
         if isinstance(outcome, Raised) and not isinstance(outcome.error, _EXPECTED) and run.stop_reason is None:
             text = "".join(traceback.format_exception(outcome.error))
-            sys.stderr.write(f"job {run.first.id} {run.first.kind} attempt {run.first.attempt} failed: {text}")
-            sys.stderr.flush()
+            write_to_stderr(f"job {run.first.id} {run.first.kind} attempt {run.first.attempt} failed: {text}")
         run.ended = time.monotonic()
         run.outcome = outcome
         self._finished.append(run)

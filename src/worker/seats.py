@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections import Counter
 
@@ -14,7 +13,7 @@ from ..handler import Cancel, Context, Handler, Job, handlers
 from .apart import Apart
 from .hand import LOST, Hand
 from .identity import Identity, known_kinds, registration
-from .journal import FinishedJobs
+from .journal import FinishedJobs, write_to_stderr
 from .link import Link, Rejected
 from .outcome import HandedBack, Raised, TimedOut
 from .run import Run
@@ -211,7 +210,7 @@ class Seats:
 
     def _hear(self, reply: Reply, want: int, now: float) -> None:
         for job_id in reply.lost or ():
-            sys.stderr.write(f"job {job_id} finished too late: its claim had been given to another; nothing written\n")
+            write_to_stderr(f"job {job_id} finished too late: its claim had been given to another; nothing written\n")
         for job_id in reply.cancel or ():
             run = self.hand.run_of(job_id)
             if run is not None:

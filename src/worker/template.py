@@ -82,6 +82,9 @@ def _prepare_children(settings: Settings) -> None:
     signal.set_wakeup_fd(-1)  # this and the handlers whatever job modules made of them
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would reap what we and `subprocess` wait for
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)  # sent before a hung worker is killed
     log_to_stderr(settings.logs)

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from workerctl.cli.app import make_app
+from workerctl.cli.known_kinds import unknown_job
 from workerctl.cli.plain import cut, table, width
 
 WORKERCTL = Path(sys.executable).with_name("workerctl")
@@ -76,6 +77,75 @@ def test_the_help_comes_from_the_program_as_it_is_installed(tmp_path: Path) -> N
     assert "Example: workerctl start" in done.stdout
 
 
+@pytest.mark.parametrize("words", [[], ["jobs"], ["limits"], ["queue"], ["schedule"], ["config"]], ids=" ".join)
+def test_a_list_of_commands_says_each_in_a_whole_sentence(tmp_path: Path, words: list[str]) -> None:
+    assert "..." not in run(tmp_path, *words, "--help").stdout.replace("[ARGS]...", "")
+
+
+def test_a_shell_completes_commands_and_their_options(tmp_path: Path) -> None:
+    for typed, place, offered in (("workerctl st", "1", "status"), ("workerctl logs --gr", "2", "--grep")):
+        environ = {"_WORKERCTL_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": place}
+        assert offered in run(tmp_path, **environ).stdout.split()
+
+
+INTRUSIVE = """
+import os, sys
+from workerctl import job
+print("hello from the module")
+os.chdir("/")
+os.environ["DATABASE_URL"] = "postgresql://me@127.0.0.1:1/another"
+sys.stdout = None
+
+@job("shop.pay")
+def pay(payload: dict) -> None: ...
+"""
+
+
+def test_what_a_job_module_does_at_import_is_kept_from_the_commands_that_look_at_it(
+    tmp_path: Path, database_url: str
+) -> None:
+    (tmp_path / "kinds.py").write_text(INTRUSIVE)
+    (tmp_path / "workerctl.toml").write_text('[jobs]\nmodules = ["kinds"]\nshipped = false\n')
+    assert run(tmp_path, "migrate", DATABASE_URL=database_url).returncode == 0
+    done = run(tmp_path, "enqueue", "shop.pay", DATABASE_URL=database_url)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert "hello from the module" in done.stderr
+    (tmp_path / "kinds.py").write_text("import sys\nsys.exit(3)")
+    checked = run(tmp_path, "config", "check")
+    assert (checked.returncode, checked.stdout) == (0, "")
+    assert "importing kinds failed: SystemExit: 3" in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--in", "10q"), "unknown duration unit 'q'; expected a duration such as 500ms, 10s"),
+        (("--in", "-5m"), "no number in front; expected a duration"),
+        (("--at", "tomorrow"), "such as 2026-12-24T18:00"),
+        (("--payload", "@missing.json"), "No such file or directory"),
+    ],
+)
+def test_wrong_times_and_files_are_wrong_usage_that_says_what_is_right(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = run(tmp_path, "enqueue", "x", *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert words in done.stderr
+    assert "Errno" not in done.stderr
+
+
+def test_a_job_of_a_kind_that_nobody_has_known_is_noted_with_what_was_meant() -> None:
+    told = unknown_job("thumbnail.mak", ["thumbnail.make", "log.write"], [])
+    assert told == "no worker has ever known the kind 'thumbnail.mak'; did you mean thumbnail.make?"
+    assert "workerctl reload" in (unknown_job("new", ["log.write"], ["new"]) or "")
+    assert unknown_job("log.write", ["log.write"], []) is None
+    assert unknown_job("first", [], []) is None  # no worker has ever been here
+
+
+def test_what_users_write_steers_no_terminal() -> None:
+    assert table(("user",), [["\x1b[2Jme\tyou\nhe\x9b1m"]]).splitlines()[1] == "\ufffd[2Jme you he\ufffd1m"
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
@@ -85,6 +155,8 @@ def test_the_help_comes_from_the_program_as_it_is_installed(tmp_path: Path) -> N
         ("[supervisor]\ninstances = -1", ("supervisor.instances", "-1")),
         ('[supervisor]\nstop_timeout = "5 parsecs"', ("supervisor.stop_timeout", "parsecs")),
         ('[jobs]\nmodules = "kinds"', ("jobs.modules", '"kinds"')),
+        ('[jobs]\nmodules = ["kinds.py"]', ("jobs.modules", "kinds.py", "after `import`")),
+        ('[jobs]\nmodules = ["src/kinds"]', ("jobs.modules", "src/kinds", "after `import`")),
         ("[jobs]\nconcurrency = 0", ("jobs.concurrency", "0")),
         ('[jobs]\nlease = "10s"', ("jobs.lease",)),
         ('[schedule.x]\ncron = "every day"\nkind = "a"', ("schedule.x.cron", "every day")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import io
 import mmap
 import os
 import signal
@@ -17,6 +18,9 @@ from workerctl import Context, job
 MIB = 1 << 20
 PATIENCE_SECONDS = 60.0
 _hoard: list[bytearray] = []
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # what libraries do that start processes; no template may die of it
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
 
 def _note(payload: dict, ctx: Context, word: str) -> None:
@@ -73,6 +77,17 @@ def at_exit(payload: dict, ctx: Context) -> None:
 @job("bad.exit", max_attempts=1)
 def exits(payload: dict, ctx: Context) -> None:
     sys.exit(7)
+
+
+@job("bad.streams", max_attempts=1)
+def streams(payload: dict, ctx: Context) -> None:
+    if payload["how"] == "replace":
+        sys.stdout = sys.stderr = io.StringIO()
+    else:
+        print("to be heard")
+    sys.stdout.close()
+    sys.stderr.close()
+    raise ValueError("no streams")
 
 
 @job("bad.spike")

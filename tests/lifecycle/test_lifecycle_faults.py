@@ -155,6 +155,24 @@ def test_sys_exit_in_a_job_is_that_jobs_failure(stage: House) -> None:
     assert {worker["pid"] for worker in stage.ready()} == before
 
 
+def test_signals_that_a_module_ignores_or_blocks_end_no_template_and_no_drain(stage: House) -> None:
+    stage.ok("restart", "default")  # by SIGTERM, which the module blocks; the template waits for children it ignores
+    assert not [end for end in stage.exits("template") if end["cause"] == "crash"]
+
+
+def test_a_job_that_closes_or_replaces_the_standard_streams_silences_nobody_else(stage: House) -> None:
+    before = {worker["pid"] for worker in stage.ready()}
+    for how in ("close", "replace"):
+        jobs = stage.enqueue_all("bad.streams", [{"how": how}] * 6)
+        for job in jobs:
+            assert stage.until_status(job, "dead")["error"].startswith("ValueError: no streams")
+        command = ("logs", "--job", str(jobs[0]))
+        until(lambda command=command: "ValueError: no streams" in stage.ok(*command), what="its traceback")
+    stage.until_status(stage.enqueue("bad.exit"), "dead")
+    assert {worker["pid"] for worker in stage.ready()} == before
+    stage.ok("restart", "default")
+
+
 def test_what_a_job_says_that_cannot_be_stored_costs_no_worker_and_no_word_of_others(stage: House) -> None:
     before = {worker["pid"] for worker in stage.ready()}
     jobs = stage.enqueue_all("bad.words", [{}] * 12)

@@ -71,16 +71,34 @@ def test_a_hand_back_costs_nothing() -> None:
     assert settled(Raised(HandedBack()), claimed(failures=2)) == Again(7, 2, keeps_place=True)
 
 
+def test_the_error_of_a_group_says_what_its_first_member_was() -> None:
+    group = ExceptionGroup("unhandled errors in a TaskGroup", [ExceptionGroup("inner", [KeyError("size")])])
+    again = settled(raised(group))
+    assert isinstance(again, Again)
+    assert "TaskGroup" in (again.error or "")
+    assert (again.error or "").endswith(": ExceptionGroup: inner (1 sub-exception): KeyError: 'size'")
+
+
+def test_an_error_without_words_is_its_name_and_place() -> None:
+    again = settled(raised(KeyboardInterrupt()))
+    assert isinstance(again, Again)
+    assert (again.error or "").startswith("KeyboardInterrupt (test_worker_outcome.py:")
+
+
 def test_a_timeout_is_a_failure_in_plain_words() -> None:
     again = settled(raised(TimedOut("timed out after 2 s")))
     assert isinstance(again, Again)
     assert (again.failed, again.error) == (True, "timed out after 2 s")
 
 
+async def never_awaited() -> None: ...
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
         (object(), "not JSON"),
+        (never_awaited(), "`async def`"),
         ({"text": "a\x00b"}, "NUL"),
         ({"n": [1.0, float("nan")]}, "NaN"),
         ("x" * (1024 * 1024 + 1), "over 1 MiB"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import math
 import select
 import threading
@@ -265,6 +266,55 @@ def test_a_thread_that_hears_that_it_is_not_wanted_ends_for_the_reason_why(runne
     outcome = finish(runner)[0].outcome
     assert isinstance(outcome, Raised)
     assert isinstance(outcome.error, HandedBack)
+
+
+def _celerys(key: str, size: int = 256) -> None: ...
+def _two_needed(payload: dict[str, Any], ctx: Context, bucket: Any) -> None: ...
+def _keyword_needed(payload: dict[str, Any], *, bucket: Any) -> None: ...
+def _method(self: Any, payload: dict[str, Any]) -> None: ...
+def _nothing() -> None: ...
+def _generator(payload: dict[str, Any]) -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (_celerys, "fields of the payload"),
+        (_two_needed, "fields of the payload"),
+        (_keyword_needed, "fields of the payload"),
+        (_method, "a method"),
+        (_nothing, "no payload"),
+        (_generator, "yields"),
+    ],
+)
+def test_a_function_that_cannot_handle_a_job_is_refused_where_it_is_written(
+    handler: Any, function: Any, words: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"takes \(payload\) or \(payload, ctx\).*{words}"):
+        handler(function)
+
+
+def test_a_handler_with_more_parameters_than_it_needs_gets_what_there_is(runner: Runner, handler: Any) -> None:
+    def plain(payload: Point, ctx: Any = None, more: int = 3) -> Any:
+        return [payload.x, ctx is None, more]
+
+    def named(payload: Point, *, more: int = 3) -> Any:
+        return [payload.x, more]
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        return plain(*arguments, **named)
+
+    kinds = [plain, named, functools.wraps(plain)(wrapped)]
+    expected = ([1, False, 3], [1, 3], [1, False, 3])
+    for function, result in zip(kinds, expected, strict=True):
+        runner.start([new_run(Handler("k", function, "q", None, None, 1), {"x": 1})])
+        assert finish(runner)[0].outcome == Returned(result)
+
+
+def test_job_without_its_kind_says_how_it_is_written() -> None:
+    with pytest.raises(TypeError, match=r'@job\("image.make"\)'):
+        job(_nothing)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{"batch": 0}, {"batch_wait_seconds": 1}, {"batch": 5, "batch_wait_seconds": -1}])
