@@ -24,6 +24,7 @@ from .tally import Tally
 QUICK_JOBS = 64  # a worker whose jobs end at once has so many in hand, whatever its seats: see `hand_size`
 QUICK_SECONDS = 0.010
 FLUSH_JOBS = 50  # settlements are written together, at the latest when so many wait
+PLENTY_JOBS = 100  # while more tiny ones are still to run, a round trip waits for more to say: see `is_plenty`
 FLUSH_SECONDS = 0.020  # or the queue heard the last of us so long ago: what ends alone is written at once
 BUSY_RENEW_SECONDS = 1.0  # with jobs in hand: progress goes out, cancellations come in
 TASK_GRACE_SECONDS = 10.0  # for an `async def` handler to clean up after its deadline
@@ -82,7 +83,7 @@ class Seats:
             return min(self.link.retry_at, self._overdue_at)
         dues = [self._renew_at, self._overdue_at, self.apart.due_at]
         if self.free:
-            dues.append(now if self._woken else self._share_until or self._poll_at)
+            dues.append(now if self._woken else self._look_at)
         if self.runner.has_waiting:
             dues.append(self._heard_at + FLUSH_SECONDS)
         if self.hand.unsaid:
@@ -105,7 +106,7 @@ class Seats:
         if now >= self.apart.due_at and not self._went_on(self.apart.try_aside(now)):
             return
         renew = now >= self._renew_at
-        look = self.free > 0 and (self._woken or now >= (self._share_until or self._poll_at))
+        look = self.free > 0 and (self._woken or now >= self._look_at)
         if renew or look or self._must_flush(now):
             want = min(self._room(), self._appetite) if look or self.hand.unsaid else 0
             self._exchange(want, renew, now)
@@ -152,7 +153,19 @@ class Seats:
 
     def _must_flush(self, now: float) -> bool:
         rested = now - self._heard_at >= FLUSH_SECONDS
-        return self.hand.unsaid > 0 and (rested or not self.hand.active or self.hand.unsaid >= FLUSH_JOBS)
+        many = self.hand.unsaid >= FLUSH_JOBS and not self._has_plenty
+        return self.hand.unsaid > 0 and (rested or many or not self.hand.active)
+
+    @property
+    def _look_at(self) -> float:
+        """When to look for work although nobody rang."""
+        if self._share_until is None:
+            return self._poll_at
+        return self._heard_at + FLUSH_SECONDS if self._has_plenty else self._share_until
+
+    @property
+    def _has_plenty(self) -> bool:
+        return is_plenty(len(self.hand.active), self._concurrency, self._ended_since, self._ran_since)
 
     def _connect(self, now: float) -> None:
         held = self.link.try_connect(now)
@@ -280,9 +293,17 @@ def hand_size(seats: int, ended: int, seconds: float) -> int:
     or what its seats get through in 10 ms, if that is more. A round trip costs as much as 20 jobs, so that tiny ones
     would wait for it most of the time; what is not begun 20 ms after its claim is put back.
     """
-    if ended == 0:
-        return seats
-    return max(seats, min(QUICK_JOBS, int(seats * QUICK_SECONDS * ended / max(seconds, 1e-9))))
+    return max(seats, min(QUICK_JOBS, _pace(seats, ended, seconds)))
+
+
+def is_plenty(in_hand: int, seats: int, ended: int, seconds: float) -> bool:
+    """Whether so many tiny jobs are still to run that the next round trip had better take more at once."""
+    return in_hand > PLENTY_JOBS and _pace(seats, ended, seconds) >= seats
+
+
+def _pace(seats: int, ended: int, seconds: float) -> int:
+    """How many jobs the seats get through in 10 ms, by how long those that ended lately took together."""
+    return int(seats * QUICK_SECONDS * ended / max(seconds, 1e-9))
 
 
 def _known(job: Claimed) -> Job:

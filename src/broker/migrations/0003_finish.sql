@@ -16,7 +16,11 @@ BEGIN
          USING outcome o, workerctl.lane a
          WHERE l.id = ANY (ARRAY(SELECT id FROM outcome)) AND l.id = o.id AND l.attempt = coalesce(o.attempt, l.attempt)
            AND l.worker_id IS NOT DISTINCT FROM holder.id AND a.id = l.lane_id
-        RETURNING l.*, a.kind, a.queue, coalesce(o.status, 'succeeded') AS final_status, o.result AS final_result, o.error AS final_error
+        RETURNING l.id, l.parent_id, coalesce(o.status, 'succeeded') AS final_status,  -- first, as they are read twice
+                  a.kind, a.queue, l.priority, l.max_attempts, l.failures, l.deaths, l.attempt, l.child_index,
+                  l.children_total, l.children_succeeded, l.children_dead, l.children_cancelled, l.progress_done, l.progress_total,
+                  l.run_at, l.created_at, l.started_at, l.unique_key, l.user_id, l.plan, l.payload,
+                  coalesce(o.result, l.result) AS final_result, o.error AS final_error, l.on_done, l.limit_names, l.limit_keys
     ), kept AS (
         INSERT INTO workerctl.history (
             id, status, kind, queue, priority, max_attempts, failures, deaths, attempt, child_index, parent_id,
@@ -28,7 +32,7 @@ BEGIN
                m.child_index, m.parent_id, m.children_total, m.children_succeeded, m.children_dead,
                m.children_cancelled, m.progress_done, m.progress_total, m.run_at, m.created_at, m.started_at,
                holder.host, holder.pool || '/' || holder.slot, m.unique_key, m.user_id, m.plan, m.payload,
-               coalesce(m.final_result, m.result), m.final_error, m.on_done, m.limit_names, m.limit_keys
+               m.final_result, m.final_error, m.on_done, m.limit_names, m.limit_keys
           FROM moved m
     )
     SELECT array_agg(m.id) AS ids,

@@ -133,6 +133,10 @@ CREATE FUNCTION workerctl.remember_low_water(low jsonb, picked bigint[]) RETURNS
       FROM (SELECT l.lane_id, min(l.rank) AS rank FROM workerctl.live l WHERE l.id = ANY (picked) GROUP BY l.lane_id) f;
 $$;
 
+-- A lane's kind and queue as two items of a JSON array.
+CREATE FUNCTION workerctl.label(lane workerctl.lane) RETURNS text LANGUAGE sql STABLE
+RETURN concat_ws(',', to_json(lane.kind), to_json(lane.queue));
+
 -- Where a look at this lane begins.
 CREATE FUNCTION workerctl.lowest(low jsonb, lane integer) RETURNS bigint LANGUAGE sql IMMUTABLE
 RETURN coalesce((low ->> lane::text)::bigint, -9223372036854775808);
@@ -278,7 +282,7 @@ END $$;
 -- more: whether perhaps more than one was due}.
 -- (Planning took a third of its time before the generic plans were forced; the setting holds for all it calls. A call of
 -- another plpgsql function costs 3 % of the whole, so that what every claim does stands here.)
-CREATE FUNCTION workerctl.exchange(worker_id bigint, request jsonb) RETURNS json
+CREATE FUNCTION workerctl.exchange(worker_id bigint, request jsonb) RETURNS text
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -292,8 +296,9 @@ DECLARE
     stepped bigint;
     looked_later boolean := false;
     lanes integer[];  -- of the due jobs that stand first, two of each lane at most, in rank order
+    labels text[];  -- and "kind","queue" of each
     picked bigint[];
-    claimed json;
+    claimed text;
 BEGIN
     -- The row lock keeps a give-back of this worker from running in between. What else is asked here saves statements.
     SELECT w AS worker, EXISTS (SELECT FROM workerctl.seat) AS seats,
@@ -314,6 +319,8 @@ BEGIN
     END IF;
     IF want > 0 AND now_holds.suspects THEN
         picked := workerctl.pick_suspect(me, coalesce((request ->> 'in_hand')::integer, 0));
+        SELECT ARRAY[a.id], ARRAY[workerctl.label(a)] INTO lanes, labels
+          FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id WHERE l.id = picked[1];
     END IF;
     IF want > 0 AND picked IS NULL THEN
         IF (low ->> 'until')::double precision < extract(epoch FROM clock_timestamp()) THEN
@@ -321,18 +328,19 @@ BEGIN
         END IF;
         stepped := workerctl.stepped_over();
         LOOP
-            lanes := ARRAY(
-                SELECT a.id FROM workerctl.lane a
-                 CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading every pending job instead of two per lane
-                       SELECT l.rank FROM workerctl.live l
-                        WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-                          AND l.rank >= workerctl.lowest(low, a.id) AND l.rank < workerctl.later()
-                        ORDER BY l.rank, l.id LIMIT 2) due
-                 WHERE a.kind = ANY (me.kinds) AND NOT a.paused
-                   AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
-                   AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
-                   AND CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a) = 0 ELSE true END
-                 ORDER BY due.rank);
+            SELECT coalesce(array_agg(f.id), '{}'), array_agg(f.label) INTO lanes, labels
+              FROM (SELECT a.id, workerctl.label(a) AS label
+                      FROM workerctl.lane a
+                     CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading every pending job instead of two per lane
+                           SELECT l.rank FROM workerctl.live l
+                            WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
+                              AND l.rank >= workerctl.lowest(low, a.id) AND l.rank < workerctl.later()
+                            ORDER BY l.rank, l.id LIMIT 2) due
+                     WHERE a.kind = ANY (me.kinds) AND NOT a.paused
+                       AND CASE WHEN a.provider IS NULL THEN true ELSE workerctl.pause_left(a.provider) = 0 END
+                       AND CASE WHEN me.queues IS NULL THEN a.queue <> ALL (me.excluded_queues) ELSE a.queue = ANY (me.queues) END
+                       AND CASE WHEN a.batch_wait > 0 THEN workerctl.ripe_in(a) = 0 ELSE true END
+                     ORDER BY due.rank) f;
             EXIT WHEN lanes <> '{}' OR looked_later;
             IF low IS NULL THEN
                 EXIT WHEN workerctl.bring_due() = 0;
@@ -359,16 +367,19 @@ BEGIN
         END IF;
     END IF;
     IF picked <> '{}' THEN
-        WITH claimed AS (  -- each as `Claimed` in broker/exchange.py: an array costs half of what an object does
+        WITH claimed AS (  -- each as `Claimed` in broker/exchange.py; json_build_array would look up its types anew for each
             UPDATE workerctl.live l
                SET status = 'running', worker_id = me.id, reserved_by = NULL, attempt = l.attempt + 1, started_at = clock_timestamp()
-              FROM workerctl.lane a
-             WHERE l.id = ANY (picked) AND a.id = l.lane_id
-            RETURNING l.rank, l.id, json_build_array(
-                l.id, a.kind, a.queue, l.attempt, l.failures, l.deaths, l.max_attempts, l.priority, l.user_id, l.plan,
-                l.parent_id, l.created_at, l.payload, date_part('epoch', l.started_at - l.run_at)) AS job
+             WHERE l.id = ANY (picked)
+            RETURNING l.rank, l.id, concat_ws(
+                ',', l.id, labels[array_position(lanes, l.lane_id)], l.attempt, l.failures, l.deaths, l.max_attempts, l.priority,
+                coalesce(to_json(l.user_id)::text, 'null'), coalesce(to_json(l.plan)::text, 'null'),
+                coalesce(l.parent_id::text, 'null'), to_json(l.created_at), l.payload,
+                date_part('epoch', l.started_at - l.run_at)) AS job
         )
-        SELECT json_agg(c.job ORDER BY c.rank, c.id) INTO claimed FROM claimed c;
+        SELECT '[[' || string_agg(c.job, '],[' ORDER BY c.rank, c.id) || ']]' INTO claimed FROM claimed c;
     END IF;
-    RETURN json_build_object('lost', lost, 'cancel', cancelled, 'claimed', claimed, 'more', coalesce(cardinality(lanes) > 1, true));
+    RETURN concat('{"lost":', coalesce(to_json(lost)::text, 'null'), ',"cancel":', coalesce(to_json(cancelled)::text, 'null'),
+                  ',"claimed":', coalesce(claimed, 'null'),
+                  ',"more":', to_json(coalesce(now_holds.suspects OR cardinality(lanes) > 1, true)), '}');
 END $$;

@@ -1,2 +1,2 @@
 -- Settles, reports, renews and claims for one worker in one transaction, fenced by (id, attempt, worker).
-SELECT workerctl.exchange($1::bigint, $2::jsonb)::text
+SELECT workerctl.exchange($1::bigint, $2::jsonb)
