@@ -58,6 +58,8 @@ def migrate(connection: psycopg.Connection[Any], folder: Traversable | None = No
 
     Raises Unusable where the schema has left this code behind, or holds another text of a migration than it knows.
     """
+    if not any(migration.phase == "pre" for migration in pending(connection, folder)):
+        return []  # without the lock, for which those who register would have to wait, and we for them
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         missing = pending(connection, folder)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .words import command_word
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
 
 
 class Ahead:
@@ -19,6 +22,8 @@ class Ahead:
     """
 
     def __init__(self) -> None:
+        import subprocess
+
         self._uid = os.getuid()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "workerctl.supervisor", "--await"],

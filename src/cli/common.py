@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from ..settings import Loaded
 
 
-@dataclass(slots=True)
 class Options:
     """The global options of this invocation."""
 
@@ -55,7 +52,7 @@ def loaded(*, stay_root: bool = False) -> Loaded:
 
 def home() -> Path:
     """The home alone, for commands that only read what is in it or talk to its supervisor."""
-    from ..settings.location import find_config, find_home, project_folder
+    from ..location import find_config, find_home, project_folder
 
     cwd = Path.cwd()
     config = find_config(options.config, os.environ, cwd)
@@ -140,7 +137,7 @@ def print_json(document: Any) -> None:
 
 
 def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, dt.datetime) else str(value)
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def console(*, stderr: bool = False) -> Console:

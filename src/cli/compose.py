@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -32,8 +31,7 @@ HARD_FACTOR = 1.25  # of max_memory
 TEMPLATES = 2  # one and its spare, which is a fork of it: what was imported survives the death of one
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What `compose` is made from, found out by the caller."""
 
     settings: Settings  # with the database's URL filled in
@@ -227,7 +225,7 @@ def _templates(pools: Mapping[str, PoolSettings]) -> dict[str, str]:
 
 def _template(plan: Plan, name: str, pools: Sequence[str], env: dict[str, str]) -> Group:
     pool = plan.settings.pools[pools[0]]
-    command = _python("workerctl.worker.template", pools[0], "workerctl.agent.__main__")
+    command = _python("workerctl.worker", pools[0], "workerctl.agent.__main__")
     boot = max(plan.settings.pools[each].boot_timeout_seconds for each in pools)
     return Group(name, "template", command, role=True,
                  env={"PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"} | pool.env | env, cwd=str(plan.project),

@@ -89,7 +89,7 @@ def _examine_services(found: Loaded, wanted: Wanted) -> Iterator[Finding]:
 
 
 def _examine_wrappers(found: Loaded, wanted: Wanted) -> Iterator[Finding]:
-    from ..settings.location import project_folder
+    from ..location import project_folder
     from .doctor_facts import Finding
     from .doctor_services import judge_wrapper
     from .doctor_wrappers import pm2_apps, systemd_units

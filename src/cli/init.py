@@ -112,7 +112,7 @@ def _write_config(target: Path, job: str | None, apps: list[App]) -> None:
 
 
 def _project(target: Path) -> Path:
-    from ..settings.location import project_folder
+    from ..location import project_folder
 
     return project_folder(target, Path.cwd()).relative_to(Path.cwd()) if not target.is_absolute() else target.parent
 

@@ -43,7 +43,7 @@ class StartFailed(WorkerctlError):
 def refuse_second(home: Path) -> None:
     """Raises AlreadyRunning where a supervisor answers in this home."""
     try:
-        running = request(home, "status")
+        running = request(home, "status", sizes=False)
     except NotRunning:
         return
     pid = running["status"]["supervisor"]["pid"]
@@ -81,16 +81,17 @@ def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...
     )
     composition = compose(plan)
     shutil.rmtree(home / "run" / "releases", ignore_errors=True)  # of reloads in an earlier supervisor's life
-    desired = load_desired(home)
+    kept = load_desired(home)
+    desired = dict(kept)
     if instances is not None:
         desired["default"] = resolve_instances(instances, len(cores), plan.reserved_cores)  # type: ignore[arg-type]
     composition, desired = _fitted(composition, desired, settings, is_auto=isinstance(instances, str))
-    if instances is not None:
+    if desired != kept:
         save_desired(home, desired)
     dump(settings, home / "run" / "settings.json")
     database = configured(settings)
     assert database is not None
-    write_atomically(database_file(home), msgspec.json.encode(database))
+    write_atomically(database_file(home), msgspec.json.encode(database), durable=False)
     save_composition(composition, home / "run" / "composition.json")
     return composition
 
@@ -138,7 +139,7 @@ def wait_until_up(
             continue
         on_status(status)
         if status["supervisor"]["pid"] == process.pid and status["supervisor"]["state"] in ("running", "degraded"):
-            return dict(request(home, "status")["status"])
+            return status
         time.sleep(POLL_SECONDS)
 
 

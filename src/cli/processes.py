@@ -185,7 +185,7 @@ def scale(
     answer = request(place, "scale", pool=pool or "default", reason=reason, **change)
     desired = answer["desired"]
     while wait:
-        document = request(place, "status")["status"]
+        document = request(place, "status", sizes=False)["status"]
         team = next(team for team in document["pools"] if team["name"] == (pool or "default"))
         if team["ready"] == desired and len(_occupied(team)) == desired:
             break
@@ -206,9 +206,8 @@ def status(
 
     Example: workerctl status
     """
-    read = _fleet_status if fleet else _machine_status
     while True:
-        document, text = read()
+        document, text = _fleet_status() if fleet else _machine_status(sizes=as_json)
         if as_json:
             print_json(document)
         else:
@@ -220,11 +219,11 @@ def status(
         time.sleep(1)
 
 
-def _machine_status() -> tuple[dict[str, Any], str]:
+def _machine_status(*, sizes: bool) -> tuple[dict[str, Any], str]:
     from ..supervisor.client import request
     from .status_table import status_text
 
-    document = request(home(), "status")["status"]
+    document = request(home(), "status", sizes=sizes)["status"]
     return document, status_text(document)
 
 

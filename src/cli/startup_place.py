@@ -56,7 +56,7 @@ def own_program() -> Path:
 
 def this_place(found: Loaded) -> Place:
     """This installation, run by whoever types the command; under sudo by the user who typed it."""
-    from ..settings.location import find_config, project_folder
+    from ..location import find_config, project_folder
 
     folder = project_folder(found.config_path, Path.cwd()).absolute()
     config = found.config_path and found.config_path.absolute()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import lean  # noqa: F401  before whatever imports msgspec
 from .load import Loaded, load
 from .pools import settings_of_pool
 from .redact import redact

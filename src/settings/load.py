@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from ..contract import Unusable
+from ..location import find_config, find_home, project_folder, shown_path
 from .build import Raw, build_apps, build_named, build_pools, build_schedule, build_table, check_keys
 from .check import check
 from .database_url import DatabaseUrl, read_database_url
 from .environment import read_environment
-from .location import find_config, find_home, project_folder, shown_path
 from .objects import resolve_storage
 from .providers import BudgetSettings, ProviderSettings
 from .refusal import dotted, refused

@@ -13,7 +13,10 @@ from .types import Settings
 
 
 def dump(settings: Settings, path: Path) -> None:
-    """Write `path` (JSON, 0600: it holds the secrets) at once: a reader sees the old file or the new."""
+    """Write `path` (JSON, 0600: it holds the secrets) at once: a reader sees the old file or the new.
+
+    Not synced: it is for processes that a loss of power ends too.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()  # of an earlier process with our pid, killed in the middle
@@ -21,8 +24,6 @@ def dump(settings: Settings, path: Path) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(settings))
-            file.flush()
-            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

@@ -11,6 +11,7 @@ import resource
 import sys
 from pathlib import Path
 
+from .. import lean  # noqa: F401  before whatever imports msgspec
 from ..contract import Exit, WorkerctlError, name_process
 from .composition import Composition, load_composition
 from .lock import take_lock

@@ -129,7 +129,7 @@ def save_composition(composition: Composition, path: Path) -> None:
     """Written with mode 0600: the environment of a group may hold secrets."""
     from .state import write_atomically
 
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(composition), indent=1))
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(composition), indent=1), durable=False)
 
 
 def _check(composition: Composition, path: Path) -> None:

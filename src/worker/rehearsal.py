@@ -17,24 +17,26 @@ from ..broker.connection import connect
 from ..broker.exchange import Request, exchange, resume
 from ..broker.fleet import register_worker
 from ..broker.surroundings import Surroundings
-from ..contract import Unreachable
+from ..contract import WorkerctlError
 from .identity import Identity, known_kinds, registration
 from .sharing import settle
 
 _done = False
 
 
-def rehearse(around: Surroundings) -> None:
-    """Once a process. Where the database does not answer, workers make do without."""
+def rehearse(around: Surroundings, *, last: bool = True) -> None:
+    """Once a process; again where it did not work and was not the `last` chance: then workers make do without."""
     global _done
     if _done:
         return
-    _done = True
     with contextlib.suppress(AttributeError):  # deprecated since 3.13
         sys._clear_type_cache()  # else a worker's look-ups push out what imports looked up, and write to its pages
-    with contextlib.suppress(Unreachable, psycopg.Error):
+    with contextlib.suppress(WorkerctlError, psycopg.Error):
         _play(around)
-    settle()
+        _done = True
+    if _done or last:
+        _done = True
+        settle()
 
 
 def _play(around: Surroundings) -> None:

@@ -18,19 +18,19 @@ LETTERS = 8
 def fingerprint(settings: Settings) -> str:
     """Of every imported module that lies below `jobs.path`, installed packages left out, and of the settings."""
     digest = hashlib.sha256(msgspec.json.encode(settings))
-    real_folder = functools.cache(os.path.realpath)  # of seven hundred modules in fifty folders
-    folders = tuple(f"{Path(folder).resolve()}/" for folder in settings.jobs.path)
+    real = functools.cache(os.path.realpath)  # seven hundred modules lie in fifty folders
+    folders = tuple(f"{real(folder)}/" for folder in settings.jobs.path)
     for name in sorted(sys.modules):
         source = getattr(sys.modules[name], "__file__", None)
         if not isinstance(source, str):
             continue
-        path = Path(source)
-        path = path.resolve() if path.is_symlink() else Path(real_folder(path.parent), path.name)
-        if not str(path).startswith(folders) or "site-packages" in path.parts:
+        folder, _, file = source.rpartition("/")
+        path = real(source) if os.path.islink(source) else f"{real(folder)}/{file}"  # noqa: PTH114  2 ms, not 20
+        if not path.startswith(folders) or "/site-packages/" in path:
             continue
         digest.update(f"\0{name}\0".encode())
         try:
-            digest.update(path.read_bytes())
+            digest.update(Path(path).read_bytes())
         except OSError:
             digest.update(b"gone")
     return digest.hexdigest()[:LETTERS]

@@ -294,11 +294,11 @@ def _mark_of(process: psutil.Process) -> str | None:
         return None
 
 
-def test_status_imports_no_driver_no_job_and_no_rich(tmp_path: Path) -> None:
+def test_status_imports_no_driver_no_job_no_settings_and_no_rich(tmp_path: Path) -> None:
     code = (
         "import sys\nsys.argv = ['workerctl', 'status']\nfrom workerctl.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 4"
     )
     modules = modules_of(code, tmp_path)
     assert "workerctl.supervisor.client" in modules
-    assert not modules & {*HEAVY, "workerctl.broker"}
+    assert not modules & {*HEAVY, "workerctl.broker", "workerctl.settings", "msgspec", "dataclasses"}

@@ -28,6 +28,7 @@ BEGIN
             now() + make_interval(secs => lease_seconds), schema)
         ON CONFLICT ON CONSTRAINT worker_incarnation_key DO UPDATE SET lease_until = excluded.lease_until  -- its answer was lost
     RETURNING w.id INTO new_id;
+    PERFORM set_config('synchronous_commit', 'off', true);  -- a row that is lost with its server is made anew by its worker
     RETURN new_id;
 END $$;
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..contract import ENV_CONFIG, ENV_HOME, Unusable
+from .contract import ENV_CONFIG, ENV_HOME, Unusable
 
 _FILE = "workerctl.toml"
 _HOME = ".workerctl"
