@@ -15,7 +15,7 @@ import psycopg
 
 from .broker.connection import UNSTORABLE, connect, is_away, statement, unreachable
 from .broker.found import Database, find_database
-from .handler import QueueFull, Refused, job_spec
+from .handler import QueueFull, Refused, job_spec, job_specs
 
 Spec = dict[str, Any]
 
@@ -54,7 +54,7 @@ def enqueue_many(jobs: Iterable[tuple[str, Any] | Spec], *, conn: psycopg.Connec
     A job is `(kind, payload)` or a mapping with `kind`, `payload` and the options of `enqueue`. Each round
     trip is one transaction, unless `conn` brings its own.
     """
-    specs = [job_spec(*job) if isinstance(job, tuple) else job_spec(**job) for job in jobs]
+    specs = job_specs(jobs)
     ids: list[int] = []
     for start in range(0, len(specs), ROUND_TRIP_JOBS):
         ids += _insert(specs[start : start + ROUND_TRIP_JOBS], conn)

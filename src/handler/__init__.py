@@ -5,11 +5,11 @@ from __future__ import annotations
 from .context import Context, Job, Services, memory_text
 from .outcomes import Cancel, ClaimLost, Fail, InvalidPayload, QueueFull, Refused, Retry, Snooze, WrongField
 from .registry import Handler, decode, handlers, job, know_settings, validate
-from .spec import PAYLOAD_LIMIT_BYTES, job_spec
+from .spec import PAYLOAD_LIMIT_BYTES, job_spec, job_specs
 from .texts import holds_no_number, holds_nul, storable, to_json
 
 __all__ = [
     "PAYLOAD_LIMIT_BYTES", "Cancel", "ClaimLost", "Context", "Fail", "Handler", "InvalidPayload", "Job", "QueueFull",
     "Refused", "Retry", "Services", "Snooze", "WrongField", "decode", "handlers", "holds_no_number", "holds_nul", "job",
-    "job_spec", "know_settings", "memory_text", "storable", "to_json", "validate",
+    "job_spec", "job_specs", "know_settings", "memory_text", "storable", "to_json", "validate",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -13,31 +14,57 @@ from .texts import holds_no_number, holds_nul, to_json
 
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 LONGEST = {"queue": 200, "unique_key": 500, "user_id": 200, "plan": 200}  # characters, as the queue's tables have it
+CHECKED_AT_ONCE = 1000
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
+_encoder = msgspec.json.Encoder()
 
 
 def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     """One job as the database takes it, checked as far as this process can. Raises InvalidPayload and Refused."""
+    spec = _unread_spec(kind, payload, **options)
+    _check_text([spec])
+    return spec
+
+
+def job_specs(jobs: Iterable[tuple[str, Any] | dict[str, Any]]) -> list[dict[str, Any]]:
+    """Many of them, each `(kind, payload)` or the arguments of `job_spec`."""
+    specs = [_unread_spec(*job) if isinstance(job, tuple) else _unread_spec(**job) for job in jobs]
+    for start in range(0, len(specs), CHECKED_AT_ONCE):
+        _check_text(specs[start : start + CHECKED_AT_ONCE])
+    return specs
+
+
+def _unread_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     if not isinstance(kind, str) or not 1 <= len(kind) <= 200:
         raise Refused(f"a kind is a text of 1 to 200 characters, not {kind!r:.40}")
-    if options:
-        _check_options(kind, options)
-    run_at = options.get("run_at")
-    if isinstance(run_at, dt.datetime) and run_at.tzinfo is None:
-        options["run_at"] = run_at.astimezone()  # this machine's time, as everywhere in Python; not the database's
     content = {} if payload is None else to_json(payload)
     handler = handlers().get(kind)
     if handler is not None:
         validate(handler, content)
-    spec = {"kind": kind, "payload": content} | {name: value for name, value in options.items() if value is not None}
-    text = msgspec.json.encode(spec)
-    if b"null" in text and holds_no_number(content):
-        raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
-    if len(text) > PAYLOAD_LIMIT_BYTES and (size := len(msgspec.json.encode(content))) > PAYLOAD_LIMIT_BYTES:
-        raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
-    if holds_nul(text):
-        raise Refused(f"{kind}: the character NUL is in it, which PostgreSQL cannot store")
+    spec = {"kind": kind, "payload": content}
+    if options:
+        _check_options(kind, options)
+        run_at = options.get("run_at")
+        if isinstance(run_at, dt.datetime) and run_at.tzinfo is None:
+            options["run_at"] = run_at.astimezone()  # this machine's time, as everywhere in Python; not the database's
+        spec |= {name: value for name, value in options.items() if value is not None}
     return spec
+
+
+def _check_text(specs: list[dict[str, Any]]) -> None:
+    """What only their text tells: looked for in all of it at once, as most of it has none of that."""
+    text = _encoder.encode(specs)
+    if len(text) <= PAYLOAD_LIMIT_BYTES and b"null" not in text and b"\\u0000" not in text:
+        return
+    for spec in specs:
+        kind, content = spec["kind"], spec["payload"]
+        text = _encoder.encode(spec)
+        if b"null" in text and holds_no_number(content):
+            raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
+        if len(text) > PAYLOAD_LIMIT_BYTES and (size := len(_encoder.encode(content))) > PAYLOAD_LIMIT_BYTES:
+            raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
+        if holds_nul(text):
+            raise Refused(f"{kind}: the character NUL is in it, which PostgreSQL cannot store")
 
 
 def _check_options(kind: str, options: dict[str, Any]) -> None:

@@ -41,6 +41,22 @@ def test_nul_is_refused_before_the_queue_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
+    ("payload", "refusal"),
+    [
+        ({"x": [math.nan]}, InvalidPayload),
+        ({"x": "a\x00b"}, Refused),
+        ({"x": "y" * (1 << 20)}, Refused),
+    ],
+)
+def test_one_bad_payload_among_many_keeps_all_of_them_out(payload: Any, refusal: type[Exception], queue: Queue) -> None:
+    good: list[tuple[str, Any]] = [("a", {"x": None, "words": "null and \\u0000"})] * 1500
+    with pytest.raises(refusal):
+        enqueue_many([*good, ("a", payload)], conn=queue)
+    assert queue.execute("SELECT count(*) FROM workerctl.live").fetchone() == (0,)
+    assert len(enqueue_many(good, conn=queue)) == len(good)
+
+
+@pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
         ("", {}, "a kind is a text of 1 to 200 characters, not ''"),

@@ -1,8 +1,12 @@
 -- Putting jobs in: rank, wake-up, and one insert behind every door.
 
+-- What a priority is worth, in ranks: ten minutes of run_at.
+CREATE FUNCTION workerctl.head_start(priority integer) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN priority * 600000::bigint;
+
 -- STABLE, as `extract` is: a function that claims more than its body is not inlined but run as a query, 2 us a row.
 CREATE FUNCTION workerctl.rank_of(run_at timestamptz, priority integer) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (extract(epoch FROM run_at) * 1000)::bigint - priority * 600000::bigint;
+RETURN (extract(epoch FROM run_at) * 1000)::bigint - workerctl.head_start(priority);
 
 -- Where ranks of jobs for later begin, behind all others: a look for due jobs ends here, however many wait for their time.
 -- What is below was due once and stays so, though the clock be set back.
@@ -115,13 +119,15 @@ END $$;
 
 -- What `insert_jobs` inserts. A function that is inlined, because it does so in two ways.
 CREATE FUNCTION workerctl.newcomers(
-    specs jsonb, parent bigint, ids bigint[], lanes integer[], attempts smallint[], ranks bigint[], limited workerctl.limited[]
+    specs jsonb, parent bigint, ids bigint[], lanes integer[], attempts smallint[], ranks bigint[], limited workerctl.limited[],
+    rank_now bigint
 ) RETURNS TABLE (
     id bigint, lane_id integer, rank bigint, priority smallint, max_attempts smallint, run_at timestamptz, unique_key text,
     user_id text, plan text, payload jsonb, parent_id bigint, child_index integer, limit_names text[], limit_keys text[]
 ) LANGUAGE sql STABLE AS $$
     SELECT ids[s.ordinal], lanes[s.ordinal],
-           coalesce(ranks[s.ordinal], workerctl.place_of(coalesce(s.run_at, now()), coalesce(s.priority, 0))),
+           coalesce(ranks[s.ordinal], CASE WHEN s.run_at IS NULL THEN rank_now - workerctl.head_start(coalesce(s.priority, 0))
+                                           ELSE workerctl.place_of(s.run_at, coalesce(s.priority, 0)) END),
            coalesce(s.priority, 0::smallint), coalesce(s.max_attempts, attempts[s.ordinal], 3::smallint),
            coalesce(s.run_at, now()), s.unique_key, s.user_id, s.plan, coalesce(s.payload, '{}'),
            parent, CASE WHEN parent IS NOT NULL THEN s.ordinal::integer - 1 END,
@@ -145,6 +151,7 @@ DECLARE
     lanes integer[];
     attempts smallint[];
     ranks bigint[] := '{}';
+    rank_now bigint := workerctl.rank_of(now(), 0);  -- of all that are due: for each of them it was 5 % of their cost
     limited workerctl.limited[] := '{}';
     any_user boolean;
     any_unique boolean;
@@ -193,12 +200,12 @@ BEGIN
     IF any_unique THEN
         INSERT INTO workerctl.live (id, lane_id, rank, priority, max_attempts, run_at, unique_key, user_id, plan, payload,
                                     parent_id, child_index, limit_names, limit_keys)
-        SELECT * FROM workerctl.newcomers(specs, parent, ids, lanes, attempts, ranks, limited)
+        SELECT * FROM workerctl.newcomers(specs, parent, ids, lanes, attempts, ranks, limited, rank_now)
             ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING;
     ELSE  -- ON CONFLICT costs each row a tenth: a lock and a confirmation in the WAL
         INSERT INTO workerctl.live (id, lane_id, rank, priority, max_attempts, run_at, unique_key, user_id, plan, payload,
                                     parent_id, child_index, limit_names, limit_keys)
-        SELECT * FROM workerctl.newcomers(specs, parent, ids, lanes, attempts, ranks, limited);
+        SELECT * FROM workerctl.newcomers(specs, parent, ids, lanes, attempts, ranks, limited, rank_now);
     END IF;
     GET DIAGNOSTICS inserted = ROW_COUNT;
     IF inserted < cardinality(ids) THEN
