@@ -187,7 +187,7 @@ def _environment(plan: Plan) -> dict[str, str]:
 def _reload_command(plan: Plan) -> tuple[str, ...]:
     """What a hangup runs: the same composition from the config as it is then."""
     config = ("--config", str(plan.config)) if plan.config else ()
-    return (*_python("workerctl.cli"), *config, "--home", str(plan.home), "reload", "--no-wait", "--reason", "SIGHUP")
+    return (*_python("workerctl.cli"), *config, "--home", str(plan.home), "reload", "--no-wait", "--reason")
 
 
 def _collector(plan: Plan) -> Group:

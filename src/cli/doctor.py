@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,8 +92,8 @@ def _examine_services(found: Loaded, wanted: Wanted) -> Iterator[Finding]:
 def _examine_wrappers(found: Loaded, wanted: Wanted) -> Iterator[Finding]:
     from ..location import project_folder
     from .doctor_facts import Finding
-    from .doctor_services import judge_wrapper
-    from .doctor_wrappers import pm2_apps, systemd_units
+    from .doctor_services import judge_container, judge_wrapper
+    from .doctor_wrappers import container, pm2_apps, systemd_units
     from .startup_place import own_program
 
     program = own_program()
@@ -104,6 +105,8 @@ def _examine_wrappers(found: Loaded, wanted: Wanted) -> Iterator[Finding]:
             yield wrapper
         else:
             yield from judge_wrapper(wrapper, stop_timeouts)
+    if (around := container(os.environ)) is not None:
+        yield from judge_container(around, stop_timeouts)
 
 
 def _line(finding: Finding) -> str:

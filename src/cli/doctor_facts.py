@@ -119,9 +119,9 @@ class StorageState:
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
-    """A systemd unit or a PM2 app that runs this installation."""
+    """A systemd unit or a PM2 app that runs this installation, or the container that it runs in."""
 
-    kind: Literal["systemd", "pm2"]
+    kind: Literal["systemd", "pm2", "container", "kubernetes"]
     path: str
     stop_seconds: float  # until it kills; infinity is allowed
     kills_tree: bool = False  # it signals our children itself

@@ -155,3 +155,15 @@ def judge_wrapper(wrapper: Wrapper, stop_timeouts: Sequence[float]) -> Iterator[
         how = "Type=notify" if wrapper.kind == "systemd" else "wait_ready: true"
         text = f"{wrapper.path}: it calls us started before any worker is ready"
         yield Finding("warning", wrapper.kind, text, f"set {how}")
+
+
+def judge_container(container: Wrapper, stop_timeouts: Sequence[float]) -> Iterator[Finding]:
+    """Its deadline is the engine's, not to be seen from inside: no error, but a warning where the default is short."""
+    ours, needed = max(stop_timeouts, default=0.0), math.ceil(stop_needs_seconds(stop_timeouts))
+    text = f"a stop kills after {container.stop_seconds:g} s unless told otherwise, stop_timeout is {ours:g} s"
+    if container.stop_seconds > ours:
+        yield Finding("ok", container.kind, text)
+        return
+    docker = f"--stop-timeout {needed} or, in compose, stop_grace_period: {needed}s"
+    setting = docker if container.kind == "container" else f"terminationGracePeriodSeconds: {needed}"
+    yield Finding("warning", container.kind, f"{text}: jobs would be cut", f"{setting}; where that is set, all is well")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from . import events as ev
 from . import releases
-from .members import Exit, Fault, Member, Slot, describe
+from .members import Exit, Fault, Member, Slot, Words, describe
 from .roster import Lost, Primary, Roster, Team
 from .states import FAULTS, RECYCLED, Cause
 from .teams import every_slot, forgiven, in_slot, scaled, without_empty_retired
@@ -92,7 +92,8 @@ def _changes(event: ev.MemberEvent) -> dict[str, Any]:
         case ev.Heartbeat():
             return {"heartbeat_at": at, "work": event.work}
         case ev.SaidDraining():
-            return {"said_draining": True, "heartbeat_at": at}
+            words = {} if event.reason is None else {"words": Words(0, event.reason)}
+            return {"said_draining": True, "heartbeat_at": at, **words}
         case ev.TrimSent():
             return {"trimmed_at": at}
         case ev.RestSent():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,27 @@ import msgspec
 from . import events as ev
 from .control import Request
 from .members import Member
+from .signals import Arrived
 from .states import Cause
 
+SENT_BY_HAND = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL})  # no fault of code ends so
 TEXT_LIMIT = 200  # characters of a command line or a reason that are kept
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """Somebody who changed what runs; a signal has no peer."""
+    """Somebody who changed what runs: the peer of a command, or whoever sent a signal."""
 
     command: str  # with its arguments: scale pool=default to=3
     uid: int | None = None
     pid: int | None = None
     command_line: str | None = None  # of the peer, as it was when it asked
     reason: str | None = None
+
+    @property
+    def text(self) -> str:
+        """In one line, for who reads of it elsewhere."""
+        who = f" from pid {self.pid}, uid {self.uid}" if self.pid else ""
+        return f"{self.command}{who}{f': {self.command_line}' if self.command_line else ''}"
 
     def document(self) -> dict[str, Any]:
         """For the history; `why` adds the name of the user."""
@@ -75,6 +84,27 @@ def asker_of(request: Request) -> Asker:
         command_line=_command_line(request.pid),
         reason=" ".join(str(reason).split())[:TEXT_LIMIT] if reason else None,
     )
+
+
+def sender_of(arrived: Arrived) -> Asker:
+    """Who sent this signal. A command such as `kill` may have ended since, and is then a pid alone."""
+    name = signal.Signals(arrived.number).name
+    if arrived.by_kernel:
+        return Asker(f"{name} of the terminal")
+    if arrived.pid == 0:
+        return Asker(f"{name} from outside this container")
+    return Asker(name, arrived.uid, arrived.pid, _command_line(arrived.pid) if arrived.pid else None)
+
+
+def stranger(event: ev.Exited, member: Member) -> Asker | None:
+    """Somebody else, where nothing that we did explains an end. Who sent a signal, only its receiver could learn."""
+    if event.cause in (member.drain_cause, member.kill_cause):
+        return None
+    if event.cause is Cause.CRASH and event.signal in SENT_BY_HAND:
+        return Asker(f"{signal.Signals(event.signal).name} that workerctl did not send")
+    if event.cause is Cause.ASKED and member.said_draining and member.words is None:
+        return Asker("SIGTERM that workerctl did not send")
+    return None
 
 
 def starter() -> Asker:

@@ -66,7 +66,9 @@ class Heartbeat(MemberEvent, frozen=True):
 
 
 class SaidDraining(MemberEvent, frozen=True):
-    """It stopped claiming and finishes what it has."""
+    """It stopped claiming and finishes what it has; with a reason where that is its own decision."""
+
+    reason: str | None = None
 
 
 class SaidFailed(MemberEvent, frozen=True):

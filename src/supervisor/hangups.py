@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .askers import Asker
 from .composition import Composition
 from .journal import Journal
 from .processes import Ended, Processes
@@ -18,17 +19,22 @@ class Hangups:
         self._journal = journal
         self._pid: int | None = None
         self._again = False
+        self._reason = ""
 
-    def take(self) -> None:
-        """Begin a reload; nothing happens where the composition names no command."""
+    def take(self, asker: Asker) -> None:
+        """Begin a reload whose reason is this asker; nothing happens where the composition names no command."""
+        self._reason = asker.text
         if self._pid is not None:
             self._again = True
-            return
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
         if not self._command:
             self._journal.say("HangupIgnored", reason="the composition names no reload command")
             return
         try:
-            self._pid = run_aside(self._command, self._folder)
+            self._pid = run_aside((*self._command, self._reason), self._folder)
         except OSError as error:
             self._journal.say("HangupFailed", error=error.strerror)
             return
@@ -42,4 +48,4 @@ class Hangups:
         self._journal.say("HangupAnswered", exit_code=end.code, signal=end.signal)
         if self._again:
             self._again = False
-            self.take()
+            self._begin()

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import events as ev
 from .apply import apply
-from .askers import Asker, Askers, asker_of, starter
+from .askers import Asker, Askers, asker_of, sender_of, starter, stranger
 from .census import Census
 from .children import Children
 from .commands import MUTATING, answer
@@ -36,6 +36,7 @@ from .processes import Processes, become_subreaper
 from .readiness import Readiness
 from .report import report
 from .roster import Roster, new_roster
+from .signals import Signals
 from .spawn import Spawner
 from .state import load_desired, load_parked
 from .states import Cause
@@ -92,7 +93,9 @@ class Supervisor:
         self._noticed: list[Notice] = []
         self._hangups = Hangups(composition, self._processes, self._journal)
         self._looked_at = time.monotonic()
-        self._wakeups = self._catch_signals()  # before anybody can find us by the socket
+        self._signals = Signals()  # before anybody can find us by the socket
+        for descriptor in self._signals.descriptors:
+            self._selector.register(descriptor, selectors.EVENT_READ, lambda _: self._take_signals())
         self._wrapper.listen(self._selector, lambda: self._take_stop(time.monotonic(), Asker("shutdown by PM2")))
         self._control = ControlServer(self._home / "run", self._selector, self._answer)
 
@@ -113,9 +116,8 @@ class Supervisor:
         self._streams.close()
         self._readiness.close()
         self._spawner.close()
-        signal.set_wakeup_fd(-1)
         self._selector.close()
-        os.close(self._wakeups)
+        self._signals.close()
         os.close(self._alive)
         self._census.close()
         self._keeper.close()
@@ -167,7 +169,7 @@ class Supervisor:
         member = self._roster.member(event.group, event.slot, event.serial)
         if member is None:
             return
-        asker = self._askers.of(event.group, member, event.cause)
+        asker = self._askers.of(event.group, member, event.cause) or stranger(event, member)
         curve = self._gauge.curve(member.pid)
         self._keeper.keep_exits(exit_record(event, member, asker, curve, self._policy.sample_seconds))
 
@@ -235,27 +237,22 @@ class Supervisor:
 
     # Signals and commands
 
-    def _catch_signals(self) -> int:
-        """The descriptor on which signals arrive; the handlers themselves do nothing."""
-        wakeups, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, *STOP_SIGNALS):
-            signal.signal(number, lambda *_: None)
-        self._selector.register(wakeups, selectors.EVENT_READ, lambda _: self._take_signals(wakeups))
-        return wakeups
-
-    def _take_signals(self, wakeups: int) -> None:
-        numbers = os.read(wakeups, 4096)
-        for number in numbers:
-            if number in STOP_SIGNALS:
-                self._take_stop(time.monotonic(), Asker(signal.Signals(number).name))
-        if signal.SIGHUP in numbers and self._roster.stop_at is None:
-            self._hangups.take()
-        if signal.SIGUSR1 in numbers:
+    def _take_signals(self) -> None:
+        arrived = self._signals.take()
+        for each in arrived:
+            if each.number in STOP_SIGNALS:
+                self._take_stop(time.monotonic(), sender_of(each))
+        hangup = next((each for each in arrived if each.number == signal.SIGHUP), None)
+        if hangup is not None and self._roster.stop_at is None:
+            asker = sender_of(hangup)
+            self._journal.say("Command", **asker.document())
+            self._hangups.take(asker)
+        if any(each.number == signal.SIGUSR1 for each in arrived):
             self._reopen()
         self._ears.reap()
 
     def _take_stop(self, now: float, asker: Asker) -> None:
+        self._journal.say("Command", **asker.document())
         if self._roster.stop_at is None:
             asked = ev.StopAsked(now, Words(0, ""))
             self._askers.wished((asked,), asker)

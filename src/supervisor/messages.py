@@ -26,7 +26,8 @@ def understand(child: Child, message: dict[str, Any], now: float) -> ev.Event:
             case "heartbeat":
                 return ev.Heartbeat(*who, _work(message))
             case "draining":
-                return ev.SaidDraining(*who)
+                reason = message.get("reason")
+                return ev.SaidDraining(*who, None if reason is None else str(reason)[:WORDS_LIMIT])
             case "failed":
                 text = " ".join(str(message["message"]).split())[:WORDS_LIMIT]
                 return ev.SaidFailed(*who, Words(int(message["exit_code"]), text))

@@ -13,6 +13,7 @@ from .composition import Composition, Group
 from .processes import leave_with_parent
 from .readiness import Readiness
 from .roster import Team, shown_name
+from .signals import let_through
 from .streams import Streams
 
 FORKED_AS = {"pool": "worker", "template": "template", "once": "once"}  # what is none of these: "program"
@@ -150,7 +151,8 @@ def _execute(
 
 def _start(command: Sequence[str], **options: object) -> int:
     # a session of its own: Ctrl-C in the terminal must reach the supervisor only
-    process = subprocess.Popen(command, start_new_session=True, **options)  # type: ignore[call-overload]
+    with let_through():
+        process = subprocess.Popen(command, start_new_session=True, **options)  # type: ignore[call-overload]
     process.returncode = 0  # we reap: Popen must neither wait nor warn
     return int(process.pid)
 

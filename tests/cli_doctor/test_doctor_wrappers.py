@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from workerctl.cli.doctor_facts import Finding
-from workerctl.cli.doctor_wrappers import pm2_apps, read_app, read_unit, span_seconds, systemd_units
+from workerctl.cli.doctor_services import judge_container
+from workerctl.cli.doctor_wrappers import container, pm2_apps, read_app, read_unit, span_seconds, systemd_units
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path("/srv/app/.venv/bin/workerctl")
@@ -64,3 +65,30 @@ def test_a_pm2_file_that_cannot_be_read_is_a_warning(tmp_path):
     [found] = pm2_apps(tmp_path, PROGRAM)
     assert isinstance(found, Finding)
     assert (found.level, "line 1" in found.text) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("mark", "environ", "found"),
+    [
+        ("", {}, None),
+        (".dockerenv", {}, ("container", 10)),
+        ("run/.containerenv", {}, ("container", 10)),
+        (".dockerenv", {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, ("kubernetes", 30)),
+    ],
+)
+def test_a_container_is_known_by_what_its_engine_puts_there(tmp_path, mark, environ, found):
+    (tmp_path / "run").mkdir()
+    if mark:
+        (tmp_path / mark).touch()
+    around = container(environ, tmp_path)
+    assert (around and (around.kind, around.stop_seconds)) == found
+
+
+def test_a_container_that_kills_by_default_before_a_drain_can_end_is_a_warning_with_what_to_set(tmp_path):
+    (tmp_path / ".dockerenv").touch()
+    docker, kubernetes = container({}, tmp_path), container({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, tmp_path)
+    [short] = judge_container(docker, [30.0])
+    assert short.level == "warning" and "--stop-timeout 60" in short.advice and "stop_grace_period: 60s" in short.advice
+    [equal] = judge_container(kubernetes, [30.0])
+    assert equal.level == "warning" and "terminationGracePeriodSeconds: 60" in equal.advice
+    assert [finding.level for finding in judge_container(docker, [5.0])] == ["ok"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from lifecycle_house import House, until
@@ -54,3 +57,25 @@ def test_a_worker_that_hangs_in_c_says_where_to_why_and_to_its_job(build: Callab
     assert house.exits()[0]["cause"] == "hung"
     assert "in hangs_in_c" in house.ok("jobs", "show", job)
     house.ok("jobs", "cancel", job)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells what a process blocks")
+def test_nothing_that_runs_inherits_the_signals_that_the_supervisor_reads(running: House) -> None:
+    read = sum(1 << (number - 1) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    masks = {}
+    for process in running.left_over():
+        with contextlib.suppress(FileNotFoundError):
+            [line] = re.findall(r"SigBlk:\s(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+            masks[process.pid] = int(line, 16) & read
+    assert masks.pop(running.supervisor_pid) == read
+    assert running.role("postgres") in masks and len(masks) >= 8, "PostgreSQL, template and spare, agent, workers ..."
+    assert not any(masks.values()), masks
+
+
+def test_why_says_that_a_worker_was_ended_from_outside(running: House) -> None:
+    seat = running.ready()[0]
+    os.kill(seat["pid"], signal.SIGTERM)
+    until(lambda: any(end["pid"] == seat["pid"] for end in running.exits()))
+    told = running.ok("why", f"default/{seat['slot']}")
+    assert "asked by    SIGTERM that workerctl did not send" in told
+    running.until_ready(2)

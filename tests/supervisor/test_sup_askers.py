@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from toy_house import until
+
 from workerctl.supervisor import events as ev
 from workerctl.supervisor.askers import Asker, Askers, asker_of
 from workerctl.supervisor.control import Request
@@ -59,6 +61,7 @@ def test_a_peer_is_told_with_its_command_line_and_without_secrets_or_paths() -> 
 def test_words_of_a_command_line_that_may_hold_a_password_are_hidden() -> None:
     words = ("postgresql://me:geheim@db/queue", "--Password=geheim", "scale")
     with subprocess.Popen([sys.executable, "-c", "input()", *words], stdin=subprocess.PIPE) as peer:
-        told = asker_of(Request("scale", {}, 7, peer.pid)).command_line or ""
+        asker = until(lambda: (found := asker_of(Request("scale", {}, 7, peer.pid))).command_line and found)  # it execs
+        told = asker.command_line or ""
         peer.communicate(b"\n")
     assert told.endswith("*** *** scale")
