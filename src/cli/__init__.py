@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
+
+# What the machine refuses: a matter of rights, space and names, which no traceback explains
+_REFUSALS = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR,
+     errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE)
+)  # fmt: skip
 
 
 def main() -> None:
@@ -13,6 +21,9 @@ def main() -> None:
     from ..contract import Exit, WorkerctlError
     from .app import make_app
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is told, and no traceback
+            stream.reconfigure(errors="backslashreplace")
     try:
         make_app(sys.argv[1:])(standalone_mode=True)
     except WorkerctlError as error:
@@ -22,6 +33,11 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has left, as `| head` does
+        sys.exit(Exit.FAILED)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        sys.stderr.write(f"workerctl: {error.filename or 'the system'}: {error.strerror}\n")
         sys.exit(Exit.FAILED)
     finally:
         ahead.end()
