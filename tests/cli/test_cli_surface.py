@@ -241,6 +241,18 @@ def test_config_show_hides_the_password_and_says_where_values_come_from(tmp_path
     ]
 
 
+@pytest.mark.parametrize("query", ["nosuch=1", "verysecret"])
+def test_a_url_that_postgresql_cannot_read_is_78_and_one_line_without_its_secrets(tmp_path: Path, query: str) -> None:
+    url = f"postgresql://me:verysecret@127.0.0.1:1/queue?{query}"
+    for command, stream in ((["jobs", "list"], "stderr"), (["start"], "stderr"), (["doctor"], "stdout")):
+        done = run(tmp_path, *command, DATABASE_URL=url, WORKERCTL_SUPERVISOR__BOOT_TIMEOUT="2s")
+        assert done.returncode == (1 if command == ["doctor"] else 78), done.stderr
+        told = [line for line in getattr(done, stream).splitlines() if "database_url: " in line]
+        assert len(told) == 1, done.stderr
+        assert "verysecret" not in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_an_unreachable_database_is_69_for_every_command_that_asks_it(tmp_path: Path) -> None:
     url = "postgresql://me:verysecret@127.0.0.1:1/queue"
     for command in (["jobs", "list"], ["enqueue", "x"], ["migrate"], ["queue", "list"], ["nodes"], ["jobs", "stats"]):
