@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -15,7 +16,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
-from ..contract import Unreachable
+from ..contract import Unreachable, Unusable
 
 # A cut network is noticed after about 4 s (measured with a link taken down), instead of minutes with the defaults.
 _BOUNDS: dict[str, Any] = {
@@ -97,6 +98,9 @@ def connect(url: str, *, application: str, pooled: bool = False, bounded: bool =
         )
     except psycopg.OperationalError as error:
         raise unreachable(url, error) from None
+    except psycopg.ProgrammingError:
+        _parts(url)
+        raise
     connection.prepare_threshold = 1 if bounded and not pooled else None  # migrations may go through a pooler too
     return connection
 
@@ -107,7 +111,7 @@ def unreachable(url: str, error: Exception) -> Unreachable:
     if said:
         return Unreachable(f"database at {place(url)} refuses: {said}")
     reason = str(error).strip().splitlines()[-1].strip() if str(error).strip() else type(error).__name__
-    password = conninfo_to_dict(url).get("password")
+    password = _parts(url).get("password")
     if password:
         reason = reason.replace(str(password), "***")
     if "unsupported startup parameter" in reason:
@@ -124,8 +128,17 @@ def is_away(error: psycopg.Error) -> bool:
 
 def place(url: str) -> str:
     """Host and port (or socket folder) and database name of a connection URL; nothing secret."""
-    parts = conninfo_to_dict(url)
+    parts = _parts(url)
     return f"{parts.get('host') or 'localhost'}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+
+
+def _parts(url: str) -> dict[str, Any]:
+    """What libpq reads in a URL. Raises Unusable, naming a parameter that it does not know and nothing else."""
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        said = re.fullmatch(r'invalid URI query parameter: "\w+"', str(error).strip())
+        raise Unusable(f"database_url: {said[0] if said else 'PostgreSQL cannot read this URL'}") from None
 
 
 @functools.cache

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
 import sys
+
+# What the machine refuses: a matter of rights, space and names, which no traceback explains
+_REFUSALS = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR,
+     errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE)
+)  # fmt: skip
 
 
 def main() -> None:
@@ -18,6 +26,9 @@ def main() -> None:
     app = make_app(sys.argv[1:])
     gc.freeze()
     gc.enable()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is told, and no traceback
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)
     except WorkerctlError as error:
@@ -27,6 +38,11 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has left, as `| head` does
+        sys.exit(Exit.FAILED)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        sys.stderr.write(f"workerctl: {error.filename or 'the system'}: {error.strerror}\n")
         sys.exit(Exit.FAILED)
     finally:
         ahead.end()

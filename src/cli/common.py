@@ -133,7 +133,13 @@ def fail(text: str, code: int = Exit.FAILED) -> NoReturn:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout; dates as ISO 8601."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=_plain) + "\n")
+    sys.stdout.write(json_text(document, indent=2) + "\n")
+
+
+def json_text(document: Any, indent: int | None = None) -> str:
+    """JSON as stdout can take it: with escapes where its encoding is not UTF-8."""
+    escaped = sys.stdout.encoding.lower() not in ("utf-8", "utf8")
+    return json.dumps(document, ensure_ascii=escaped, indent=indent, default=_plain)
 
 
 def _plain(value: Any) -> str:

@@ -141,6 +141,7 @@ def schedule_list(as_json: JsonFlag = False) -> None:
     from ..agent.schedule import Task, next_due
     from ..broker.fleet import database_now
     from ..broker.overview import duties, schedules
+    from ..settings.units import duration_text
     from .plain import seconds, table
 
     with database() as connection:
@@ -166,7 +167,7 @@ def schedule_list(as_json: JsonFlag = False) -> None:
         table(("name", "cron", "time zone", "kind", "last", "job", "status", "took", "next"), cells) + "\n"
     )
     cells = [
-        [duty["name"], f"@every {seconds(duty['every_seconds'])}",
+        [duty["name"], f"@every {duration_text(duty['every_seconds'])}",
          f"{seconds((now - duty['last_run_at']).total_seconds())} ago", seconds(duty["last_seconds"])]
         for duty in built_in
     ]  # fmt: skip

@@ -43,12 +43,13 @@ def ask_database(found: Loaded) -> DatabaseState:
     except WorkerctlError as error:
         return DatabaseState("", embedded=True, pooled=False, has_direct=False, problem=str(error))
     known: dict[str, Any] = {
-        "place": place(database.url),
+        "place": "",
         "embedded": named is None,
         "pooled": database.pooled,
         "has_direct": database.url_direct != database.url,
     }
     try:
+        known["place"] = place(database.url)
         return DatabaseState(**known, **_answers(database))
     except WorkerctlError as error:
         return DatabaseState(**known, problem=str(error))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contract import WorkerctlError
+from ..settings.redact import redact
 from .init_literal import NotLiteral, read_literal
 
 ECOSYSTEM_FILES = ("ecosystem.config.js", "ecosystem.config.cjs", "ecosystem.config.mjs", "ecosystem.json")
@@ -41,6 +42,10 @@ class Ecosystem:
 
 def read_ecosystem(path: Path, node: str | None = None) -> Ecosystem:
     """The file's apps. `node` "" is none; None looks for one. Raises Unreadable."""
+    if not path.is_file():
+        raise Unreadable(f"{path}: there is no such file")
+    if path.suffix in (".yml", ".yaml"):
+        raise Unreadable(f"{path}: YAML is not read; write it as JSON or as ecosystem.config.js")
     program = shutil.which("node") if node is None else node
     if path.suffix == ".json" or not program:
         return _checked(path, _by_literals(path), by_node=False)
@@ -58,7 +63,7 @@ def _by_node(path: Path, program: str) -> Any:
     marked = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
     if done.returncode != 0 or not marked:
         said = (done.stderr.strip().splitlines() or ["no word"])[0]
-        raise Unreadable(f"{path}: node cannot read it: {said}")
+        raise Unreadable(f"{path}: node cannot read it: {redact(said)}")
     return json.loads(marked[-1].removeprefix(MARK))
 
 

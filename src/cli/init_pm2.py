@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Collection
@@ -21,6 +22,7 @@ ALIASES = {
     "exec": "script", "interpreter": "exec_interpreter", "cron": "cron_restart", "user": "uid",
     "interpreter_args": "node_args", "interpreterArgs": "node_args", "nodeArgs": "node_args",
 }  # fmt: skip
+SHELL = re.compile(r"[|&;<>()$`\\\"'*?\[\]#~={}]")  # a word with one of these means something to a shell
 NAME_BYTES = 90  # with room for a number behind it
 SECRET_NAME = re.compile(r"SECRET|PASSW|TOKEN|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
 
@@ -68,6 +70,9 @@ class App:
 def carry_over(raw: dict[str, Any], taken: Collection[str] = ()) -> App | None:
     """The app as ours; None for workerctl itself. `taken` are names in use already."""
     app = {ALIASES.get(key, key): value for key, value in raw.items() if value is not None}
+    for alias in ("cmd", "command"):
+        if alias in app:
+            app.setdefault("script", app.pop(alias))
     script = str(app.get("script") or "")
     if PurePosixPath(script).name == "workerctl":
         return None
@@ -97,10 +102,13 @@ def command_of(app: dict[str, Any]) -> str:
     """The command line that PM2 would run, in one string."""
     script = str(app.get("script") or "")
     interpreter = app.get("exec_interpreter")
-    if interpreter is None:
+    words = [script]
+    if " " in script and interpreter in (None, "none", ""):
+        # PM2 gives it to `bash -c`; what needs no shell gets none, so that the stop signal reaches the program
+        interpreter, words = None, ["bash", "-c", script] if SHELL.search(script) else script.split()
+    elif interpreter is None:
         interpreter = INTERPRETERS.get(PurePosixPath(script).suffix)
     parts = [] if interpreter in (None, "none", "") else [shlex.quote(str(interpreter)), *_words(app.get("node_args"))]
-    words = script.split() if " " in script and "exec_interpreter" not in app else [script]
     return " ".join([*parts, *map(shlex.quote, words), *_words(app.get("args"))])
 
 
@@ -185,6 +193,5 @@ _CARRIED = frozenset({"script", "name", "args", "exec_interpreter", "node_args",
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+    """A value of `env` as PM2 gives it to the process."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

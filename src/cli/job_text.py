@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -73,14 +74,21 @@ def job_text(job: Row, failed: list[Row], log: list[Row]) -> str:
             lines.append(f"  {name}\n" + _indented(json.dumps(job[name], ensure_ascii=False, indent=2)))
     if log:
         lines.append("  log")
-        lines += [
-            f"    {entry['logged_at']:%H:%M:%S} {entry['level']:<7} {printable(entry['message'])}" for entry in log
-        ]
+        lines += [f"    {_entry(entry)}" for entry in log]
     return "\n".join(lines)
+
+
+def _entry(entry: Row) -> str:
+    """A line of the execution log: when, how grave, what, and its fields."""
+    fields = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in (entry["fields"] or {}).items())
+    text = printable("  ".join((entry["message"], *fields)))
+    return f"{entry['logged_at'].astimezone():%H:%M:%S} {entry['level']:<7} {text}"
 
 
 def _hanging(value: object) -> str:
     """An error may have lines: the stacks of a worker that hung."""
+    if isinstance(value, dt.datetime):
+        return value.astimezone().isoformat(" ", "milliseconds")
     return f"\n{'':<17}".join(printable(line) for line in str(value).split("\n"))
 
 
@@ -109,4 +117,4 @@ def _cut(text: str) -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
+    return "\n".join(f"    {printable(line)}" for line in text.split("\n"))

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ..contract import Exit, NotRunning
-from .common import duration, fail, home, print_json, say
+from .common import duration, fail, home, json_text, print_json, say
 from .plain import coloured, counted
 
 LINES_SHOWN = 50
@@ -155,12 +155,10 @@ def _text_line(line: Any) -> str:
 
 
 def _json_line(line: Any) -> str:
-    import json
-
     document = {"at": line.at.isoformat(), "name": line.group, "slot": line.slot, "stream": line.stream,
                 "serial": line.serial, "sequence": line.seq, "job": line.job, "kind": line.kind,
                 "text": line.text}  # fmt: skip
-    return json.dumps(document, ensure_ascii=False) + "\n"
+    return json_text(document) + "\n"
 
 
 def _pattern(text: str | None) -> re.Pattern[str] | None:

@@ -165,8 +165,13 @@ def _refuse_foreign_files(home: Path) -> None:
 
 
 def _make_folders(home: Path) -> None:
+    """Raises Unusable where there can be no home."""
     for folder in (home, home / "run", home / "state", home / "logs"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"{folder} cannot be made: {error.strerror}"
+            raise Unusable(f"{reason}; the home is written to, give another --home or WORKERCTL_HOME") from None
 
 
 def _node_id(home: Path) -> str:

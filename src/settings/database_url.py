@@ -11,6 +11,8 @@ _PRISMA = frozenset(
      "single_use_connections", "sslaccept", "sslidentity"}
 )  # fmt: skip
 
+_ENCODE = "a password with @ : / # ? must be %-encoded"
+
 
 class DatabaseUrl(NamedTuple):
     """A URL that libpq takes, and what Prisma's parameters said."""
@@ -26,7 +28,7 @@ def read_database_url(text: str) -> DatabaseUrl:
     if not re.match(r"(?i)postgres(ql)?://", text):
         raise ValueError("not a postgresql:// URL")
     url, _, query = text.partition("?")
-    _check_port(url)
+    _check_parts(text, url)
     ours: dict[str, str] = {}
     kept: list[str] = []
     for parameter in filter(None, query.split("&")):
@@ -46,9 +48,14 @@ def read_database_url(text: str) -> DatabaseUrl:
     )
 
 
-def _check_port(url: str) -> None:
-    place = url.partition("://")[2].rpartition("@")[2].partition("/")[0]
-    for host in place.split(","):
+def _check_parts(text: str, url: str) -> None:
+    """What libpq would take for another part of the URL, and tell in its error, may be one of the password."""
+    user, _, place = url.partition("://")[2].rpartition("@")
+    if "@" in user or "/" in user:
+        raise ValueError(_ENCODE)
+    if re.search(r"%(?!(?!00)[0-9A-Fa-f]{2})", text):
+        raise ValueError("a % that begins no escape must be written %25")
+    for host in place.partition("/")[0].split(","):
         port = re.sub(r"^\[.*\]", "", host).partition(":")[2]
         if port and not (port.isdigit() and int(port) < 65536):
-            raise ValueError("the port is not a number below 65536; a password with @ : / # ? must be %-encoded")
+            raise ValueError(f"the port is not a number below 65536; {_ENCODE}")

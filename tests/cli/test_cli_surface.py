@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import psutil
 import pytest
 
 from workerctl.cli.app import make_app
+from workerctl.cli.job_text import job_text
 from workerctl.cli.known_kinds import unknown_job
 from workerctl.cli.plain import cut, table, width
 
@@ -142,6 +145,29 @@ def test_a_job_of_a_kind_that_nobody_has_known_is_noted_with_what_was_meant() ->
     assert unknown_job("first", [], []) is None  # no worker has ever been here
 
 
+def test_an_output_that_knows_no_chinese_gets_escapes_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "workerctl.toml").write_text("[limits]\n'生成😀' = 3\n")
+    for arguments, expected in (((), "\\u751f\\u6210"), (("--json",), "\\u751f\\u6210\\ud83d\\ude00")):
+        done = run(tmp_path, "config", "show", *arguments, PYTHONIOENCODING="ascii")
+        assert (done.returncode, done.stderr.count("\n") < 2) == (0, True), done.stderr
+        assert expected in done.stdout
+    assert json.loads(done.stdout)
+    assert "生成😀" in run(tmp_path, "config", "show", PYTHONIOENCODING="utf-8").stdout
+
+
+def test_a_job_is_shown_with_the_readers_time_and_the_fields_of_its_log() -> None:
+    at = dt.datetime(2026, 1, 1, 12, 30, 0, 250000, tzinfo=dt.UTC)
+    job = dict.fromkeys(("waits_because", "user_id", "plan", "parent_id", "unique_key", "node", "worker", "run_at",
+                         "started_at", "finished_at", "error", "progress", "children_total", "payload", "result",
+                         "remembered"))  # fmt: skip
+    job |= dict.fromkeys(("kind", "queue", "status", "priority", "attempt", "max_attempts", "failures", "deaths"), "x")
+    log = [{"logged_at": at, "level": "info", "message": "resizing", "fields": {"键": "图.png", "size": 3}}]
+    text = job_text(job | {"id": 1, "created_at": at}, [], log)
+    here = at.astimezone()
+    assert f"created_at     {here:%Y-%m-%d %H:%M:%S}.250{here.isoformat()[-6:]}" in text
+    assert f'{here:%H:%M:%S} info    resizing  键="图.png"  size=3' in text
+
+
 def test_what_users_write_steers_no_terminal() -> None:
     assert table(("user",), [["\x1b[2Jme\tyou\nhe\x9b1m"]]).splitlines()[1] == "\ufffd[2Jme you he\ufffd1m"
 
@@ -183,6 +209,25 @@ def test_an_unusable_configuration_is_78_and_one_line(
     assert not (tmp_path / ".workerctl").exists()
 
 
+@pytest.mark.parametrize("home", ["/proc/1/x", "/dev/null/home"])
+def test_a_home_that_cannot_be_is_78_and_one_line(tmp_path: Path, home: str) -> None:
+    done = run(tmp_path, "--home", home, "start")
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (78, 1, ""), done.stderr
+    assert "cannot be made" in done.stderr
+    assert "--home" in done.stderr
+
+
+def test_what_the_machine_refuses_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "workerctl.toml").mkdir()
+    done = run(tmp_path, "-c", "workerctl.toml", "config", "show")
+    assert (done.returncode, done.stderr.count("\n")) in ((1, 1), (78, 1)), done.stderr
+    file = tmp_path / "file"
+    file.write_text("")
+    done = run(tmp_path, "startup", "docker", "--to", file / "Dockerfile")
+    assert (done.returncode, done.stderr.count("\n"), done.stderr[-1:]) == (1, 1, "\n"), done.stderr
+    assert f"{file}" in done.stderr
+
+
 def test_a_config_file_that_is_named_and_missing_is_78(tmp_path: Path) -> None:
     done = run(tmp_path, "-c", "missing.toml", "start")
     assert done.returncode == 78
@@ -204,6 +249,18 @@ def test_config_show_hides_the_password_and_says_where_values_come_from(call: Ca
     assert [line.split() for line in done.stdout.splitlines() if line.startswith("supervisor.instances")] == [
         ["supervisor.instances", "file", "3"]
     ]
+
+
+@pytest.mark.parametrize("query", ["nosuch=1", "verysecret"])
+def test_a_url_that_postgresql_cannot_read_is_78_and_one_line_without_its_secrets(call: Call, query: str) -> None:
+    url = f"postgresql://me:verysecret@127.0.0.1:1/queue?{query}"
+    for command, stream in ((["jobs", "list"], "stderr"), (["start"], "stderr"), (["doctor"], "stdout")):
+        done = call(*command, DATABASE_URL=url, WORKERCTL_SUPERVISOR__BOOT_TIMEOUT="20s")
+        assert done.returncode == (1 if command == ["doctor"] else 78), done.stderr
+        told = [line for line in getattr(done, stream).splitlines() if "database_url: " in line]
+        assert len(told) == 1, done.stderr
+        assert "verysecret" not in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_an_unreachable_database_is_69_for_every_command_that_asks_it(call: Call) -> None:

@@ -68,6 +68,20 @@ def test_every_comment_of_a_new_config_is_a_key_that_can_be_switched_on(init, tm
     assert init("config", "check").returncode == 0, init("config", "check").stderr
 
 
+@pytest.mark.parametrize(("name", "words"), [("missing.js", "no such file"), (".", "no such file"), ("p.yaml", "YAML")])
+def test_a_file_that_pm2_could_not_have_written_is_said_in_words_of_ours(tmp_path, name, words):
+    (tmp_path / "p.yaml").write_text("apps: []")
+    with pytest.raises(Unreadable, match=words):
+        read_ecosystem(tmp_path / name)
+
+
+@needs_node
+def test_what_a_pm2_file_throws_shows_no_password(tmp_path):
+    (tmp_path / "a.js").write_text("throw new Error('postgres://u:geheim@h/db')")
+    with pytest.raises(Unreadable, match=r"u:\*\*\*@h/db"):
+        read_ecosystem(tmp_path / "a.js")
+
+
 def test_what_is_there_is_never_overwritten_without_force(init, tmp_path):
     (tmp_path / "workerctl.toml").write_text("# mine\n")
     done = init("init")

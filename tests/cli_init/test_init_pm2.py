@@ -21,6 +21,10 @@ def notes_of(**app):
         ({"script": "/usr/bin/redis-server", "interpreter": "none"}, "/usr/bin/redis-server"),
         ({"script": "npm", "args": "run start"}, "npm run start"),
         ({"script": "npm run start"}, "npm run start"),
+        ({"script": "node dist/index.js"}, "node dist/index.js"),
+        ({"script": "celery -A app worker", "interpreter": "none"}, "celery -A app worker"),
+        ({"script": "cd web && npm start"}, "bash -c 'cd web && npm start'"),
+        ({"cmd": "python main.py --port 8000"}, "python main.py --port 8000"),
         ({"script": "app.js", "node_args": ["--max-old-space-size=512"]}, "node --max-old-space-size=512 app.js"),
         ({"exec": "app.ts"}, "bun app.ts"),
     ],
@@ -40,6 +44,12 @@ def test_limits_and_deadlines_are_carried_in_our_units():
         "stop_timeout": "5s",
         "cwd": "/srv/api",
     }
+
+
+def test_values_of_the_environment_are_the_texts_that_pm2_makes_of_them():
+    env = {"N": 3, "T": True, "U": None, "O": {"键": [1]}, "S": "s"}
+    expected = {"N": "3", "T": "true", "U": "null", "O": '{"键":[1]}', "S": "s"}
+    assert carry_over({"script": "a.js", "env": env}).env == expected
 
 
 @pytest.mark.parametrize(("written", "ours"), [("1G", "1GB"), (104857600, "100MB"), ("104857600", "100MB")])
