@@ -9,8 +9,9 @@ from setproctitle import setproctitle
 
 from ..contract import Channel, Unreachable, WorkerctlError
 from .connection import connect
+from .fleet import Connection, NodeTaken, renew_this_node
 from .migrate import migrate
-from .surroundings import surroundings
+from .surroundings import Surroundings, surroundings
 
 PAUSE_SECONDS = 0.25
 
@@ -36,10 +37,29 @@ def _migrate_when_up() -> list[str]:
     while True:
         try:
             with connect(around.database.url_direct, application="migrations", bounded=False) as connection:
-                return migrate(connection)
+                applied = migrate(connection)
+                _take_node(connection, around)
+                return applied
         except Unreachable:
             if time.monotonic() > give_up_at:
                 raise
+        time.sleep(PAUSE_SECONDS)
+
+
+def _take_node(connection: Connection, around: Surroundings) -> None:
+    """This node is ours before any worker of it lives. Raises NodeTaken where another living home has its id.
+
+    Whoever does not renew its lease was this home before the machine booted anew: its end is waited for.
+    """
+    seen = None
+    while True:
+        try:
+            renew_this_node(connection, around)
+            return
+        except NodeTaken as error:
+            if seen not in (None, error.renewed_at):
+                raise
+            seen = error.renewed_at
         time.sleep(PAUSE_SECONDS)
 
 
