@@ -18,7 +18,7 @@ from .surroundings import Surroundings
 
 Connection = psycopg.Connection[Any]
 
-LEFT_BEHIND_SQLSTATE = "WQ002"  # the schema has moved on past what this code knows
+UNUSABLE_SQLSTATES = frozenset({"WQ002", "WQ004"})  # the schema has moved on past this code; limits would not hold
 NODE_TAKEN_SQLSTATE = "WQ003"  # another living home has this node's id
 
 
@@ -170,7 +170,7 @@ def _one(connection: Connection, name: str, values: dict[str, Any]) -> Any:
     try:
         row = connection.execute(statement(name), values).fetchone()
     except psycopg.Error as error:
-        if error.sqlstate == LEFT_BEHIND_SQLSTATE:
+        if error.sqlstate in UNUSABLE_SQLSTATES:
             raise Unusable(f"{error.diag.message_primary}: {error.diag.message_hint}") from None
         if error.sqlstate == NODE_TAKEN_SQLSTATE:
             raise NodeTaken(error.diag.message_primary or "", error.diag.message_detail or "") from None
