@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import os
 import random
 import selectors
 import socket
@@ -15,7 +14,6 @@ from typing import Any
 
 import psycopg
 
-from .. import __version__
 from ..broker.connection import connect, is_away
 from ..broker.fleet import (
     bring_due,
@@ -23,7 +21,7 @@ from ..broker.fleet import (
     queues_with_due_jobs,
     release_others,
     release_worker,
-    renew_node,
+    renew_this_node,
 )
 from ..broker.surroundings import Surroundings
 from ..contract import Channel, ChannelClosed, Unreachable, next_beat
@@ -91,9 +89,12 @@ class Agent:
             if self._queries is None and not self._connect(now):
                 return
             self._hear_the_queue(now)
+            renew = now >= self._renew_at
+            if renew:
+                self._renew(now)  # first: it is refused where another has this node's id, and so the workers of it
             self._release()
-            if now >= self._renew_at:
-                self._renew(now)
+            if renew:
+                self._renew_primary()
             if now >= self._look_at:
                 self._look(now)
                 self._failures, self._said = 0, None
@@ -189,20 +190,15 @@ class Agent:
     def _renew(self, now: float) -> None:
         assert self._queries is not None
         self._renew_at = now + RENEW_SECONDS
-        around = self._around
         began = time.monotonic()
-        renew_node(
-            self._queries,
-            node_id=around.node_id,
-            host=around.host,
-            version=__version__,
-            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-            lease_seconds=around.settings.jobs.lease_seconds,
-        )
+        renew_this_node(self._queries, self._around)
         self._primary.note_leases(self._queries, RENEW_SECONDS, time.monotonic() - began, now)
+
+    def _renew_primary(self) -> None:
+        assert self._queries is not None
         if self._primary.renew(self._queries):
-            holds = self._primary.term is not None
-            self._channel.send({"type": "primary", "holds_lease": holds, "holder": around.host if holds else None})
+            holds, host = self._primary.term is not None, self._around.host
+            self._channel.send({"type": "primary", "holds_lease": holds, "holder": host if holds else None})
 
     def _look(self, now: float) -> None:
         """Wake the pools whose queues have due work; scheduled tasks fall due on the same beat."""

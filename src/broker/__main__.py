@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import time
 
+import psycopg
 from setproctitle import setproctitle
 
-from ..contract import Channel, Unreachable, WorkerctlError
-from .connection import connect
+from ..contract import Channel, Unreachable, Unusable, WorkerctlError
+from .connection import connect, is_away, place, unreachable
+from .fleet import Connection, NodeTaken, renew_this_node
 from .migrate import migrate
-from .surroundings import surroundings
+from .surroundings import Surroundings, surroundings
 
 PAUSE_SECONDS = 0.25
 
@@ -35,11 +37,42 @@ def _migrate_when_up() -> list[str]:
     give_up_at = time.monotonic() + around.settings.supervisor.boot_timeout_seconds
     while True:
         try:
-            with connect(around.database.url_direct, application="migrations", bounded=False) as connection:
-                return migrate(connection)
+            return _bring_up(around)
         except Unreachable:
             if time.monotonic() > give_up_at:
                 raise
+        time.sleep(PAUSE_SECONDS)
+
+
+def _bring_up(around: Surroundings) -> list[str]:
+    """Raises Unreachable where it may go better later, as with a standby, and Unusable where it will not."""
+    url = around.database.url_direct
+    try:
+        with connect(url, application="migrations", bounded=False) as connection:
+            applied = migrate(connection)
+            _take_node(connection, around)
+            return applied
+    except psycopg.Error as error:
+        if is_away(error):
+            raise unreachable(url, error) from None
+        raise Unusable(f"the database at {place(url)} refuses: {str(error).strip().splitlines()[0]}") from None
+
+
+def _take_node(connection: Connection, around: Surroundings) -> None:
+    """This node is ours before any worker of it lives. Raises NodeTaken where another living home has its id.
+
+    Whoever does not renew its lease was this home before the machine booted anew: its end is waited for.
+    """
+    seen = None
+    while True:
+        try:
+            with connection.transaction():
+                renew_this_node(connection, around)
+            return
+        except NodeTaken as error:
+            if seen not in (None, error.renewed_at):
+                raise
+            seen = error.renewed_at
         time.sleep(PAUSE_SECONDS)
 
 

@@ -38,6 +38,11 @@ UNSTORABLE = (  # whatever the connection: wrong in itself, or too large for wha
     psycopg.errors.StatementTooComplex,
 )
 STATEMENT_TIMEOUT_MS = 5000
+# Whatever the role or the database has: who counts under a lock must see what was committed before it had that lock,
+# and psycopg reads times in ISO alone.
+_SETTINGS = (
+    r"-c default_transaction_isolation=read\ committed -c datestyle=ISO -c lock_timeout=0 -c idle_session_timeout=0"
+)
 _SQL = Path(__file__).with_name("sql")
 SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is
 
@@ -79,14 +84,14 @@ def _within(waiting: Generator[Any, Any, Answer], seconds: float) -> Generator[A
 
 
 def connect(url: str, *, application: str, pooled: bool = False, bounded: bool = True) -> psycopg.Connection[Any]:
-    """An autocommit connection. Raises Unreachable with host and port, never with the password.
+    """An autocommit connection. Raises Unreachable with host and port, never with the password, and Unusable.
 
     Through a transaction pooler nothing may live in the session: no prepared statements and no options at connect.
     `bounded` limits each statement to 5 s (not through a pooler). Migrations are not, and prepare nothing either.
     """
     options: dict[str, Any] = {}
     if bounded and not pooled:
-        options["options"] = f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
+        options["options"] = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} {_SETTINGS}"
     try:
         connection: psycopg.Connection[Any] = (_Patient if bounded else psycopg.Connection[Any]).connect(
             url,
@@ -101,6 +106,14 @@ def connect(url: str, *, application: str, pooled: bool = False, bounded: bool =
     except psycopg.ProgrammingError:
         _parts(url)
         raise
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # of its transactions, where it has any
+    style = connection.info.parameter_status("DateStyle") or ""
+    if bounded and not style.startswith("ISO"):
+        connection.close()
+        raise Unusable(
+            f"database at {place(url)} writes times in the style {style!r}, which cannot be read through a pooler: "
+            "ALTER ROLE ... SET datestyle = 'ISO'"
+        )
     connection.prepare_threshold = 1 if bounded and not pooled else None  # migrations may go through a pooler too
     return connection
 

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import psycopg
 
+from .. import __version__
 from ..contract import Unusable
 from .connection import statement
 from .migrate import newest
+from .surroundings import Surroundings
 
 Connection = psycopg.Connection[Any]
 
-LEFT_BEHIND_SQLSTATE = "WQ002"  # the schema has moved on past what this code knows
+UNUSABLE_SQLSTATES = frozenset({"WQ002", "WQ004"})  # the schema has moved on past this code; limits would not hold
+NODE_TAKEN_SQLSTATE = "WQ003"  # another living home has this node's id
+
+
+class NodeTaken(Unusable):
+    """Another living home has this node's id: one is a copy of the other. `renewed_at` is when it said so last."""
+
+    def __init__(self, message: str, renewed_at: str) -> None:
+        super().__init__(f"{message}: one is a copy of the other; remove node.json from the copy and start it again")
+        self.renewed_at = renewed_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +81,11 @@ def release_others(connection: Connection, node_id: str, alive: list[str], since
 
 
 def renew_node(
-    connection: Connection, *, node_id: str, host: str, version: str, cores: int, lease_seconds: float
+    connection: Connection, *, node_id: str, host: str, version: str, cores: int, lease_seconds: float, place: str = ""
 ) -> int:
-    """Renew this node's lease, give up workers whose lease ended; returns how many.
+    """Renew this node's lease, give up workers whose lease ended; returns how many. `place` tells a home from its copy.
 
-    Raises Unusable where the schema has left this version behind.
+    Raises NodeTaken, and Unusable where the schema has left this version behind.
     """
     values = {
         "node_id": node_id,
@@ -82,8 +94,22 @@ def renew_node(
         "cores": cores,
         "lease_seconds": lease_seconds,
         "schema": newest(),
+        "place": place,
     }
     return int(_one(connection, "renew_node", values))
+
+
+def renew_this_node(connection: Connection, around: Surroundings) -> None:
+    """`renew_node` for the machine and home that this process is of."""
+    renew_node(
+        connection,
+        node_id=around.node_id,
+        host=around.host,
+        version=__version__,
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        lease_seconds=around.settings.jobs.lease_seconds,
+        place=around.place,
+    )
 
 
 def hold_primary(connection: Connection, *, agent: str, node_id: str, lease_seconds: float) -> int | None:
@@ -144,7 +170,9 @@ def _one(connection: Connection, name: str, values: dict[str, Any]) -> Any:
     try:
         row = connection.execute(statement(name), values).fetchone()
     except psycopg.Error as error:
-        if error.sqlstate == LEFT_BEHIND_SQLSTATE:
+        if error.sqlstate in UNUSABLE_SQLSTATES:
             raise Unusable(f"{error.diag.message_primary}: {error.diag.message_hint}") from None
+        if error.sqlstate == NODE_TAKEN_SQLSTATE:
+            raise NodeTaken(error.diag.message_primary or "", error.diag.message_detail or "") from None
         raise
     return None if row is None else row[0]

@@ -22,6 +22,7 @@ class Surroundings:
     node_id: str
     host: str
     database: Database
+    place: str = ""  # tells this home from a copy of it, on this machine or another
 
 
 @functools.cache
@@ -34,4 +35,15 @@ def surroundings() -> Surroundings:
     database = configured(settings)
     if database is None:
         raise Unusable(f"{os.environ[ENV_SETTINGS]} names no database; start again")
-    return Surroundings(settings, Path(os.environ[ENV_HOME]), os.environ[ENV_NODE], socket.gethostname(), database)
+    home, host = Path(os.environ[ENV_HOME]), socket.gethostname()
+    return Surroundings(settings, home, os.environ[ENV_NODE], host, database, _place(home, host))
+
+
+def _place(home: Path, host: str) -> str:
+    """The same for all supervisors that run in this folder, one after the other, until the machine boots anew."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = host
+    folder = home.stat()
+    return f"{boot} {folder.st_dev}:{folder.st_ino} {home}"

@@ -175,10 +175,24 @@ def _make_folders(home: Path) -> None:
 
 
 def _node_id(home: Path) -> str:
-    path = home / "node.json"
+    """This home's name in the fleet; a new one where the home has been copied, since the other may be running."""
+    path, here = home / "node.json", _machine(home)
     try:
-        return str(json.loads(path.read_text())["id"])
-    except (OSError, ValueError, KeyError):
-        node_id = str(uuid.uuid4())
-        write_atomically(path, json.dumps({"id": node_id}).encode())
-        return node_id
+        known = json.loads(path.read_text())
+        if known.get("machine", here) == here:
+            return str(known["id"])
+        sys.stderr.write(f"note: {home} was on another machine, or in another folder: it is a new node from here on\n")
+    except (OSError, ValueError, KeyError, AttributeError):
+        pass
+    node_id = str(uuid.uuid4())
+    write_atomically(path, json.dumps({"id": node_id, "machine": here}).encode())
+    return node_id
+
+
+def _machine(home: Path) -> str:
+    """What a copy of this home differs in, mostly; where it does not, the database refuses the second."""
+    try:
+        machine = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        machine = ""
+    return f"{socket.gethostname()} {machine} {home.resolve()}"

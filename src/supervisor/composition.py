@@ -101,9 +101,8 @@ class Composition(msgspec.Struct, frozen=True):
     release: str = ""
     config: str | None = None
     policy: Policy = Policy()
-    reload_command: tuple[
-        str, ...
-    ] = ()  # what SIGHUP runs, with who sent it as its last word: it composes anew and asks for a reload
+    # What SIGHUP runs, with who sent it as its last word: it composes anew and asks for a reload
+    reload_command: tuple[str, ...] = ()
     project: str | None = None  # the folder it runs in
     memory_cgroups: tuple[str, ...] = ()  # folders whose memory limits bind us, innermost first
     foreground: bool = False  # keeps waiting for a database; else `start` is told and everything stops

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ from workerctl.broker.connection import answer, connect
 from workerctl.broker.exchange import Request, exchange
 from workerctl.broker.fleet import KnownKind, Registration, register_worker
 from workerctl.broker.migrate import migrate
+from workerctl.contract import Unusable
 from workerctl.producer import enqueue
 
 
@@ -78,3 +80,27 @@ def test_a_large_request_goes_by_libpq_whole(database_url: str) -> None:
     with connect(database_url, application="test") as connection:
         migrate(connection)
         assert answer(connection, "exchange", b"1", b'{"unheard": "' + b"x" * 20_000_000 + b'"}') == b'{"gone": true}'
+
+
+def test_what_the_database_sets_for_its_sessions_changes_neither_how_limits_are_counted_nor_how_times_are_read(
+    database_url: str,
+) -> None:
+    name = database_url.rpartition("/")[2].partition("?")[0]
+    with connect(database_url, application="test") as connection:
+        migrate(connection)
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+        connection.execute(f"ALTER DATABASE {name} SET datestyle = 'SQL, DMY'")
+    with connect(database_url, application="test") as connection:
+        row = connection.execute("SELECT current_setting('transaction_isolation'), now()").fetchone()
+        assert row is not None
+        assert row[0] == "read committed"
+        assert isinstance(row[1], dt.datetime)
+        with pytest.raises(Unusable, match="writes times in the style 'SQL, DMY'"):
+            connect(database_url, application="test", pooled=True)
+        connection.execute(f"ALTER DATABASE {name} RESET datestyle")
+    me = Registration("n1.1", "n1", "host", "default", 1, 1, None, [], 30)
+    with (
+        connect(database_url, application="test", pooled=True) as connection,
+        pytest.raises(Unusable, match="limits would not hold where transactions are repeatable read by default"),
+    ):
+        register_worker(connection, me, [KnownKind("a", "default", 3, 1)])

@@ -12,6 +12,7 @@ import pytest
 from workerctl.broker.connection import connect, statement
 from workerctl.broker.depth import queues
 from workerctl.broker.fleet import (
+    NodeTaken,
     database_now,
     hold_primary,
     make_tick,
@@ -271,3 +272,20 @@ def test_an_unreachable_database_is_named_without_its_password() -> None:
         connect("postgresql://u:s3cret@127.0.0.1:1/db", application="test")
     assert "127.0.0.1:1/db" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_of_two_homes_with_one_id_the_second_is_refused_while_the_first_lives(queue: Queue) -> None:
+    def renew(place: str) -> None:
+        renew_node(queue, node_id="n1", host=place, version="1", cores=1, lease_seconds=30, place=place)
+
+    renew("here")
+    renew("here")
+    with pytest.raises(NodeTaken, match="the id of this node, n1, is that of a home on host here as well") as refused:
+        renew("there")
+    with pytest.raises(NodeTaken) as again:
+        renew("there")
+    assert again.value.renewed_at == refused.value.renewed_at, "it has not renewed its lease meanwhile"
+    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '1 second'")
+    renew("there")
+    with pytest.raises(NodeTaken):
+        renew("here")

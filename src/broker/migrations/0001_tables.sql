@@ -102,6 +102,7 @@ CREATE TABLE workerctl.node (
     started_at   timestamptz NOT NULL DEFAULT now(),
     lease_until  timestamptz NOT NULL,
     schema       integer NOT NULL DEFAULT 2147483647,  -- the last migration that its code knows
+    place        text NOT NULL DEFAULT '',  -- tells its home from a copy with the same id
     renewed_at   timestamptz NOT NULL DEFAULT now(),
     steady_since timestamptz NOT NULL DEFAULT now()  -- since when its lease has been renewed without a gap
 );

@@ -83,22 +83,31 @@ END $$;
 
 -- Renew a node's lease and give back the jobs of every worker whose own lease ended. Others are judged only by a node
 -- that has been steady for a whole lease, on a server that has been up for one: an outage of the database expires nobody.
--- Returns how many workers were given up.
+-- Returns how many workers were given up. Raises WQ003, with the time of its last renewal as DETAIL, where the lease is that
+-- of another place: of two with one id either would give back what the other's workers hold.
 CREATE FUNCTION workerctl.renew_node(
-    node_id text, host text, version text, cores integer, lease_seconds double precision, schema integer DEFAULT 2147483647
+    node_id text, host text, version text, cores integer, lease_seconds double precision, schema integer DEFAULT 2147483647,
+    place text DEFAULT ''
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
     lease interval := make_interval(secs => lease_seconds);
     expired bigint[];
+    holder workerctl.node;
 BEGIN
     PERFORM workerctl.require_compatible(schema);
-    INSERT INTO workerctl.node AS n (id, host, version, cores, lease_until, schema)
-    VALUES (node_id, host, version, cores, now() + lease, schema)
+    INSERT INTO workerctl.node AS n (id, host, version, cores, lease_until, schema, place)
+    VALUES (node_id, host, version, cores, now() + lease, schema, place)
         ON CONFLICT (id) DO UPDATE
            SET lease_until = now() + lease, host = excluded.host, version = excluded.version, cores = excluded.cores,
-               schema = excluded.schema, renewed_at = now(),
-               steady_since = CASE WHEN n.lease_until < now() THEN now() ELSE n.steady_since END;
+               schema = excluded.schema, place = excluded.place, renewed_at = now(),
+               steady_since = CASE WHEN n.lease_until < now() THEN now() ELSE n.steady_since END
+         WHERE n.place = excluded.place OR n.lease_until < now();
+    IF NOT FOUND THEN
+        SELECT * INTO holder FROM workerctl.node n WHERE n.id = node_id;
+        RAISE EXCEPTION 'the id of this node, %, is that of a home on host % as well', node_id, holder.host
+            USING ERRCODE = 'WQ003', DETAIL = holder.renewed_at;
+    END IF;
     expired := ARRAY(
         SELECT w.id FROM workerctl.worker w, workerctl.node n
          WHERE w.lease_until < now() AND n.id = node_id AND n.steady_since < now() - lease

@@ -7,6 +7,10 @@ CREATE FUNCTION workerctl.require_compatible(known integer) RETURNS void LANGUAG
 DECLARE
     left_behind text;
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN  -- ours say so, but a pooler's sessions may not
+        RAISE EXCEPTION 'limits would not hold where transactions are % by default', current_setting('transaction_isolation')
+            USING ERRCODE = 'WQ004', HINT = 'ALTER ROLE ... SET default_transaction_isolation = ''read committed''';
+    END IF;
     PERFORM pg_advisory_xact_lock_shared(2003792491);
     SELECT m.name INTO left_behind FROM workerctl.migration m
      WHERE m.phase = 'post' AND m.version > known ORDER BY m.version DESC LIMIT 1;
