@@ -61,7 +61,7 @@ def _bring_up(around: Surroundings) -> list[str]:
 def _take_node(connection: Connection, around: Surroundings) -> None:
     """This node is ours before any worker of it lives. Raises NodeTaken where another living home has its id.
 
-    Whoever does not renew its lease was this home before the machine booted anew: its end is waited for.
+    Who renews its lease no more was this home before the machine booted anew: 6 s after its last word it is ours.
     """
     seen = None
     while True:

@@ -190,9 +190,12 @@ def _node_id(home: Path) -> str:
 
 
 def _machine(home: Path) -> str:
-    """What a copy of this home differs in, mostly; where it does not, the database refuses the second."""
+    """What a copy of this home differs in, mostly; where it does not, the database refuses the second.
+
+    Not the host's name: a container that is made anew has another, and is to give back at once what the last one held.
+    """
     try:
         machine = Path("/etc/machine-id").read_text().strip()
     except OSError:
         machine = ""
-    return f"{socket.gethostname()} {machine} {home.resolve()}"
+    return f"{machine} {home.resolve()}"

@@ -285,7 +285,7 @@ def test_of_two_homes_with_one_id_the_second_is_refused_while_the_first_lives(qu
     with pytest.raises(NodeTaken) as again:
         renew("there")
     assert again.value.renewed_at == refused.value.renewed_at, "it has not renewed its lease meanwhile"
-    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '1 second'")
+    queue.execute("UPDATE workerctl.node SET renewed_at = now() - interval '7 seconds'")
     renew("there")
     with pytest.raises(NodeTaken):
         renew("here")

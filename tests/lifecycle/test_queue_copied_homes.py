@@ -47,15 +47,14 @@ def test_a_copy_becomes_a_node_of_its_own_and_one_that_cannot_know_is_refused(
     assert (ended["attempt"], ended["deaths"]) == (1, 0), "nobody gave back what the first one runs"
 
 
-def test_a_home_whose_machine_was_booted_anew_takes_its_node_over_once_its_lease_is_done(
+def test_a_home_whose_machine_was_booted_anew_takes_its_node_over_though_its_lease_lasts(
     build: Callable[..., House], database_url: str
 ) -> None:
-    config = '[jobs]\nmodules = ["kinds"]\nshipped = false\nlease = "16s"\n'
-    house = at(database_url, build(config))
+    house = at(database_url, build())
     house.start(1)
     house.ok("stop")
     with psycopg.connect(database_url, autocommit=True) as queue:
-        queue.execute("UPDATE workerctl.node SET place = 'an earlier boot', lease_until = now() + interval '2 seconds'")
+        queue.execute("UPDATE workerctl.node SET place = 'an earlier boot', renewed_at = now() - interval '5 seconds'")
         house.start(1)
         [(place,)] = queue.execute("SELECT place FROM workerctl.node WHERE id = %s", [node_id(house)]).fetchall()
         assert place != "an earlier boot"

@@ -83,8 +83,8 @@ END $$;
 
 -- Renew a node's lease and give back the jobs of every worker whose own lease ended. Others are judged only by a node
 -- that has been steady for a whole lease, on a server that has been up for one: an outage of the database expires nobody.
--- Returns how many workers were given up. Raises WQ003, with the time of its last renewal as DETAIL, where the lease is that
--- of another place: of two with one id either would give back what the other's workers hold.
+-- Returns how many workers were given up. Raises WQ003, with the time of its last renewal as DETAIL, where another place
+-- renews it: of two with one id either would give back what the other's workers hold.
 CREATE FUNCTION workerctl.renew_node(
     node_id text, host text, version text, cores integer, lease_seconds double precision, schema integer DEFAULT 2147483647,
     place text DEFAULT ''
@@ -102,7 +102,7 @@ BEGIN
            SET lease_until = now() + lease, host = excluded.host, version = excluded.version, cores = excluded.cores,
                schema = excluded.schema, place = excluded.place, renewed_at = now(),
                steady_since = CASE WHEN n.lease_until < now() THEN now() ELSE n.steady_since END
-         WHERE n.place = excluded.place OR n.lease_until < now();
+         WHERE n.place = excluded.place OR n.renewed_at < now() - interval '6 seconds';  -- an agent renews it each 2 s
     IF NOT FOUND THEN
         SELECT * INTO holder FROM workerctl.node n WHERE n.id = node_id;
         RAISE EXCEPTION 'the id of this node, %, is that of a home on host % as well', node_id, holder.host
