@@ -190,13 +190,22 @@ class House:
             return show_job(connection, job_id)
 
     def until_status(self, job_id: int, status: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
-        def reached() -> dict[str, Any] | None:
-            with contextlib.suppress(psycopg.OperationalError):  # while its server is started again
-                job = self.job(job_id)
-                return job if job["status"] == status else None
-            return None
+        def reached(connection: psycopg.Connection[Any]) -> dict[str, Any] | None:
+            job = show_job(connection, job_id)
+            return job if job["status"] == status else None
 
-        return until(reached, seconds, what=f"job {job_id} is {status}")
+        return self.until_database(reached, seconds, what=f"job {job_id} is {status}")
+
+    def until_database(
+        self, question: Callable[[psycopg.Connection[Any]], Found], seconds: float, *, what: str
+    ) -> Found:
+        """As `until`, by one connection, and another one where its server is started again meanwhile."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(psycopg.OperationalError), self.database() as connection:
+                return until(lambda: question(connection), deadline - time.monotonic(), what=what)
+            assert time.monotonic() < deadline, f"no database for {seconds:g} s: {what}"
+            time.sleep(0.01)
 
     # Side effects
 
