@@ -28,6 +28,7 @@ WORKERCTL = Path(sys.executable).with_name("workerctl")
 KINDS = Path(__file__).with_name("lifecycle_kinds.py")
 BAD_KINDS = Path(__file__).with_name("lifecycle_bad_kinds.py")
 PATIENCE_SECONDS = 30.0
+HURRIED_SECONDS = 25.0  # on a busy machine too; who is not hurried waits 30 s (`stop_timeout`) for a job
 
 CONFIG = """
 [jobs]
