@@ -28,6 +28,7 @@ WORKERCTL = Path(sys.executable).with_name("workerctl")
 KINDS = Path(__file__).with_name("lifecycle_kinds.py")
 BAD_KINDS = Path(__file__).with_name("lifecycle_bad_kinds.py")
 PATIENCE_SECONDS = 30.0
+HURRIED_SECONDS = 25.0  # on a busy machine too; who is not hurried waits 30 s (`stop_timeout`) for a job
 
 CONFIG = """
 [jobs]
@@ -190,13 +191,22 @@ class House:
             return show_job(connection, job_id)
 
     def until_status(self, job_id: int, status: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
-        def reached() -> dict[str, Any] | None:
-            with contextlib.suppress(psycopg.OperationalError):  # while its server is started again
-                job = self.job(job_id)
-                return job if job["status"] == status else None
-            return None
+        def reached(connection: psycopg.Connection[Any]) -> dict[str, Any] | None:
+            job = show_job(connection, job_id)
+            return job if job["status"] == status else None
 
-        return until(reached, seconds, what=f"job {job_id} is {status}")
+        return self.until_database(reached, seconds, what=f"job {job_id} is {status}")
+
+    def until_database(
+        self, question: Callable[[psycopg.Connection[Any]], Found], seconds: float, *, what: str
+    ) -> Found:
+        """As `until`, by one connection, and another one where its server is started again meanwhile."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(psycopg.OperationalError), self.database() as connection:
+                return until(lambda: question(connection), deadline - time.monotonic(), what=what)
+            assert time.monotonic() < deadline, f"no database for {seconds:g} s: {what}"
+            time.sleep(0.01)
 
     # Side effects
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
+from typing import Any
 
 import psycopg
 from lifecycle_house import House, until
@@ -25,7 +25,7 @@ class Ledger:
 
     def settled(self, seconds: float = 60.0) -> dict[int, int]:
         """Wait until all have ended: once each, with success, the winning attempt really run. Attempts by job."""
-        until(self._all_ended, seconds, what=f"{len(self.jobs)} jobs end")
+        self._house.until_database(self._all_ended, seconds, what=f"{len(self.jobs)} jobs end")
         with self._house.database() as connection:
             rows = connection.execute(
                 "SELECT id, status::text, attempt FROM workerctl.history WHERE id = ANY(%s)", [self.jobs]
@@ -38,11 +38,9 @@ class Ledger:
         assert not [job for job, attempt in attempts.items() if (job, attempt) not in ran], "settled and never run"
         return attempts
 
-    def _all_ended(self) -> bool:
-        with contextlib.suppress(psycopg.OperationalError), self._house.database() as connection:
-            row = connection.execute("SELECT count(*) FROM workerctl.live WHERE id = ANY(%s)", [self.jobs]).fetchone()
-            return row is not None and row[0] == 0
-        return False
+    def _all_ended(self, connection: psycopg.Connection[Any]) -> bool:
+        row = connection.execute("SELECT count(*) FROM workerctl.live WHERE id = ANY(%s)", [self.jobs]).fetchone()
+        return row is not None and row[0] == 0
 
 
 def stands(house: House, workers: int, *, state: str = "running") -> None:

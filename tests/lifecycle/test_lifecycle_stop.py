@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from lifecycle_house import CONFIG, House, until
+from lifecycle_house import CONFIG, HURRIED_SECONDS, House, until
 
 
 def test_stop_lets_jobs_in_flight_finish(house: House) -> None:
@@ -36,7 +36,7 @@ def test_a_job_longer_than_the_stop_timeout_is_handed_back_without_a_death(
     job = house.gated(kind)
     began = time.monotonic()
     house.ok("stop")
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 20
     house.assert_nothing_runs()
     house.start(1)
     until(lambda: len(house.noted("began", job)) == 2)
@@ -50,7 +50,7 @@ def test_stop_now_does_not_wait_for_jobs(house: House) -> None:
     job = house.gated()
     began = time.monotonic()
     house.ok("stop", "--now")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < HURRIED_SECONDS
     house.assert_nothing_runs()
     house.start(1)
     house.open_gate()
@@ -66,8 +66,8 @@ def test_a_second_sigterm_hurries(house: House) -> None:
     until(lambda: house.status()["supervisor"]["state"] == "stopping")
     began = time.monotonic()
     os.kill(pid, signal.SIGTERM)
-    until(lambda: not house.is_running(), 10)
-    assert time.monotonic() - began < 5
+    until(lambda: not house.is_running())
+    assert time.monotonic() - began < HURRIED_SECONDS
     house.assert_nothing_runs()
 
 
