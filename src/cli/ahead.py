@@ -28,7 +28,7 @@ class Ahead:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "workerctl.supervisor", "--await"],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # whose end says that it has booted, or ended
             start_new_session=True,
             cwd="/",
         )
@@ -36,7 +36,9 @@ class Ahead:
     def end(self) -> None:
         """There is nothing to run. Where we have become another user meanwhile it ends as soon as it reads so."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
+        self._process.stdout.close()
         with contextlib.suppress(PermissionError):
             self._process.kill()
         self._process.wait()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import typer
 
-from ..settings import Loaded, redact
 from .common import loaded, print_json, say, users_code
 from .plain import table
+
+if TYPE_CHECKING:
+    from ..settings import Loaded
 
 
 def add_to(app: typer.Typer) -> None:
@@ -87,6 +88,9 @@ def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> N
 
 def effective(found: Loaded) -> list[tuple[str, str, str]]:
     """(key, value, origin) of every key, as the file would spell it and without secrets."""
+    import msgspec
+
+    from ..settings import redact
     from ..settings import reference as entries
     from ..settings.types import SECRETS
     from ..settings.units import duration_text, size_text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..broker.embedded import Server
 
 POLL_SECONDS = 0.02
+SHOWN_EVERY_SECONDS = 0.1
 
 
 class StartFailed(WorkerctlError):
@@ -124,6 +126,14 @@ def wait_until_up(
     home: Path, process: subprocess.Popen[bytes], on_status: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
     """The status once the supervisor is running or degraded. Raises StartFailed with its last words."""
+    assert process.stdout is not None
+    with process.stdout as end:
+        return _wait_until_up(home, process, [end], on_status)
+
+
+def _wait_until_up(
+    home: Path, process: subprocess.Popen[bytes], telling: list[IO[bytes]], on_status: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     while True:
         code = process.poll()
         if code is not None:
@@ -135,12 +145,13 @@ def wait_until_up(
         try:
             status: dict[str, Any] = request(home, "status", sizes=False)["status"]
         except WorkerctlError:
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)  # it has not come so far yet, or has just ended
             continue
         on_status(status)
         if status["supervisor"]["pid"] == process.pid and status["supervisor"]["state"] in ("running", "degraded"):
             return status
-        time.sleep(POLL_SECONDS)
+        if select.select(telling, [], [], SHOWN_EVERY_SECONDS)[0]:
+            telling = []  # it has booted: that is said once
 
 
 def _already_running(pid: object, home: Path) -> str:

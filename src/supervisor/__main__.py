@@ -1,6 +1,7 @@
 """`python -m workerctl.supervisor --composition PATH`: runs until stopped; its exit code is the outcome.
 
-With `--await` it reads from standard input which home's run/composition.json that is, as `start` writes it.
+With `--await` it reads from standard input which home's run/composition.json that is, as `start` writes it, and
+closes its standard output once it has booted.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ DESCRIPTORS = 8192
 
 
 def main(arguments: list[str]) -> int:
+    starter = None
     if arguments == ["--await"]:
         awaited = os.fsdecode(sys.stdin.buffer.read())
         if not awaited:
             return Exit.DONE  # whoever began us has given up
+        starter = os.dup(1)  # no child's; it ends when we have booted, or end
         _write_to_log(Path(awaited))
         arguments = ["--composition", str(Path(awaited) / "run" / "composition.json")]
     if len(arguments) != 2 or arguments[0] != "--composition":
@@ -44,7 +47,7 @@ def main(arguments: list[str]) -> int:
     except WorkerctlError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    outcome = _run(composition)
+    outcome = _run(composition, starter)
     if outcome.message:
         sys.stderr.write(f"{outcome.message}\n")
     return outcome.exit_code
@@ -70,12 +73,12 @@ def _allow_many_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _run(composition: Composition) -> Words:
+def _run(composition: Composition, starter: int | None) -> Words:
     home = composition.home_path
     (home / "run" / "outcome.json").unlink(missing_ok=True)
     outcome = Words(Exit.FAILED, "the supervisor itself failed; see logs/supervisor.log")
     try:
-        outcome = Supervisor(composition).run()
+        outcome = Supervisor(composition, starter).run()
     finally:
         with contextlib.suppress(OSError):
             save_outcome(home, outcome.exit_code, outcome.message)

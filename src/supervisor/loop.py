@@ -50,9 +50,9 @@ STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 class Supervisor:
-    """Runs a composition until it is stopped. Expects run/lock to be held."""
+    """Runs a composition until it is stopped. Expects run/lock to be held. `starter` is closed once it has booted."""
 
-    def __init__(self, composition: Composition) -> None:
+    def __init__(self, composition: Composition, starter: int | None = None) -> None:
         self._home = composition.home_path
         self._policy = composition.policy
         self._cgroups = [Path(folder) for folder in composition.memory_cgroups]
@@ -60,7 +60,7 @@ class Supervisor:
         self._roster: Roster = new_roster(composition, desired, time.monotonic(), parked)
         self._journal = Journal(self._home / "logs" / "supervisor.log", foreground=composition.foreground)
         self._keeper = Keeper(self._home, self._journal)
-        self._wrapper = Wrapper()
+        self._wrapper = Wrapper(starter)
         self._alive = open_alive(self._home / "run")
         longest = max((group.stop_timeout_seconds for group in composition.groups), default=0.0)
         self._alive_deadline = time.monotonic() + longest + self._policy.alive_slack_seconds

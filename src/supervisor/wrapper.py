@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 from collections.abc import Callable
 
@@ -14,10 +15,14 @@ from .roster import Roster
 
 
 class Wrapper:
-    """systemd or PM2, where there is one; made before any child could inherit what it takes out of the environment."""
+    """systemd or PM2, where there is one, or the `start` that waits for the other end of the descriptor `starter`.
 
-    def __init__(self) -> None:
+    Made before any child could inherit what it takes out of the environment.
+    """
+
+    def __init__(self, starter: int | None = None) -> None:
         self._notifier = Notifier()
+        self._starter = starter
 
     def listen(self, selector: selectors.BaseSelector, on_shutdown: Callable[[], None]) -> None:
         self._notifier.listen(selector, on_shutdown)
@@ -30,6 +35,9 @@ class Wrapper:
         match event:
             case ev.Booted():
                 self._notifier.booted()
+                if self._starter is not None:
+                    os.close(self._starter)
+                    self._starter = None
             case ev.ReloadBegan(at=at):
                 self._notifier.reloading(at)
             case ev.ReloadFailed() | ev.Committed():

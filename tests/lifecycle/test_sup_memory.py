@@ -50,7 +50,10 @@ def test_while_memory_is_short_the_heaviest_worker_claims_nothing(house: House) 
     composition = load_composition(path)
     policy = replace(composition.policy, sample_seconds=0.2)
     save_composition(replace(composition, memory_cgroups=(str(group),), policy=policy), path)
-    house.launched.append(start_in_background(house.home))  # type: ignore[arg-type]
+    started = start_in_background(house.home)
+    assert started.stdout is not None
+    started.stdout.close()
+    house.launched.append(started)  # type: ignore[arg-type]
     until(house.is_running)
     house.until_ready(2)
     house.until_status(house.enqueue("fatten", mebibytes=60), "succeeded")

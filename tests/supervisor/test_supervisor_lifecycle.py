@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import subprocess
 import sys
 import time
 
@@ -11,6 +13,25 @@ import pytest
 from toy_house import House, is_alive, until
 
 from workerctl.supervisor.composition import Ready
+
+
+def test_whoever_awaits_it_hears_that_it_has_booted_and_no_sooner(house: House) -> None:
+    there = house.folder / "there"
+    house.compose(house.command("app", "sleep", "60", ready=Ready("command", ("test", "-e", str(there)))))
+    command = [sys.executable, "-m", "workerctl.supervisor", "--await"]
+    process = house.launch(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdout as told:
+        process.stdin.write(os.fsencode(house.home))
+        process.stdin.close()
+        house.until_state("starting")
+        assert not select.select([told], [], [], 0)[0]
+        there.touch()
+        assert select.select([told], [], [], 15)[0]
+        assert told.read() == b""
+    house.until_state("running", seconds=1)
+    assert house.stop() == 0
 
 
 def test_workers_are_forked_become_ready_and_leave_when_asked(house: House) -> None:

@@ -59,16 +59,21 @@ class House:
         """Begin a supervisor; its log is home/logs/supervisor.log."""
         path = self.compose(*groups, **fields)
         with (self.home / "logs" / "supervisor.log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.launch(
                 [sys.executable, "-m", "workerctl.supervisor", "--composition", str(path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
                 pass_fds=inherit,
                 env=os.environ | (environment or {}),
             )
-        self._all.append(self.process)
+
+    def launch(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Begin this supervisor, of which the house takes care from here on."""
+        process: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **options)
+        self.process = process
+        self._all.append(process)
+        return process
 
     def compose(self, *groups: Group, name: str = "composition.json", **fields: Any) -> Path:
         """Write a composition; the file."""
