@@ -19,6 +19,7 @@ from disorder import records
 from disorder.blows import MOST_WORKERS, Blow, blows
 from disorder.homes import CONFIG, HANDLERS, WORKERS, Home
 from disorder.judge import judge
+from disorder.patience import ENDED, Patience
 from disorder.producer import Producer
 from disorder.run import EVIDENCE, _forget_the_callers_database, _say, _server
 
@@ -26,7 +27,6 @@ from workerctl import enqueue
 from workerctl.contract import NotRunning, WorkerctlError
 from workerctl.supervisor.client import request
 
-SETTLE_SECONDS = 120.0
 PRODUCING_SHARE = 0.8
 BROKEN = "raise RuntimeError('half written')\n"
 
@@ -260,8 +260,8 @@ def _run(house: HouseUnderFire, plan: list[Blow], written: Path, seconds: float,
 
 
 def _until_all_ended(producer: Producer, url: str) -> list[str]:
-    deadline, left = time.monotonic() + SETTLE_SECONDS, [("no answer", "")]
-    while time.monotonic() < deadline:
+    patience, ended, left = Patience(), 0, [("no answer", "")]
+    while patience.lasts(len(producer.acknowledged), ended):
         time.sleep(0.25)
         if not producer.is_done:
             continue
@@ -274,4 +274,5 @@ def _until_all_ended(producer: Producer, url: str) -> list[str]:
             left = rows
             if not left:
                 return []
-    return [f"not at rest after {SETTLE_SECONDS:g} s: {left if producer.is_done else 'still enqueueing'}"]
+            [ended] = connection.execute(ENDED).fetchone() or (0,)
+    return [f"not at rest {patience.told}: {left if producer.is_done else 'still enqueueing'}"]

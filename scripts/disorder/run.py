@@ -25,6 +25,7 @@ from disorder.ghost import Ghost
 from disorder.homes import Home
 from disorder.judge import judge
 from disorder.network import Relay
+from disorder.patience import ENDED, Patience
 from disorder.plan import Fault, faults
 from disorder.producer import Producer
 from disorder.strike import Striker, Struck
@@ -33,7 +34,6 @@ from disorder.watch import Watch
 from workerctl.broker.embedded import STOP_SIGNAL, plan_server
 
 PRODUCING_SHARE = 0.8  # of the time in which faults strike: there is work until near the end
-SETTLE_SECONDS = 90.0  # for everything to end once nothing is broken any more
 BEAT_SECONDS = 0.02
 EVIDENCE = Path(__file__).parent / "evidence.sql"
 
@@ -131,9 +131,9 @@ def _strike(striker: Striker, plan: list[Fault], began: float) -> None:
 def _settle(homes: dict[int, Home], striker: Striker, producer: Producer, url: str) -> list[str]:
     """Heal, and wait until every job but the newest ticks has ended; what did not come to rest in time."""
     striker.heal()
-    deadline = time.monotonic() + SETTLE_SECONDS
+    patience, ended = Patience(), 0
     left: Any = "no answer"
-    while time.monotonic() < deadline:
+    while patience.lasts(len(producer.acknowledged), ended):
         striker.attend()
         time.sleep(0.25)
         if not striker.at_rest or not producer.is_done:
@@ -149,7 +149,8 @@ def _settle(homes: dict[int, Home], striker: Striker, producer: Producer, url: s
             ).fetchall()
             if not left:
                 return []
-    return [f"not at rest after {SETTLE_SECONDS:g} s: {left if producer.is_done else 'still enqueueing'}"]
+            [ended] = connection.execute(ENDED).fetchone() or (0,)
+    return [f"not at rest {patience.told}: {left if producer.is_done else 'still enqueueing'}"]
 
 
 def _stop(home: Home) -> list[str]:

@@ -23,6 +23,22 @@ def test_a_seed_gives_the_same_blows_and_a_longer_run_has_every_kind(monkeypatch
     assert {blow.deed for blow in longer} == {deed for _, deed, _, _ in PACK}
 
 
+def test_a_slow_machine_is_waited_for_while_jobs_end_and_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    from disorder.patience import MOST_SECONDS, STILL_SECONDS, Patience
+
+    now = 0.0
+    patience = Patience(lambda: now)
+    for ended in range(5):
+        now += STILL_SECONDS - 1
+        assert patience.lasts(10, ended)
+    now += STILL_SECONDS
+    assert not patience.lasts(10, 4), "nothing more has ended"
+    assert patience.lasts(10, 5)
+    now = MOST_SECONDS
+    assert not patience.lasts(10, 6)
+
+
 @pytest.mark.long
 def test_a_house_stands_and_no_job_is_lost_after_half_a_minute_of_blows() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}

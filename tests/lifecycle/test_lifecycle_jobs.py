@@ -256,7 +256,8 @@ def test_a_thread_over_its_time_is_settled_as_timed_out_and_its_worker_replaced(
     until(lambda: int(pid) not in [worker["pid"] for worker in running.ready()], 10, what="the worker is replaced")
     running.until_ready(2)
     [end] = [end for end in running.exits() if end["pid"] == int(pid)]
-    assert end["exit_code"] == 0
+    assert (end["exit_code"], end["asked_by"]) == (0, None)
+    assert end["message"] == f"overlong.thread of job {job} overran its timeout and cannot be stopped"
 
 
 def test_a_batch_with_a_failed_child_succeeds_and_a_retry_redoes_just_that(running: House) -> None:

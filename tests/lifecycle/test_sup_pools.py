@@ -72,9 +72,7 @@ def test_each_pool_has_its_own_modules_through_crashes_and_reloads(house: House)
     [mine], [theirs] = house.ready(), house.ready("reports")
     assert report(house) == {"pid": theirs["pid"], "release": 1}
     assert house.until_status(house.enqueue("add", a=1), "succeeded")["result"]["sum"] == 1
-    assert [team["name"] for team in house.status()["roles"] if "template" in team["name"]] == [
-        "template", "template-reports"
-    ]  # fmt: skip
+    assert templates(house) == ["template", "template-reports"]
 
     end(theirs["pid"])
     until(lambda: house.ready("reports") and house.ready("reports")[0]["pid"] != theirs["pid"], what="a successor")
@@ -106,6 +104,29 @@ def test_a_pools_own_timeout_and_retry_delay_hold_for_what_it_runs(house: House)
     assert "report.numbers: payload does not fit" in house.fails(1, "enqueue", "report.numbers", "a=1")
     house.ok("scale", "reports=2")
     until(lambda: len(house.ready("reports")) == 2, what="a second worker of the pool")
+
+
+@pytest.mark.long  # two reloads with their probations
+def test_a_reload_gives_a_pool_modules_of_its_own_and_takes_them_away_again(house: House) -> None:
+    shared = '[pools.reports]\nqueues = ["reports"]\ninstances = 1\n'
+    house.configure(CONFIG + shared)
+    house.start(1)
+    job = int(house.ok("enqueue", "report", "--queue", "reports"))
+    house.configure(CONFIG + POOL + 'modules = ["nowhere"]\n')
+    answer = house.run("reload")
+    assert answer.returncode == 1 and "pools.reports.modules: there is no module 'nowhere'" in answer.stderr
+    assert house.job(job)["status"] == "pending", "nobody knows it yet"
+    house.configure(CONFIG + POOL)
+    house.ok("reload")
+    house.until_status(job, "succeeded")
+    house.configure(CONFIG + shared)
+    house.ok("reload")
+    until(lambda: templates(house) == ["template"], what="the template that nobody needs has left")
+    house.until_status(int(house.ok("enqueue", "add", "a=1", "--queue", "reports")), "succeeded")
+
+
+def templates(house: House) -> list[str]:
+    return [team["name"] for team in house.status()["roles"] if "template" in team["name"]]
 
 
 def test_a_module_that_is_not_there_is_told_with_the_key_of_its_pool(house: House) -> None:

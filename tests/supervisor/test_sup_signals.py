@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,19 @@ def test_a_hangup_names_its_sender_to_the_reload_that_it_begins(house: House) ->
     with sender(house.process.pid, signal.SIGHUP) as culprit:
         reason = until(lambda: note.exists() and note.read_text())
     assert reason.startswith(f"SIGHUP from pid {culprit.pid}, uid {os.getuid()}: ") and reason.endswith("culprit")
+
+
+def test_of_two_hangups_within_10_ms_the_second_finds_what_was_written_before_it(house: House) -> None:
+    wish, seen = house.folder / "wish", house.folder / "seen"
+    house.start(*house.workers(1), reload_command=("sh", "-c", f"cat {wish} >> {seen}"), project=str(house.folder))
+    house.until_ready(1)
+    for number in range(1, 9):
+        for half, pause_seconds in (("first", 0.001 * number), ("second", 0.0)):
+            wish.write_text(f"{number} {half}\n")
+            house.signal(signal.SIGHUP)
+            time.sleep(pause_seconds)  # what is tested: the second comes at any moment of the first one's answer
+        last = f"{number} second"
+        until(lambda last=last: seen.read_text().splitlines()[-1] == last, explain=house.log)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(("blow", "cause", "code"), [(signal.SIGTERM, "asked", 0), (signal.SIGKILL, "crash", None)])
