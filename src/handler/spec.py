@@ -49,7 +49,7 @@ def _check_options(kind: str, options: dict[str, Any]) -> None:
     for name, most in LONGEST.items():
         if isinstance(value := options.get(name), str) and len(value) > most:
             raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")
-    if not -100 <= (options.get("priority") or 0) <= 100:
-        raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
-    if (attempts := options.get("max_attempts")) is not None and not 1 <= attempts <= 1000:
-        raise Refused(f"{kind}: max_attempts {options['max_attempts']} is not between 1 and 1000")
+    for name, least, most in (("priority", -100, 100), ("max_attempts", 1, 1000)):
+        number = options.get(name)
+        if number is not None and not (isinstance(number, int) and least <= number <= most):
+            raise Refused(f"{kind}: {name} {number!r} is not a whole number between {least} and {most}")

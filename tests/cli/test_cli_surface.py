@@ -225,6 +225,16 @@ def test_a_home_that_cannot_be_is_78_and_one_line(tmp_path: Path, home: str) -> 
     assert "--home" in done.stderr
 
 
+def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    for command in ("status", "doctor", "enqueue x"):
+        script = f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir {tmp_path}/gone; exec {WORKERCTL} {command}"
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (
+            1,
+            "workerctl: the current folder is gone; go to one that is there\n",
+        )
+
+
 def test_what_the_machine_refuses_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "workerctl.toml").mkdir()
     done = run(tmp_path, "-c", "workerctl.toml", "config", "show")
