@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+from psycopg.rows import tuple_row
 
 from .broker.connection import UNSTORABLE, connect, is_away, statement, unreachable
 from .broker.found import Database, find_database
@@ -67,9 +68,11 @@ async def enqueue_async(
     """`enqueue` for asyncio: in the caller's transaction with an async `conn`, else in a thread."""
     if conn is None:
         return await asyncio.to_thread(enqueue, kind, payload, **options)
+    _check_connection(conn, psycopg.AsyncConnection)
     text = msgspec.json.encode([job_spec(kind, payload, **options)]).decode()
     try:
-        row = await (await conn.execute(statement("enqueue_many"), [text])).fetchone()
+        cursor = await conn.cursor(row_factory=tuple_row).execute(statement("enqueue_many"), [text])
+        row = await cursor.fetchone()
     except psycopg.Error as error:
         raise _refusal(error) from None
     assert row is not None
@@ -79,11 +82,24 @@ async def enqueue_async(
 def _insert(specs: list[Spec], conn: psycopg.Connection[Any] | None) -> list[int]:
     text = msgspec.json.encode(specs).decode()
     try:
-        row = _shared.execute(text) if conn is None else conn.execute(statement("enqueue_many"), [text]).fetchone()
+        row = _shared.execute(text) if conn is None else _execute(conn, text)
     except psycopg.Error as error:
         raise _refusal(error) from None
     assert row is not None
     return list(row[0])
+
+
+def _execute(conn: psycopg.Connection[Any], text: str) -> tuple[Any, ...] | None:
+    _check_connection(conn, psycopg.Connection)
+    return conn.cursor(row_factory=tuple_row).execute(statement("enqueue_many"), [text]).fetchone()
+
+
+def _check_connection(conn: Any, kind: type[Any]) -> None:
+    if not isinstance(conn, kind):
+        raise TypeError(
+            f"conn= is a psycopg.{kind.__name__}, not {type(conn).__name__}; of a connection of SQLAlchemy's over "
+            "psycopg it is `connection.connection.driver_connection`"
+        )
 
 
 def _refusal(error: psycopg.Error) -> Exception:

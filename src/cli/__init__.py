@@ -39,6 +39,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has left, as `| head` does
         sys.exit(Exit.FAILED)
+    except FileNotFoundError as error:
+        if error.filename is not None:
+            raise
+        sys.stderr.write("workerctl: the current folder is gone; go to one that is there\n")
+        sys.exit(Exit.FAILED)
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..contract import Exit, Unusable
-from .common import loaded, print_json
-from .plain import coloured, counted
+from .common import loaded, print_json, users_code
+from .plain import coloured, counted, printable
 
 if TYPE_CHECKING:
     from ..settings import Loaded
@@ -62,6 +62,7 @@ def _examine_machine(found: Loaded) -> Iterator[Finding]:
     from . import doctor_look as look
     from . import doctor_machine as judge
 
+    yield from _examine_modules(found)
     wanted = look.look_at_wishes(found)
     yield from judge.judge_packages(look.look_at_packages(found), wanted)
     yield from judge.judge_apps(wanted)
@@ -72,6 +73,24 @@ def _examine_machine(found: Loaded) -> Iterator[Finding]:
     yield from judge.judge_home(home)
     yield from judge.judge_disk(home, wanted)
     yield from _examine_wrappers(found, wanted)
+
+
+def _examine_modules(found: Loaded) -> Iterator[Finding]:
+    """Imports them, as `config check` does."""
+    from ..contract import WorkerctlError
+    from ..worker.load import load_modules
+    from .doctor_facts import Finding
+
+    names = ", ".join(found.settings.jobs.modules)
+    if not names:
+        return
+    try:
+        with users_code():
+            load_modules(found.settings, warm=False)
+    except WorkerctlError as error:
+        yield Finding("error", "modules", printable(str(error)), "without it no worker starts")
+    else:
+        yield Finding("ok", "modules", f"{names} can be imported")
 
 
 def _examine_services(found: Loaded, wanted: Wanted) -> Iterator[Finding]:

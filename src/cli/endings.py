@@ -31,7 +31,8 @@ def exits_table(records: Sequence[dict[str, Any]]) -> str:
         ]
         for record in records
     ]
-    return table(HEADER, rows, right=frozenset({2, 6, 7}))
+    spare = tuple(HEADER.index(name) for name in ("jobs in hand", "uptime", "memory", "pid"))
+    return table(HEADER, rows, right=frozenset({2, 6, 7}), spare=spare, cut_last=True)
 
 
 def ending(record: dict[str, Any], user_name: Callable[[int], str]) -> str:

@@ -25,7 +25,8 @@ Row = dict[str, Any]
 def jobs_table(rows: list[Row]) -> str:
     """One line a job."""
     header = ("id", "kind", "queue", "status", "attempt", "progress", "user", "created", "worker", "error")
-    return table(header, [_job_row(row) for row in rows], right=frozenset({0, 4, 5}))
+    spare = tuple(header.index(name) for name in ("worker", "queue", "progress", "user", "attempt", "created"))
+    return table(header, [_job_row(row) for row in rows], right=frozenset({0, 4, 5}), spare=spare, cut_last=True)
 
 
 def stats_table(rows: list[Row]) -> str:

@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 
+LAST_LEAST = 16  # columns of a last column that is cut
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "grey": "90", "bold": "1"}
 
 
@@ -52,10 +53,12 @@ def table(
     *,
     right: frozenset[int] = frozenset(),
     spare: Sequence[int] = (),
+    cut_last: bool = False,
 ) -> str:
     """Aligned columns, two spaces apart; columns in `right` are numbers.
 
-    On a terminal that is too narrow for all, those in `spare` are left out, the first ones first.
+    On a terminal that is too narrow for all, those in `spare` are left out, the first ones first, until what is left
+    fits; with `cut_last` the last one, which is words, gives way before them down to LAST_LEAST columns.
     """
     cells = [
         [(printable(cell[0]), cell[1]) if isinstance(cell, tuple) else (printable(cell), None) for cell in row]
@@ -64,13 +67,24 @@ def table(
     cells[0] = [(title, "grey") for title in header]
     widths = [max(width(row[column][0]) for row in cells) for column in range(len(header))]
     kept = list(range(len(header)))
+    whole, columns = widths[-1], _terminal_columns()
+    if cut_last:
+        widths[-1] = min(whole, LAST_LEAST)
     for column in spare:
-        if sum(widths[each] + 2 for each in kept) - 2 <= _terminal_columns():
+        if sum(widths[each] + 2 for each in kept) - 2 <= columns:
             break
         kept.remove(column)
+    if cut_last:
+        room = columns - sum(widths[each] + 2 for each in kept[:-1])
+        widths[-1] = int(min(whole, max(room, LAST_LEAST)))
+        cells = [[*row[:-1], (_shortened(row[-1][0], widths[-1]), row[-1][1])] for row in cells]
     numbers = frozenset(place for place, column in enumerate(kept) if column in right)
     shown = [widths[column] for column in kept]
     return "\n".join(_line([row[column] for column in kept], shown, numbers) for row in cells)
+
+
+def _shortened(text: str, columns: int) -> str:
+    return text if width(text) <= columns else cut(text, columns - 1) + "…"
 
 
 def _terminal_columns() -> float:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]|\x1b\[[0-9;]*[A-Za-z]")
 FIXED_COLUMNS = 52  # of a process row without its name and its two lines, gaps included
 NAME_COLUMNS = 20  # at most; longer names are cut
+NAME_LEAST = 10  # else restarts and cpu are left out,
+FIGURES_COLUMNS = 16  # which take so much
 NUMBERS_COLUMNS = 42  # of a row without its name and without lines
 LINE_LEAST, LINE_MOST = 6, 40
 JOBS_SHOWN = 5
@@ -83,13 +85,16 @@ def _processes(found: Sequence[Seat], tracks: Mapping[tuple[str, int], Track], r
     room = (width - FIXED_COLUMNS - longest) // 2
     spark = min(LINE_MOST, room) if room >= LINE_LEAST else 0  # a narrow terminal shows the figures alone
     lines = ("",) if spark else ()
-    table = _table(
-        "name", "slot", "phase", "restarts", "cpu", *lines, "memory", *lines, right={1, 3, 4, 5 + len(lines)}
-    )
-    table.columns[0].max_width = NAME_COLUMNS if spark else min(NAME_COLUMNS, width - NUMBERS_COLUMNS)
+    narrow = width < NUMBERS_COLUMNS + NAME_LEAST
+    figures = () if narrow else ("restarts", "cpu", *lines)
+    right = {1, 3} if narrow else {1, 3, 4, 5 + len(lines)}
+    table = _table("name", "slot", "phase", *figures, "memory", *lines, right=right)
+    room = width - NUMBERS_COLUMNS + (FIGURES_COLUMNS if narrow else 0)
+    table.columns[0].max_width = NAME_COLUMNS if spark else min(NAME_COLUMNS, room)
     hidden = len(found) - rows
     for seat in found[: rows - 1] if hidden else found:
-        table.add_row(*_row(seat, tracks.get(seat.key, Track()), spark))
+        cells = _row(seat, tracks.get(seat.key, Track()), spark)
+        table.add_row(*cells[:3], *cells[5 if narrow else 3 :])
     if hidden:
         table.add_row(Text(f"+{hidden + 1} more", style="bright_black"))
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .context import Context, Job, Services, memory_text
+from .models import write_model
 from .outcomes import Cancel, ClaimLost, Fail, InvalidPayload, QueueFull, Refused, Retry, Snooze, WrongField
 from .registry import Handler, decode, handlers, job, know_settings, validate
 from .spec import PAYLOAD_LIMIT_BYTES, job_spec, job_specs
@@ -12,4 +13,5 @@ __all__ = [
     "PAYLOAD_LIMIT_BYTES", "Cancel", "ClaimLost", "Context", "Fail", "Handler", "InvalidPayload", "Job", "QueueFull",
     "Refused", "Retry", "Services", "Snooze", "WrongField", "decode", "handlers", "holds_no_number", "holds_nul", "job",
     "job_spec", "job_specs", "know_settings", "memory_text", "storable", "to_json", "validate",
+    "write_model",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from .models import read_model
 from .outcomes import InvalidPayload, WrongField
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ class Handler:
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(self.function))
         object.__setattr__(self, "takes_context", len(_positional(self.function)) > 1)
         object.__setattr__(self, "payload_type", payload_type)
-        object.__setattr__(self, "payload_decoder", msgspec.json.Decoder(payload_type, strict=False))
+        object.__setattr__(
+            self, "payload_decoder", msgspec.json.Decoder(payload_type, strict=False, dec_hook=read_model)
+        )
 
 
 _registry: dict[str, Handler] = {}
@@ -69,10 +72,10 @@ def job(
     """Register a function as the handler of `kind`.
 
     The function is `async def` (one task in the worker's loop) or `def` (one thread a job) and takes
-    `(payload)` or `(payload, ctx)`. The payload's annotation, a msgspec Struct, a dataclass or any type that
-    msgspec converts to, is checked at enqueue and again before the call. What the function returns must be JSON;
-    it becomes the job's result. `check(payload, settings)` raises WrongField for what the type alone cannot say, in
-    the same places.
+    `(payload)` or `(payload, ctx)`. The payload's annotation, a msgspec Struct, a dataclass, a pydantic model or any
+    type that msgspec converts to, is checked at enqueue and again before the call. What the function returns must
+    be JSON; it becomes the job's result. `check(payload, settings)` raises WrongField for what the type alone cannot
+    say, in the same places.
 
     With `batch > 1` one call takes up to so many jobs, and the first argument is a list of payloads. The first of them
     waits up to `batch_wait_seconds` for others. The function returns a list with an outcome for each payload, in
@@ -128,7 +131,7 @@ def validate(handler: Handler, payload: Any) -> Any:
     Non-strict: what a query string or JSON can mean is accepted ("3" for an int).
     """
     try:
-        return _checked(handler, msgspec.convert(payload, handler.payload_type, strict=False))
+        return _checked(handler, msgspec.convert(payload, handler.payload_type, strict=False, dec_hook=read_model))
     except (msgspec.ValidationError, WrongField) as error:
         raise _does_not_fit(handler, error) from None
 

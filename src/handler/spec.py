@@ -28,10 +28,18 @@ def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
 
 def job_specs(jobs: Iterable[tuple[str, Any] | dict[str, Any]]) -> list[dict[str, Any]]:
     """Many of them, each `(kind, payload)` or the arguments of `job_spec`."""
-    specs = [_unread_spec(*job) if isinstance(job, tuple) else _unread_spec(**job) for job in jobs]
+    specs = [_unread_spec_of(job) for job in jobs]
     for start in range(0, len(specs), CHECKED_AT_ONCE):
         _check_text(specs[start : start + CHECKED_AT_ONCE])
     return specs
+
+
+def _unread_spec_of(job: tuple[str, Any] | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(job, tuple) and len(job) in (1, 2):
+        return _unread_spec(*job)
+    if isinstance(job, dict) and "kind" in job:
+        return _unread_spec(**job)
+    raise Refused(f"a job is (kind, payload) or a mapping with kind, payload and options, not {job!r:.60}")
 
 
 def _unread_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
@@ -76,7 +84,7 @@ def _check_options(kind: str, options: dict[str, Any]) -> None:
     for name, most in LONGEST.items():
         if isinstance(value := options.get(name), str) and len(value) > most:
             raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")
-    if not -100 <= (options.get("priority") or 0) <= 100:
-        raise Refused(f"{kind}: priority {options['priority']} is not between -100 and 100")
-    if (attempts := options.get("max_attempts")) is not None and not 1 <= attempts <= 1000:
-        raise Refused(f"{kind}: max_attempts {options['max_attempts']} is not between 1 and 1000")
+    for name, least, most in (("priority", -100, 100), ("max_attempts", 1, 1000)):
+        number = options.get(name)
+        if number is not None and not (isinstance(number, int) and least <= number <= most):
+            raise Refused(f"{kind}: {name} {number!r} is not a whole number between {least} and {most}")

@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
+from .models import write_model
 from .outcomes import InvalidPayload
 
 
 def to_json(payload: Any) -> Any:
     """The payload as plain JSON types: mappings, lists, strings, numbers. Raises InvalidPayload where it has none."""
     try:
-        return msgspec.to_builtins(payload, str_keys=True)
+        return msgspec.to_builtins(payload, str_keys=True, enc_hook=write_model)
     except (TypeError, msgspec.MsgspecError, RecursionError) as error:
         raise InvalidPayload(f"payload is not JSON: {error}") from None
 

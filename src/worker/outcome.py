@@ -21,6 +21,7 @@ from ..handler import (
     holds_nul,
     storable,
     to_json,
+    write_model,
 )
 
 RESULT_LIMIT_BYTES = 1024 * 1024
@@ -147,7 +148,7 @@ def _returned(job: Claimed, value: Any, context: Context) -> Settlement:
 def _encoded(value: Any) -> msgspec.Raw:
     """A result as JSON. Raises ValueError with what is wrong with it."""
     try:
-        content = msgspec.json.encode(value)
+        content = msgspec.json.encode(value, enc_hook=write_model)
     except (TypeError, ValueError, OverflowError) as error:
         if inspect.iscoroutine(value):
             value.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import threading
@@ -10,6 +11,7 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Progress
 from workerctl.broker.fleet import release_worker
@@ -17,7 +19,7 @@ from workerctl.broker.jobs import NoSuchJob, cancel_jobs, list_jobs, retry_jobs,
 from workerctl.broker.migrate import migrate, migrations
 from workerctl.contract import Unusable
 from workerctl.handler import Refused
-from workerctl.producer import enqueue, enqueue_many
+from workerctl.producer import enqueue, enqueue_async, enqueue_many
 
 Queue = psycopg.Connection[Any]
 
@@ -193,6 +195,42 @@ def test_what_the_queue_refuses(queue: Queue) -> None:
         enqueue("a", run_at="soon", conn=queue)  # type: ignore[arg-type]
     with pytest.raises(psycopg.errors.CheckViolation):
         queue.execute("SELECT workerctl.enqueue('a', to_jsonb(repeat('x', 1048577)))")
+
+
+def test_a_callers_connection_may_have_rows_of_its_own_kind(queue: Queue, database_url: str) -> None:
+    with psycopg.connect(database_url, row_factory=dict_row) as connection:
+        first = enqueue("a", conn=connection)
+        assert enqueue_many([("a", {}), {"kind": "a"}], conn=connection) == [first + 1, first + 2]
+
+    async def later() -> int:
+        async with await psycopg.AsyncConnection.connect(database_url, row_factory=dict_row) as connection:
+            return await enqueue_async("a", conn=connection)
+
+    assert asyncio.run(later()) == first + 3
+
+
+@pytest.mark.parametrize("conn", ["postgresql://h/db", object()])
+def test_what_is_no_connection_is_said_with_what_is_one(conn: Any) -> None:
+    with pytest.raises(TypeError, match=r"conn= is a psycopg\.Connection, not .*driver_connection"):
+        enqueue("a", conn=conn)
+    with pytest.raises(TypeError, match=r"conn= is a psycopg\.AsyncConnection"):
+        asyncio.run(enqueue_async("a", conn=conn))
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ("a", r"a job is \(kind, payload\)"),
+        (("a", {}, 5), r"a job is \(kind, payload\)"),
+        ({"payload": {}}, r"a job is \(kind, payload\)"),
+        ({"kind": "a", "priority": "high"}, "priority 'high' is not a whole number between -100 and 100"),
+        ({"kind": "a", "priority": 1.5}, "priority 1.5 is not a whole number"),
+        ({"kind": "a", "max_attempts": 0}, "max_attempts 0 is not a whole number between 1 and 1000"),
+    ],
+)
+def test_what_is_no_job_is_refused_in_words(queue: Queue, job: Any, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        enqueue_many([job], conn=queue)
 
 
 def test_ctx_enqueue_counts_only_with_its_settlement(queue: Queue, new_worker: Any) -> None:

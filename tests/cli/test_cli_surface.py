@@ -168,6 +168,24 @@ def test_a_job_is_shown_with_the_readers_time_and_the_fields_of_its_log() -> Non
     assert f'{here:%H:%M:%S} info    resizing  键="图.png"  size=3' in text
 
 
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (62, "7  image.make  u1  错误错误错误错误错误错误错误错误错误错误"),
+        (40, "7  image.make  u1  错误错误错误错误…"),
+        (30, "7  image.make  错误错误错误错…"),
+        (10, "7  image.make  错误错误错误错…"),
+    ],
+)
+def test_a_narrow_terminal_cuts_the_words_at_the_end_and_then_leaves_columns_out(
+    monkeypatch: pytest.MonkeyPatch, columns: int, expected: str
+) -> None:
+    monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((columns, 24)))
+    text = table(("id", "kind", "user", "error"), [["7", "image.make", "u1", "错误" * 10]], spare=(2,), cut_last=True)
+    assert " ".join(text.splitlines()[1].split()) == " ".join(expected.split())
+    assert text.splitlines()[0].split()[0] == "id"
+
+
 def test_what_users_write_steers_no_terminal() -> None:
     assert table(("user",), [["\x1b[2Jme\tyou\nhe\x9b1m"]]).splitlines()[1] == "\ufffd[2Jme you he\ufffd1m"
 
@@ -215,6 +233,16 @@ def test_a_home_that_cannot_be_is_78_and_one_line(tmp_path: Path, home: str) -> 
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (78, 1, ""), done.stderr
     assert "cannot be made" in done.stderr
     assert "--home" in done.stderr
+
+
+def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    for command in ("status", "doctor", "enqueue x"):
+        script = f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir {tmp_path}/gone; exec {WORKERCTL} {command}"
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (
+            1,
+            "workerctl: the current folder is gone; go to one that is there\n",
+        )
 
 
 def test_what_the_machine_refuses_is_one_line(tmp_path: Path) -> None:

@@ -51,6 +51,16 @@ def test_a_configuration_that_cannot_work_is_an_error_with_the_key(doctor):
     assert "did you mean supervisor.instances" in found["config"]["text"]
 
 
+def test_a_job_module_that_cannot_be_imported_is_an_error(doctor, tmp_path):
+    config = '[jobs]\nmodules = ["kinds"]\nshipped = false\n'
+    (tmp_path / "kinds.py").write_text("print('hello')\nraise KeyError('COLUMN')\n")
+    code, findings = doctor(config)
+    assert code == 1
+    assert (findings["modules"]["level"], findings["modules"]["text"][:23]) == ("error", "importing kinds failed:")
+    (tmp_path / "kinds.py").write_text("print('hello')\n")
+    assert doctor(config)[1]["modules"]["text"] == "kinds can be imported"
+
+
 def test_a_database_that_does_not_answer_is_an_error_without_its_password(doctor):
     code, found = doctor(DATABASE_URL="postgresql://u:geheim@127.0.0.1:1/app")
     assert code == 1

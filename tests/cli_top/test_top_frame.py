@@ -78,6 +78,12 @@ def test_a_narrow_terminal_has_whole_words_and_no_lines():
     assert "▁" in "\n".join(drawn(reading(), 80, 24))
 
 
+def test_a_very_narrow_terminal_keeps_names_and_memory():
+    lines = drawn(reading(name="default"), 40, 24)
+    assert any(line.split()[:3] == ["default", "1", "ready"] and "50MB" in line for line in lines), lines
+    assert max(map(cell_len, lines)) <= 40
+
+
 def test_processes_without_room_are_counted():
     lines = drawn(reading(64), 80, 24)
     shown = sum(line.startswith(("default ", "agent ")) for line in lines)
