@@ -49,6 +49,7 @@ class Primary:
         self._finishing: threading.Thread | None = None
         self._upkeep_at = self._tidy_at = self._finish_at = self._note_at = 0.0
         self._tidied_to = ""  # the key at which the next look for free seats begins
+        self._configured = False
         self._refused: dict[str, str] = {}  # duties that the database refuses -> why, as it was said
         self.term: int | None = None
 
@@ -57,7 +58,8 @@ class Primary:
         term = hold_primary(connection, agent=self._agent, node_id=self._node_id, lease_seconds=LEASE_SECONDS)
         if term is not None and term != self.term:
             self._last_due = self._known_schedules(connection)
-            configure_limits(connection, self._settings.limits, self._rates, self._settings.admission)
+            self._configured = False
+            self._configure(connection)
         before, self.term = self.term, term
         return (before is None) != (self.term is None)
 
@@ -75,6 +77,8 @@ class Primary:
             self._make_due_ticks(connection, database_now(connection))
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_SECONDS
+            if not self._configured:
+                self._configure(connection)
             with self._duty(connection, "limits", TIDY_SECONDS):
                 self._tidied_to = tidy_limits(connection, self._tidied_to)
             with self._duty(connection, "statistics", TIDY_SECONDS):
@@ -128,6 +132,11 @@ class Primary:
             self._refused[name] = words
         else:
             self._refused.pop(name, None)
+
+    def _configure(self, connection: psycopg.Connection[Any]) -> None:
+        with self._by_itself("limits of the config"):
+            configure_limits(connection, self._settings.limits, self._rates, self._settings.admission)
+            self._configured = True
 
     def _known_schedules(self, connection: psycopg.Connection[Any]) -> dict[str, dt.datetime]:
         rows = [

@@ -29,7 +29,8 @@ _BOUNDS: dict[str, Any] = {
 # Classes of SQLSTATE that are about the server, the connection or what others do just now, not about what was said:
 # connection, transaction state (a standby takes no writes), rollback, resources, locks, operator, system.
 _PASSING = frozenset({"08", "25", "40", "53", "55", "57", "58"})
-SLOW = frozenset({"57014", "55P03"})  # a time limit was over: the server's, or of a wait for a lock
+TOO_LONG = "57014"  # the statement took longer than it may
+SLOW = frozenset({TOO_LONG, "55P03"})  # or waited so long for somebody's lock
 UNSTORABLE = (  # whatever the connection: wrong in itself, or too large for what the server can do
     psycopg.DataError,
     psycopg.IntegrityError,
@@ -41,7 +42,7 @@ STATEMENT_TIMEOUT_MS = 5000
 # Whatever the role or the database has: who counts under a lock must see what was committed before it had that lock,
 # and psycopg reads times in ISO alone.
 _SETTINGS = (
-    r"-c default_transaction_isolation=read\ committed -c datestyle=ISO -c lock_timeout=0 -c idle_session_timeout=0"
+    r"-c default_transaction_isolation=read\ committed -c datestyle=ISO -c lock_timeout=4500 -c idle_session_timeout=0"
 )
 _SQL = Path(__file__).with_name("sql")
 SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is
@@ -62,7 +63,11 @@ class _Patient(psycopg.Connection[Any]):
             return super().wait(_within(gen, self.silence_seconds), *arguments, **options)
         except _Silent:
             self.close()
-            raise psycopg.OperationalError(f"the server has not answered for {self.silence_seconds:g} s") from None
+            raise Silence(f"the server has not answered for {self.silence_seconds:g} s") from None
+
+
+class Silence(psycopg.OperationalError):
+    """The server is frozen, or through a pooler, where no statement has a limit, its statement takes long."""
 
 
 class _Silent(Exception):

@@ -64,7 +64,11 @@ def migrate(connection: psycopg.Connection[Any], folder: Traversable | None = No
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         missing = pending(connection, folder)
         if len(missing) == len(migrations(folder)):
-            connection.execute("CREATE SCHEMA IF NOT EXISTS workerctl")
+            _refuse_encoding(connection)
+            if connection.execute("SELECT to_regnamespace('workerctl')").fetchone() == (
+                None,
+            ):  # else it may not be ours to make
+                connection.execute("CREATE SCHEMA workerctl")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS workerctl.migration (version integer PRIMARY KEY, name text NOT NULL,"
                 " phase text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
@@ -104,6 +108,16 @@ def pending(connection: psycopg.Connection[Any], folder: Traversable | None = No
             )
         del known[version]
     return list(known.values())
+
+
+def _refuse_encoding(connection: psycopg.Connection[Any]) -> None:
+    """Better now than at the first name that the database cannot write. Raises Unusable."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise Unusable(
+            f"the database {connection.info.dbname} is encoded in {encoding}; the queue needs one in UTF8: "
+            "CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'"
+        )
 
 
 @functools.cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from ..broker.exchange import Reply, Request
 from .hand import Claim, Hand
 from .journal import write_to_stderr
@@ -48,7 +50,7 @@ class Apart:
             reply, _ = self._say_piece(claim, self._hand.alone(claim), now)
             if reply is None or reply.gone:
                 break
-        self.due_at = now + APART_SECONDS if self._hand.aside else float("inf")
+        self.due_at = time.monotonic() + APART_SECONDS if self._hand.aside else float("inf")
         return reply
 
     def _say_piece(self, claim: Claim | None, piece: Request, now: float) -> tuple[Reply | None, bool]:
@@ -82,6 +84,8 @@ class Apart:
 
     def _was_slow(self, claim: Claim, now: float) -> None:
         self._set_aside(claim, now)
+        if self._link.waited_for_others:
+            return  # who may go on at any time
         self._hand.aside[claim] += 1
         if self._hand.aside[claim] == SLOW_TRIES:
             self._hand.refuse(claim, f"it was not written in time, {SLOW_TRIES} times alone")

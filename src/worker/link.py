@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from ..broker.connection import SLOW, connect, is_away
+from ..broker.connection import SLOW, TOO_LONG, Silence, connect, is_away
 from ..broker.exchange import FIRST, Reply, Request, exchange, resume
 from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
 from ..broker.found import Database
@@ -36,7 +36,8 @@ class Link:
         self._session: int | None = None
         self._failures = 0  # since the queue answered last
         self.retry_at = 0.0  # monotonic; not before this
-        self.too_slow = False  # the last request was not done in time
+        self.too_slow = False  # the last request was not done in time,
+        self.waited_for_others = False  # because of a lock, or nobody knows why
 
     @property
     def up(self) -> bool:
@@ -74,7 +75,8 @@ class Link:
         except psycopg.Error as error:
             if not is_away(error):
                 raise Rejected(str(error).strip().splitlines()[0]) from None
-            self.too_slow = error.sqlstate in SLOW
+            self.too_slow = error.sqlstate in SLOW or isinstance(error, Silence)
+            self.waited_for_others = error.sqlstate != TOO_LONG
             self.lost(now, error)
             return None
         self._failures = 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import psycopg
 
+from workerctl.broker.connection import connect
 from workerctl.broker.exchange import Ended, Parent
-from workerctl.broker.jobs import list_jobs, show_job
+from workerctl.broker.jobs import list_jobs, retry_jobs, show_job
 from workerctl.producer import enqueue
 
 Queue = psycopg.Connection[Any]
@@ -42,3 +45,38 @@ def test_a_parent_whose_children_all_exist_already_is_done_at_once(queue: Queue,
     row = show_job(queue, parent)
     assert (row["status"], row["children_total"], row["worker"]) == ("succeeded", 0, "default/1")
     assert len(list_jobs(queue, kind="b")) == 1
+
+
+def test_a_child_that_is_retried_while_its_parent_ends_takes_it_back_and_counts_once(
+    queue: Queue, new_worker: Any, database_url: str
+) -> None:
+    parent = enqueue("a", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    worker.says(parents=[Parent(parent, 1, [child(), child()])])
+    (failed, first), (last, attempt) = worker.claims(8)
+    worker.says(ended=[Ended(failed, first, "dead", error="once")])
+
+    def retry() -> None:
+        with connect(database_url, application="test retry") as connection:
+            assert retry_jobs(connection, [failed]) == 1
+
+    retrying = threading.Thread(target=retry)
+    with worker.connection.transaction():
+        assert not worker.says(ended=[Ended(last, attempt, "succeeded")]).lost
+        retrying.start()
+        wait_for_a_lock(queue, "test retry")
+    retrying.join(10)
+    assert show_job(queue, parent)["status"] == "waiting"
+    [(again, attempt)] = worker.claims(8)
+    assert (again, attempt) == (failed, 2)
+    worker.says(ended=[Ended(again, attempt, "succeeded")])
+    ended = show_job(queue, parent)
+    assert (ended["status"], ended["children_succeeded"], ended["children_dead"]) == ("succeeded", 2, 0)
+
+
+def wait_for_a_lock(queue: Queue, application: str) -> None:
+    deadline = time.monotonic() + 10
+    query = "SELECT FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+    while queue.execute(query, [f"workerctl {application}"]).fetchone() is None:
+        assert time.monotonic() < deadline, "nobody waits"

@@ -6,6 +6,9 @@ import datetime as dt
 import os
 import signal
 import time
+import uuid
+from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
@@ -104,3 +107,29 @@ def test_what_the_database_sets_for_its_sessions_changes_neither_how_limits_are_
         pytest.raises(Unusable, match="limits would not hold where transactions are repeatable read by default"),
     ):
         register_worker(connection, me, [KnownKind("a", "default", 3, 1)])
+
+
+def test_a_schema_that_was_made_for_a_role_is_enough_and_another_encoding_than_utf8_is_refused(
+    embedded_server: Any,
+) -> None:
+    names = [f"test_{uuid.uuid4().hex[:12]}" for _ in range(2)]
+    plain = urlsplit(embedded_server.server.url)
+    with embedded_server.connect(superuser=True) as root:
+        root.execute(f"CREATE DATABASE {names[0]}")
+        latin = "ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'"
+        root.execute(f"CREATE DATABASE {names[1]} OWNER workerctl TEMPLATE template0 {latin}")
+        try:
+            url = urlsplit(embedded_server.server.superuser_url)._replace(path=f"/{names[0]}").geturl()
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("CREATE SCHEMA workerctl AUTHORIZATION workerctl")
+            with connect(plain._replace(path=f"/{names[0]}").geturl(), application="test") as connection:
+                assert migrate(connection)
+                assert enqueue("a", conn=connection) == 1
+            with (
+                connect(plain._replace(path=f"/{names[1]}").geturl(), application="test") as connection,
+                pytest.raises(Unusable, match="is encoded in LATIN1; the queue needs one in UTF8"),
+            ):
+                migrate(connection)
+        finally:
+            for name in names:
+                root.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -142,9 +142,8 @@ def test_a_job_that_can_in_no_way_be_ended_is_kept_aside_while_others_go_on(
 def test_a_settlement_that_waits_for_somebodys_lock_holds_up_no_other_and_counts_in_the_end(
     queue: Queue, database_url: str, until: Until, seats: Seats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "STATEMENT_TIMEOUT_MS", 300)
+    monkeypatch.setattr(connections, "_SETTINGS", connections._SETTINGS.replace("=4500", "=300"))
     monkeypatch.setattr(apart, "APART_SECONDS", 0.5)
-    monkeypatch.setattr(apart, "SLOW_TRIES", 1000)
     locked, *others = enqueue_many([("apart.echo", {"result": number}) for number in range(4)], conn=queue)
     with psycopg.connect(database_url) as somebody:
         seats.turn(time.monotonic())  # connects
@@ -153,6 +152,8 @@ def test_a_settlement_that_waits_for_somebodys_lock_holds_up_no_other_and_counts
         until(ended(queue, others))
         later = enqueue("apart.echo", conn=queue)
         until(ended(queue, [later]))
+        began = time.monotonic()
+        until(lambda: time.monotonic() > began + 2)
         assert statuses(queue, [locked]) == ["running"]
     until(ended(queue, [locked]))
     shown = show_job(queue, locked)

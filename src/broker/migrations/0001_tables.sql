@@ -1,8 +1,6 @@
 -- The queue: live work in one hot table, ended work in history partitioned by day, workers and their leases beside it.
 -- Every function qualifies its names, so that it means the same under any search_path and through any pooler.
 
-CREATE SCHEMA IF NOT EXISTS workerctl;
-
 CREATE TYPE workerctl.job_status AS ENUM ('pending', 'running', 'waiting', 'succeeded', 'dead', 'cancelled');
 
 -- A domain is checked when a payload is made, not at every update of its row as a table's CHECK would be. Writing the text

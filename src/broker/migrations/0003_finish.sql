@@ -141,6 +141,7 @@ DECLARE
     redone bigint := 0;
     child bigint;
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('workerctl retry', 0));  -- two of one family would meet in its parents
     UPDATE workerctl.live SET run_at = now(), rank = workerctl.rank_of(now(), priority)
      WHERE id = job_id AND status = 'pending' AND run_at > now();
     IF FOUND THEN
@@ -190,16 +191,16 @@ BEGIN
            ended.limit_names, ended.limit_keys
       FROM workerctl.lane a
      WHERE a.queue = ended.queue AND a.kind = ended.kind AND a.keyed = (ended.limit_keys IS NOT NULL);
-    IF ended.parent_id IS NOT NULL THEN
-        SELECT * INTO parent FROM workerctl.history h WHERE h.id = ended.parent_id LIMIT 1;
-        IF FOUND THEN
-            PERFORM workerctl.revive(parent, 'waiting');
-        END IF;
-        UPDATE workerctl.live p
+    WHILE ended.parent_id IS NOT NULL LOOP
+        UPDATE workerctl.live p  -- where it is just ending, this waits for its end
            SET children_succeeded = p.children_succeeded - (ended.status = 'succeeded')::integer,
                children_dead = p.children_dead - (ended.status = 'dead')::integer,
                children_cancelled = p.children_cancelled - (ended.status = 'cancelled')::integer,
                cancel_asked_at = NULL
          WHERE p.id = ended.parent_id;
-    END IF;
+        EXIT WHEN FOUND;
+        SELECT * INTO parent FROM workerctl.history h WHERE h.id = ended.parent_id LIMIT 1;
+        EXIT WHEN NOT FOUND;
+        PERFORM workerctl.revive(parent, 'waiting');
+    END LOOP;
 END $$;
