@@ -12,6 +12,5 @@ from .texts import holds_no_number, holds_nul, storable, to_json
 __all__ = [
     "PAYLOAD_LIMIT_BYTES", "Cancel", "ClaimLost", "Context", "Fail", "Handler", "InvalidPayload", "Job", "QueueFull",
     "Refused", "Retry", "Services", "Snooze", "WrongField", "decode", "handlers", "holds_no_number", "holds_nul", "job",
-    "job_spec", "job_specs", "know_settings", "memory_text", "storable", "to_json", "validate",
-    "write_model",
+    "job_spec", "job_specs", "know_settings", "memory_text", "storable", "to_json", "validate", "write_model",
 ]  # fmt: skip
