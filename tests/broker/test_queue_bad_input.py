@@ -62,7 +62,7 @@ def test_one_bad_payload_among_many_keeps_all_of_them_out(payload: Any, refusal:
         ("", {}, "a kind is a text of 1 to 200 characters, not ''"),
         ("k" * 201, {}, "a kind is a text of 1 to 200 characters, not 'kkk"),
         (7, {}, "a kind is a text of 1 to 200 characters, not 7"),
-        ("a", {"max_attempts": 0}, "max_attempts 0 is not between 1 and 1000"),
+        ("a", {"max_attempts": 0}, "max_attempts 0 is not a whole number between 1 and 1000"),
         ("a", {"user_id": "u" * 201}, "user_id of 201 characters: at most 200"),
         ("a", {"unique_key": "u" * 501}, "unique_key of 501 characters: at most 500"),
     ],
