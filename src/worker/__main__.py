@@ -1,4 +1,4 @@
-"""`python -m workerctl.worker MODULE...`: the template, and its first imports without a look for garbage among them.
+"""`python -m workerctl.worker POOL MODULE...`: the template, and its first imports without looking for garbage in them.
 
 There is next to none, and looking takes a tenth of the time; `load_modules` lets it begin again.
 """

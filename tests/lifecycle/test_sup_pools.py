@@ -67,6 +67,12 @@ def end(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def successor_of(house: House, pid: int) -> int:
+    """The pid of who is ready in the pool's one seat after this one."""
+    found = until(lambda: [worker for worker in house.ready("reports") if worker["pid"] != pid], what="a successor")
+    return int(found[0]["pid"])
+
+
 def test_each_pool_has_its_own_modules_through_crashes_and_reloads(house: House) -> None:
     house.start(1)
     [mine], [theirs] = house.ready(), house.ready("reports")
@@ -75,14 +81,15 @@ def test_each_pool_has_its_own_modules_through_crashes_and_reloads(house: House)
     assert templates(house) == ["template", "template-reports"]
 
     end(theirs["pid"])
-    until(lambda: house.ready("reports") and house.ready("reports")[0]["pid"] != theirs["pid"], what="a successor")
+    successor = successor_of(house, theirs["pid"])
     assert report(house)["release"] == 1
 
     template = house.role("template-reports")
     assert template is not None
     end(template)
     until(lambda: house.role("template-reports") not in (None, template), what="its spare serves")
-    end(house.ready("reports")[0]["pid"])
+    end(successor)
+    successor_of(house, successor)
     assert report(house)["release"] == 1, "forked from the spare"
 
     serve(house, "raise RuntimeError('broken service')\n")

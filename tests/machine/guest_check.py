@@ -48,7 +48,10 @@ def enqueue(kind: str, field: str) -> str:
         said = ask(WORKERCTL, "enqueue", kind, field)
         return said.isdigit()
 
-    until(is_taken)
+    try:
+        until(is_taken)
+    except TimeoutError:
+        raise TimeoutError(f"enqueue {kind}: {said}") from None
     return said
 
 
