@@ -57,6 +57,7 @@ def enqueue(
 
     Example: workerctl enqueue image.batch prompt="a red fox" count=2 --wait
     """
+    from ..handler import InvalidPayload
     from ..producer import enqueue as put
     from .following import follow_job
     from .plain import printable
@@ -65,8 +66,13 @@ def enqueue(
     run_at = _run_at(delay, at)
     _know_kinds(loaded().settings, kind)
     with database() as connection:
-        job_id = put(kind, content, queue=queue, priority=priority, run_at=run_at, unique_key=unique,
-                     user_id=user, plan=plan, conn=connection)  # fmt: skip
+        try:
+            job_id = put(kind, content, queue=queue, priority=priority, run_at=run_at, unique_key=unique,
+                         user_id=user, plan=plan, conn=connection)  # fmt: skip
+        except InvalidPayload as error:
+            if pairs and "Expected `str`, got" in str(error):
+                fail(f"{error}; a text that reads as JSON has quotes of its own: key='\"5\"'")
+            raise
         if not wait:
             _note_unknown(connection, kind)
             sys.stdout.write(f"{job_id}\n")

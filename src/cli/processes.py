@@ -145,10 +145,10 @@ def reload(
 
     Example: workerctl reload
     """
-    from .releases import ask_for_reload, follow
+    from .releases import ask_for_reload, await_apps, follow
     from .waiting import Waiting
 
-    found = loaded()
+    found, since = loaded(), time.monotonic()
     asked = ask_for_reload(found, name, reason)
     for key in asked.needs_restart:
         say(f"note: {key} stays as it was: it needs `workerctl restart`")
@@ -160,6 +160,7 @@ def reload(
     with Waiting() as waiting:
         for document in follow(found.home, asked.number):
             waiting.show_reload(document)
+        await_apps(found.home, {*asked.others, *asked.added}, since)
     say(f"reloaded {what}: release {asked.number}")
     note_unknown_kinds(found.settings)
 

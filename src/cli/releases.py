@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from ..settings.cores import machine_cores
 from ..supervisor.client import request
 from ..supervisor.composition import Composition, load_composition, save_composition
 from ..supervisor.state import load_desired
+from ..supervisor.states import FAULTS
 from .compose import Plan, auto_pools, check_connections, compose, fit_connections
+from .status_table import last_exit
 
 RESTART_KEYS = ("database_url", "database_url_direct", "database_pooled", "postgres_bin", "connection_limit")
 SUPERVISOR_RESTART_KEYS = ("user", "group", "exit_when_all_parked")
@@ -116,6 +118,27 @@ def follow(home: Path, number: int, patience_seconds: float = 0.05) -> Iterator[
                 raise ReloadFailed(_failure(home, last))
             return
         yield document
+        time.sleep(patience_seconds)
+
+
+def await_apps(home: Path, names: Collection[str], since: float, patience_seconds: float = 0.1) -> None:
+    """Until every process of these apps that a reload has changed since then is ready. Raises ReloadFailed.
+
+    An app has no canary: two of a program may not fit beside each other, on one port for a start.
+    """
+    while True:
+        document = request(home, "status")["status"]
+        elapsed = time.monotonic() - since
+        processes = [
+            (team["name"], each) for team in document["apps"] if team["name"] in names for each in team["processes"]
+        ]
+        for name, each in processes:
+            end = each["last_exit"]
+            if end and end["cause"] in FAULTS and end["seconds_ago"] < elapsed and each["phase"] != "ready":
+                said = end["message"] or last_exit(end)
+                raise ReloadFailed(f"{name}/{each['slot']} of the new release: {said}; see `workerctl why {name}`")
+        if all(each["phase"] == "ready" and each["uptime_seconds"] <= elapsed for _, each in processes):
+            return
         time.sleep(patience_seconds)
 
 

@@ -61,7 +61,7 @@ class Probes:
                 probe.due_at = now + probe.child.group.ready.interval_seconds
                 continue
             try:
-                probe.pid = run_probe(probe.child.group.ready.command)
+                probe.pid = run_probe(probe.child.group.ready.command, probe.child.group.cwd)
             except OSError:
                 probe.due_at = now + PATIENCE_SECONDS
                 continue

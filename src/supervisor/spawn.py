@@ -119,9 +119,10 @@ class Spawner:
         return out, err
 
 
-def run_probe(command: Sequence[str]) -> int:
+def run_probe(command: Sequence[str], folder: str | None) -> int:
     """The pid of a started readiness probe; it says nothing and is reaped like every child."""
-    return _start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    silence = subprocess.DEVNULL
+    return _start(command, stdin=silence, stdout=silence, stderr=silence, cwd=folder)
 
 
 def run_aside(command: Sequence[str], folder: str | None) -> int:

@@ -91,6 +91,7 @@ def test_a_shell_completes_commands_and_their_options(tmp_path: Path) -> None:
 
 INTRUSIVE = """
 import os, sys
+import msgspec
 from workerctl import job
 print("hello from the module")
 os.chdir("/")
@@ -99,6 +100,12 @@ sys.stdout = None
 
 @job("shop.pay")
 def pay(payload: dict) -> None: ...
+
+class Order(msgspec.Struct):
+    number: str
+
+@job("shop.order")
+def order(payload: Order) -> None: ...
 """
 
 
@@ -111,6 +118,9 @@ def test_what_a_job_module_does_at_import_is_kept_from_the_commands_that_look_at
     done = run(tmp_path, "enqueue", "shop.pay", DATABASE_URL=database_url)
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
     assert "hello from the module" in done.stderr
+    for value, code in (("5", 1), ('"5"', 0)):
+        done = run(tmp_path, "enqueue", "shop.order", f"number={value}", DATABASE_URL=database_url)
+        assert (done.returncode, "quotes of its own" in done.stderr) == (code, code == 1)
     (tmp_path / "kinds.py").write_text("import sys\nsys.exit(3)")
     checked = run(tmp_path, "config", "check")
     assert (checked.returncode, checked.stdout) == (0, "")

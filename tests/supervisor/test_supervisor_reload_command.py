@@ -119,6 +119,31 @@ def test_a_reload_brings_new_code_and_broken_code_or_settings_change_nothing(pro
     assert project.version() == 4
 
 
+WEB = '[apps.web]\ncommand = "sh web.sh"\nready = {command = "test -e up"}\n'
+
+
+def test_a_reload_says_whether_an_app_that_it_changed_is_ready(project: Project) -> None:
+    def web() -> dict[str, object]:
+        apps = project.document()["apps"]
+        return dict(apps[0]["processes"][0])  # type: ignore[index]
+
+    script = project.folder / "web.sh"
+    script.write_text("rm -f up; sleep 0.4; touch up; exec sleep 1000")
+    project.config(CONFIG + WEB)
+    done = project.run("reload")
+    assert (done.returncode, web()["phase"]) == (0, "ready"), done.stderr
+    done = project.run("reload", "web")
+    assert (done.returncode, done.stderr.strip(), web()["phase"]) == (0, "reloaded web: release 3", "ready")
+    script.write_text("echo no such table; exit 3")
+    done = project.run("reload", "web")
+    assert done.returncode == 1
+    assert "web/1 of the new release" in done.stderr and "workerctl why web" in done.stderr
+    until(lambda: web()["phase"] == "parked", 30)
+    script.write_text("touch up; exec sleep 1000")
+    assert project.run("reload", "web").returncode == 0
+    assert web()["phase"] == "ready"
+
+
 def test_without_a_supervisor_there_is_nothing_to_reload(tmp_path: Path) -> None:
     assert Project(tmp_path).run("reload").returncode == 4
 
