@@ -16,15 +16,13 @@ from .identity import Identity, known_kinds, registration
 from .journal import FinishedJobs, write_to_stderr
 from .link import Link, Rejected
 from .outcome import HandedBack, Raised, TimedOut
+from .pace import QUICK_JOBS, hand_size, is_plenty
 from .run import Run
 from .runner import Runner
 from .services import WorkerServices
 from .tally import Tally
 
-QUICK_JOBS = 64  # a worker whose jobs end at once has so many in hand, whatever its seats: see `hand_size`
-QUICK_SECONDS = 0.010
 FLUSH_JOBS = 50  # settlements are written together, at the latest when so many wait
-PLENTY_JOBS = 100  # while more tiny ones are still to run, a round trip waits for more to say: see `is_plenty`
 FLUSH_SECONDS = 0.020  # or the queue heard the last of us so long ago: what ends alone is written at once
 BUSY_RENEW_SECONDS = 1.0  # with jobs in hand: progress goes out, cancellations come in
 TASK_GRACE_SECONDS = 10.0  # for an `async def` handler to clean up after its deadline
@@ -286,24 +284,6 @@ class Seats:
     def _stop_lost(self, runs: list[Run]) -> None:
         for run in runs:
             self.runner.stop(run, LOST)
-
-
-def hand_size(seats: int, ended: int, seconds: float) -> int:
-    """How many jobs a worker may have in hand, given how many ended lately and how long they took together: one a seat,
-    or what its seats get through in 10 ms, if that is more. A round trip costs as much as 20 jobs, so that tiny ones
-    would wait for it most of the time; what is not begun 20 ms after its claim is put back.
-    """
-    return max(seats, min(QUICK_JOBS, _pace(seats, ended, seconds)))
-
-
-def is_plenty(in_hand: int, seats: int, ended: int, seconds: float) -> bool:
-    """Whether so many tiny jobs are still to run that the next round trip had better take more at once."""
-    return in_hand > PLENTY_JOBS and _pace(seats, ended, seconds) >= seats
-
-
-def _pace(seats: int, ended: int, seconds: float) -> int:
-    """How many jobs the seats get through in 10 ms, by how long those that ended lately took together."""
-    return int(seats * QUICK_SECONDS * ended / max(seconds, 1e-9))
 
 
 def _known(job: Claimed) -> Job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workerctl.worker.seats import PLENTY_JOBS, QUICK_JOBS, hand_size, is_plenty
+from workerctl.worker.pace import PLENTY_JOBS, QUICK_JOBS, hand_size, is_plenty
 
 
 @pytest.mark.parametrize(
