@@ -127,7 +127,7 @@ def test_after_the_stop_logs_show_and_why_read_what_is_on_disk(house: House) -> 
     assert "nothing is running" in shown
     assert "asked" in shown
     assert house.json("why", "default/2")["exits"][0]["cause"] == "asked"
-    assert "no exit of nobody" in house.fails(1, "why", "nobody")
+    assert "no end of 'nobody'" in house.fails(1, "why", "nobody")
 
 
 def test_why_has_the_last_twenty_lines_of_who_ended(house: House) -> None:
