@@ -31,12 +31,15 @@ START_SECONDS = 60.0
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No test may find the machine's own PostgreSQL, nor a configuration of the one who runs the tests.
+# No test may find the machine's own PostgreSQL, nor a configuration of the one who runs the tests, nor a terminal's
+# size: readline says it to all that pytest starts, its own second process too.
 for _name in list(os.environ):
     if (_name.startswith(("PG", "WORKERCTL_")) and _name != ENV_NOVELS) or _name in (
         "DATABASE_URL",
         "DIRECT_URL",
         "SERVICE_TYPE",
+        "COLUMNS",
+        "LINES",
     ):
         del os.environ[_name]
 os.environ["PGHOST"] = "/no-default-server-in-tests"  # else libpq would try the system's socket

@@ -83,6 +83,7 @@ def test_hours_go_with_their_calls(queue: Connection) -> None:
 
 def test_a_budget_over_all_users_does_not_look_at_each_of_many_calls(queue: Connection) -> None:
     queue.execute("SET statement_timeout = 0")
+    queue.silence_seconds = 60.0  # type: ignore[attr-defined]
     queue.execute(FILL, {"rows": 100_000})
     while sum_up(queue):
         pass

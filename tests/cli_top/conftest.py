@@ -58,10 +58,7 @@ class Terminal:
         self._tmux("send-keys", keys)
 
     def resize(self, columns: int, rows: int) -> None:
-        """Also tells the terminal itself: tmux does so later, and did not within a minute on a busy machine once."""
         self._tmux("resize-window", "-x", str(columns), "-y", str(rows))
-        terminal = self._tmux("display-message", "-p", "#{pane_tty}").stdout.strip()
-        subprocess.run(["stty", "-F", terminal, "columns", str(columns), "rows", str(rows)], check=True)
 
     @property
     def is_open(self) -> bool:

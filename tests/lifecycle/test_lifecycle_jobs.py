@@ -203,8 +203,8 @@ def test_progress_and_log_lines_of_a_running_job_are_shown(running: House) -> No
 
 
 def cancelled_within(house: House, job: int) -> float:
-    began = time.monotonic()
     house.ok("jobs", "cancel", job)
+    began = time.monotonic()
     house.until_status(job, "cancelled", 5)
     return time.monotonic() - began
 

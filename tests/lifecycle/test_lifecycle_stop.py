@@ -75,7 +75,7 @@ def test_an_idle_set_stops_at_once(house: House) -> None:
     house.start(2)
     began = time.monotonic()
     house.ok("stop")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,8 @@ asyncio.run(main())
 
 def test_lines_of_many_threads_stay_whole_and_with_their_job(run_worker):
     lines = run_worker("""
+from workerctl.worker import journal
+journal.HALF_LINE_SECONDS = journal.TURN_SECONDS = 60.0  # on a busy machine a writer may have no turn for its 5 ms
 sys.setswitchinterval(0.00001)
 log_to_stderr()
 def talk(number):
