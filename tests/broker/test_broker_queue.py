@@ -11,25 +11,17 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 import pytest
+from broker_ends import ended, status
 from psycopg.rows import dict_row
 
-from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Progress
+from workerctl.broker.exchange import Again, FollowUp, Progress
 from workerctl.broker.fleet import release_worker
 from workerctl.broker.jobs import NoSuchJob, cancel_jobs, list_jobs, retry_jobs, show_job
 from workerctl.broker.migrate import migrate, migrations
 from workerctl.contract import Unusable
-from workerctl.handler import Refused
 from workerctl.producer import enqueue, enqueue_async, enqueue_many
 
 Queue = psycopg.Connection[Any]
-
-
-def ended(job: tuple[int, int], status: str = "succeeded", **fields: Any) -> Ended:
-    return Ended(*job, status, **fields)
-
-
-def status(queue: Queue, job_id: int) -> str:
-    return str(show_job(queue, job_id)["status"])
 
 
 def test_migrations_run_once_and_only_know_their_own_text(queue: Queue) -> None:
@@ -180,23 +172,6 @@ def test_enqueue_belongs_to_the_callers_transaction(queue: Queue) -> None:
     assert list_jobs(queue) == []
 
 
-def test_what_the_queue_refuses(queue: Queue) -> None:
-    with pytest.raises(Refused, match="over 1 MiB"):
-        enqueue("a", {"text": "x" * 1024 * 1024}, conn=queue)
-    with pytest.raises(Refused, match="NUL"):
-        enqueue("a", {"text": "a\x00b"}, conn=queue)
-    with pytest.raises(Refused, match="priority 101"):
-        enqueue("a", priority=101, conn=queue)
-    with pytest.raises(Refused, match="unknown option 'prioriy'"):
-        enqueue_many([{"kind": "a", "prioriy": 1}], conn=queue)
-    with pytest.raises(Refused, match="a kind is a text"):
-        enqueue("", conn=queue)
-    with pytest.raises(Refused, match="refused by the queue: invalid input syntax for type timestamp"):
-        enqueue("a", run_at="soon", conn=queue)  # type: ignore[arg-type]
-    with pytest.raises(psycopg.errors.CheckViolation):
-        queue.execute("SELECT workerctl.enqueue('a', to_jsonb(repeat('x', 1048577)))")
-
-
 def test_a_callers_connection_may_have_rows_of_its_own_kind(queue: Queue, database_url: str) -> None:
     with psycopg.connect(database_url, row_factory=dict_row) as connection:
         first = enqueue("a", conn=connection)
@@ -209,30 +184,6 @@ def test_a_callers_connection_may_have_rows_of_its_own_kind(queue: Queue, databa
     assert asyncio.run(later()) == first + 3
 
 
-@pytest.mark.parametrize("conn", ["postgresql://h/db", object()])
-def test_what_is_no_connection_is_said_with_what_is_one(conn: Any) -> None:
-    with pytest.raises(TypeError, match=r"conn= is a psycopg\.Connection, not .*driver_connection"):
-        enqueue("a", conn=conn)
-    with pytest.raises(TypeError, match=r"conn= is a psycopg\.AsyncConnection"):
-        asyncio.run(enqueue_async("a", conn=conn))
-
-
-@pytest.mark.parametrize(
-    ("job", "words"),
-    [
-        ("a", r"a job is \(kind, payload\)"),
-        (("a", {}, 5), r"a job is \(kind, payload\)"),
-        ({"payload": {}}, r"a job is \(kind, payload\)"),
-        ({"kind": "a", "priority": "high"}, "priority 'high' is not a whole number between -100 and 100"),
-        ({"kind": "a", "priority": 1.5}, "priority 1.5 is not a whole number"),
-        ({"kind": "a", "max_attempts": 0}, "max_attempts 0 is not a whole number between 1 and 1000"),
-    ],
-)
-def test_what_is_no_job_is_refused_in_words(queue: Queue, job: Any, words: str) -> None:
-    with pytest.raises(Refused, match=words):
-        enqueue_many([job], conn=queue)
-
-
 def test_ctx_enqueue_counts_only_with_its_settlement(queue: Queue, new_worker: Any) -> None:
     job_id = enqueue("a", conn=queue)
     worker = new_worker()
@@ -242,80 +193,6 @@ def test_ctx_enqueue_counts_only_with_its_settlement(queue: Queue, new_worker: A
     assert [row["kind"] for row in list_jobs(queue)] == ["a"]
     worker.says(ended=[ended((job_id, 1))], follow_ups=[follow_up])
     assert [row["kind"] for row in list_jobs(queue)] == ["b", "a"]
-
-
-def begin_batch(queue: Queue, worker: Any, children: int) -> int:
-    batch = enqueue("a", conn=queue)
-    assert worker.claims(1) == [(batch, 1)]
-    parent = Parent(batch, 1, [{"kind": "b", "payload": {"n": n}} for n in range(children)],
-                    on_done={"kind": "a", "payload": {"parent": batch}})  # fmt: skip
-    assert worker.says(parents=[parent]).lost is None
-    return batch
-
-
-def test_one_failed_child_does_not_spoil_the_batch(queue: Queue, new_worker: Any) -> None:
-    worker = new_worker()
-    batch = begin_batch(queue, worker, 3)
-    assert status(queue, batch) == "waiting"
-    children = worker.claims(8)
-    worker.says(ended=[ended(children[0]), ended(children[1], "dead", error="no paint")])
-    assert "1 of 3 children" in show_job(queue, batch)["waits_because"]
-    assert show_job(queue, batch)["progress"] == {"done": 2, "total": 3}
-    assert next(row for row in list_jobs(queue) if row["id"] == batch)["progress"] == {"done": 2, "total": 3}
-    worker.says(ended=[ended(children[2])])
-    row = show_job(queue, batch)
-    assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 2, 1)
-    continuation = worker.says(want=8).claimed
-    assert [msgspec.json.decode(job.payload) for job in continuation] == [{"parent": batch}]
-
-
-def test_retry_of_a_batch_redoes_just_the_failed_children(queue: Queue, new_worker: Any) -> None:
-    worker = new_worker()
-    batch = begin_batch(queue, worker, 3)
-    children = worker.claims(8)
-    worker.says(ended=[ended(children[0]), ended(children[1], "dead"), ended(children[2], "dead")])
-    worker.says(ended=[ended(job) for job in worker.claims(8)])
-    assert retry_jobs(queue, [batch]) == 2
-    assert status(queue, batch) == "waiting"
-    redone = worker.claims(8)
-    assert redone == [(children[1][0], 2), (children[2][0], 2)], "the attempt is never reset"
-    worker.says(ended=[ended(job) for job in redone])
-    row = show_job(queue, batch)
-    assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 3, 0)
-    assert retry_jobs(queue, [batch]) == 0
-    continuation = worker.says(want=8).claimed
-    assert [msgspec.json.decode(job.payload) for job in continuation] == [{"parent": batch}], "again, over all of them"
-
-
-def test_a_batch_whose_children_all_died_is_dead(queue: Queue, new_worker: Any) -> None:
-    worker = new_worker()
-    batch = begin_batch(queue, worker, 2)
-    worker.says(ended=[ended(job, "dead") for job in worker.claims(8)])
-    row = show_job(queue, batch)
-    assert (row["status"], row["error"]) == ("dead", "2 of 2 children failed")
-    assert worker.claims(8) == [], "no continuation of nothing"
-
-
-def test_a_batch_in_a_batch_counts_upwards(queue: Queue, new_worker: Any) -> None:
-    worker = new_worker()
-    outer = begin_batch(queue, worker, 1)
-    inner = worker.claims(1)[0]
-    worker.says(parents=[Parent(*inner, [{"kind": "b"}])])
-    worker.says(ended=[ended(job) for job in worker.claims(8)])
-    assert (status(queue, inner[0]), status(queue, outer)) == ("succeeded", "succeeded")
-
-
-def test_cancel_ends_what_is_pending_and_asks_what_runs(queue: Queue, new_worker: Any) -> None:
-    worker = new_worker()
-    batch = begin_batch(queue, worker, 3)
-    running = worker.claims(1)[0]
-    assert cancel_jobs(queue, [batch]) == 4
-    assert worker.says(renew_seconds=30.0).cancel == [running[0]]
-    assert status(queue, batch) == "waiting"
-    worker.says(ended=[ended(running, "cancelled")])
-    assert status(queue, batch) == "cancelled"
-    assert worker.claims(8) == []
-    assert cancel_jobs(queue, [batch]) == 0
 
 
 def test_a_dead_workers_jobs_go_back_at_once(queue: Queue, new_worker: Any) -> None:
@@ -356,12 +233,6 @@ def test_progress_is_a_fraction_of_the_claim_that_made_it(queue: Queue, new_work
     assert show_job(queue, job_id)["progress"] == {"done": 3, "total": 7}
     worker.says(progress=[Progress(job_id, 9, 4, 7)])
     assert show_job(queue, job_id)["progress"] == {"done": 3, "total": 7}
-
-
-def test_a_batch_kind_gives_many_jobs_for_one_seat(queue: Queue, new_worker: Any) -> None:
-    worker = new_worker(("a",), batch=5)
-    enqueue_many([("a", None)] * 7, conn=queue)
-    assert [len(worker.claims(1)), len(worker.claims(1))] == [5, 2]
 
 
 def test_an_enqueue_rings_and_a_flood_rings_seldom(queue: Queue, database_url: str) -> None:

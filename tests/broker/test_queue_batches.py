@@ -64,3 +64,9 @@ def test_a_kind_that_no_longer_gathers_is_handed_out_as_others(queue: Queue, gat
     job = enqueue("a", conn=queue)
     assert gathering.claims(8) == []
     assert new_worker().claims(8) == [(job, 1)]
+
+
+def test_a_batch_kind_gives_many_jobs_for_one_seat(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker(("a",), batch=5)
+    enqueue_many([("a", None)] * 7, conn=queue)
+    assert [len(worker.claims(1)), len(worker.claims(1))] == [5, 2]

@@ -56,8 +56,7 @@ def test_a_worker_that_is_killed_in_any_phase_costs_no_job(stage: House, phase: 
         stage.ok("restart", "default")
         until(lambda: "DrainSent" in stage.log() and f" pid={pid}" in stage.log(), what="it drains")
     if phase == "starting":
-        stage.ok("scale", "+1")
-        pid = _newest_of(stage)
+        pid = _one_more(stage)
     os.kill(pid, signal.SIGKILL)
     until(lambda: [end for end in stage.exits() if end["pid"] == pid])
     stage.open_gate()
@@ -68,16 +67,15 @@ def test_a_worker_that_is_killed_in_any_phase_costs_no_job(stage: House, phase: 
     stage.ok("scale", WORKERS, "--wait")
 
 
-def _newest_of(house: House) -> int:
-    """The pid of the worker that was forked last, whatever it has come to."""
-    forked = [line for line in house.log().splitlines() if " event Forked slot=default/" in line]
-    before = len(forked)
+def _one_more(house: House) -> int:
+    """The pid of a worker that was asked for now, whatever it has come to."""
 
-    def another() -> str | None:
-        lines = [line for line in house.log().splitlines() if " event Forked slot=default/" in line]
-        return lines[-1] if len(lines) > before else None
+    def forked() -> list[str]:
+        return [line for line in house.log().splitlines() if " event Forked slot=default/" in line]
 
-    line = another() or forked[-1]
+    before = len(forked())
+    house.ok("scale", "+1")
+    line = until(lambda: forked()[before:], what="it is forked")[0]
     return int(line.rpartition("pid=")[2])
 
 

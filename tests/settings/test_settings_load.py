@@ -8,7 +8,7 @@ import pytest
 from settings_loaded import loaded, refusal
 
 from workerctl.contract import Unusable
-from workerctl.settings import Settings, dump, load, restore, settings_of_pool
+from workerctl.settings import Settings, dump, restore
 from workerctl.settings.memory import machine_memory_bytes
 
 
@@ -56,14 +56,6 @@ def test_environment_texts_mean_what_toml_would(tmp_path, name, text, expected):
     assert getattr(jobs, "timeout_seconds" if field == "timeout" else field) == expected
 
 
-def test_the_environment_reaches_pools_by_the_name_that_the_file_spells(tmp_path):
-    text = "[pools.Big-Ones]\nqueues = ['big']\n"
-    found = loaded(tmp_path, text, WORKERCTL_POOLS__BIG_ONES__INSTANCES="3", WORKERCTL_POOLS__NEW__QUEUES="a,b")
-    assert found.settings.pools["Big-Ones"].instances == 3
-    assert found.settings.pools["new"].queues == ("a", "b")
-    assert found.origins["pools.Big-Ones.instances"] == "environment WORKERCTL_POOLS__BIG_ONES__INSTANCES"
-
-
 def test_empty_variables_and_empty_texts_say_nothing(tmp_path):
     found = loaded(
         tmp_path, 'database_url = ""\npostgres_bin = ""\n[storage]\nurl = ""\n', DATABASE_URL="", DIRECT_URL=" "
@@ -82,56 +74,6 @@ def test_a_bare_poll_interval_over_1000_is_milliseconds_and_said(tmp_path, value
     assert len(found.warnings) == (2 if warned else 0)
     if warned:
         assert found.warnings[0] == 'POLL_INTERVAL=5000 is over 1000 and was read as milliseconds; write "5s"'
-
-
-def test_pools_inherit_what_they_do_not_say(tmp_path):
-    text = """
-        [supervisor]
-        instances = 2
-        max_memory = "1GB"
-        [jobs]
-        concurrency = 4
-        [pools.content]
-        queues = ["content_generation"]
-        concurrency = 1
-        """
-    found = loaded(tmp_path, text)
-    content, default = found.settings.pools["content"], found.settings.pools["default"]
-    assert (content.queues, content.instances, content.concurrency) == (("content_generation",), 2, 1)
-    assert (default.queues, default.instances, default.concurrency) == ((), 2, 4)
-    assert content.max_memory_bytes == default.max_memory_bytes == 1024**3
-    assert found.origins["pools.content.concurrency"] == found.origins["pools.content.instances"] == "file"
-    assert found.origins["pools.content.stop_timeout"] == "default"
-
-
-def test_a_pool_imports_and_runs_as_it_says_and_else_as_the_jobs_table_does(tmp_path):
-    found = loaded(
-        tmp_path,
-        """
-        [jobs]
-        modules = ["everyday"]
-        timeout = "1m"
-        retry_delay = "3s"
-        [pools.content]
-        queues = ["content"]
-        modules = ["content"]
-        path = ["service", "/opt/lib"]
-        shipped = false
-        poll_interval = "1s"
-        retry_delay = "1s"
-        """,
-        WORKERCTL_POOLS__CONTENT__TIMEOUT="90",
-    )
-    own, settings = settings_of_pool(found.settings, "content").jobs, found.settings
-    assert (own.modules, own.shipped) == (("content",), False)
-    assert own.path == (str(tmp_path / "service"), "/opt/lib")
-    assert (own.poll_interval_seconds, own.timeout_seconds, own.retry_delay_seconds) == (1, 90, 1)
-    assert settings_of_pool(settings, "default") == settings
-    assert (settings.jobs.modules, settings.jobs.path, settings.jobs.timeout_seconds) == (
-        ("everyday",), (str(tmp_path),), 60,
-    )  # fmt: skip
-    assert found.origins["pools.content.modules"] == found.origins["pools.content.retry_delay"] == "file"
-    assert found.origins["pools.content.timeout"] == "environment WORKERCTL_POOLS__CONTENT__TIMEOUT"
 
 
 def test_a_share_of_the_memory_is_of_what_this_machine_has(tmp_path):
@@ -298,41 +240,3 @@ def test_importing_the_settings_stays_cheap():
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
     loaded_modules = set(shown.stdout.split())
     assert not loaded_modules & {"tomllib", "zoneinfo", "cronsim", "difflib", "tempfile", "asyncio"}
-
-
-def test_limits_and_rates_are_tables_of_names(tmp_path):
-    (tmp_path / "workerctl.toml").write_text(
-        '[limits]\nimage = 15\n"image.upscale" = 2\n"user:{user_id}" = 4\n[rates]\n"model:{payload.model}" = "60/1m"\n'
-    )
-    settings = load(None, None, {}, tmp_path).settings
-    assert settings.limits == {"image": 15, "image.upscale": 2, "user:{user_id}": 4}
-    assert settings.rates == {"model:{payload.model}": "60/1m"}
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("[limits]\nimage = -1", "limits"),
-        ("[limits]\nimage = 'many'", "limits"),
-        ("[limits]\n'user:{user}' = 1", "{user_id}, {plan}, {model} or {payload.field}"),
-        ("[limits]\n'user:{user_id' = 1", "{user_id}, {plan}, {model} or {payload.field}"),
-        ("[rates]\nimage = '60'", "number of starts per duration"),
-        ("[rates]\nimage = '0/1m'", "number of starts per duration"),
-        ("[rates]\nimage = '5/0s'", "longer than 0"),
-        ("[limits]\nimage = 99999999999", "limits.image = 99999999999: at most 2147483647"),
-        ("[rates]\nimage = '99999999999/1m'", "at most 2147483647"),
-        ("[admission]\n'plan:free' = 99999999999", 'admission."plan:free" = 99999999999: at most 2147483647'),
-        ("[admission]\n'' = 1", "a name has 1 to 200 characters"),
-        ('[limits]\n"im\\u0000age" = 1', "none of them NUL"),
-        (f"[schedule.{'s' * 201}]\ncron = '0 3 * * *'\nkind = 'k'", "the name of a task has 1 to 200 characters"),
-        (
-            "[schedule.s]\ncron = '0 3 * * *'\nkind = \"k\\u0000\"",
-            'schedule.s.kind = "k\\u0000": holds the character NUL',
-        ),
-    ],
-)
-def test_a_limit_or_rate_that_cannot_be_is_refused(tmp_path, text, words):
-    (tmp_path / "workerctl.toml").write_text(text)
-    with pytest.raises(Unusable) as caught:
-        load(None, None, {}, tmp_path)
-    assert words in str(caught.value)

@@ -3,85 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import functools
-import math
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 import pytest
+from worker_runs import Point, finish, new_run
 
-from workerctl.broker.exchange import Claimed
-from workerctl.handler import Cancel, Context, Handler, InvalidPayload, Job, Retry, Services, handlers, job
+from workerctl.handler import Cancel, Context, Handler, InvalidPayload, Job, Retry
 from workerctl.worker.outcome import HandedBack, Raised, Returned, TimedOut
-from workerctl.worker.run import Run
 from workerctl.worker.runner import Runner
-
-
-@dataclass
-class Point:
-    x: int
-
-
-@pytest.fixture
-def handler() -> Iterator[Callable[[Callable[..., Any]], Handler]]:
-    known = dict(handlers())
-
-    def register(function: Callable[..., Any], **options: Any) -> Handler:
-        job(f"test.{function.__name__}", **options)(function)
-        return handlers()[f"test.{function.__name__}"]
-
-    yield register
-    for kind in set(handlers()) - set(known):
-        cast(dict[str, Handler], handlers()).pop(kind)
-
-
-@pytest.fixture
-def runner() -> Iterator[Runner]:
-    made = Runner(100)
-    yield made
-    made.close()
-
-
-def new_run(handler: Handler, *payloads: Any, timeout: float = 5) -> Run:
-    created = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    jobs = [
-        Claimed(
-            number,
-            handler.kind,
-            "q",
-            1,
-            0,
-            0,
-            3,
-            0,
-            None,
-            None,
-            None,
-            created,
-            msgspec.Raw(msgspec.json.encode(payload)),
-        )
-        for number, payload in enumerate(payloads, 1)
-    ]
-    return Run(handler, jobs, Context(Job(1, handler.kind), cast(Services, SimpleNamespace())), timeout)
-
-
-def finish(runner: Runner, count: int = 1) -> list[Run]:
-    deadline = time.monotonic() + 10
-    finished: list[Run] = []
-    while len(finished) < count:
-        assert time.monotonic() < deadline, "nothing finished"
-        if select.select([runner], [], [], 0.1)[0]:
-            runner.heard()
-        finished += runner.take_finished()
-    return finished
 
 
 def test_async_and_plain_handlers_get_their_typed_payload(runner: Runner, handler: Any) -> None:
@@ -268,33 +202,6 @@ def test_a_thread_that_hears_that_it_is_not_wanted_ends_for_the_reason_why(runne
     assert isinstance(outcome.error, HandedBack)
 
 
-def _celerys(key: str, size: int = 256) -> None: ...
-def _two_needed(payload: dict[str, Any], ctx: Context, bucket: Any) -> None: ...
-def _keyword_needed(payload: dict[str, Any], *, bucket: Any) -> None: ...
-def _method(self: Any, payload: dict[str, Any]) -> None: ...
-def _nothing() -> None: ...
-def _generator(payload: dict[str, Any]) -> Iterator[int]:
-    yield 1
-
-
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [
-        (_celerys, "fields of the payload"),
-        (_two_needed, "fields of the payload"),
-        (_keyword_needed, "fields of the payload"),
-        (_method, "a method"),
-        (_nothing, "no payload"),
-        (_generator, "yields"),
-    ],
-)
-def test_a_function_that_cannot_handle_a_job_is_refused_where_it_is_written(
-    handler: Any, function: Any, words: str
-) -> None:
-    with pytest.raises(ValueError, match=rf"takes \(payload\) or \(payload, ctx\).*{words}"):
-        handler(function)
-
-
 def test_a_handler_with_more_parameters_than_it_needs_gets_what_there_is(runner: Runner, handler: Any) -> None:
     def plain(payload: Point, ctx: Any = None, more: int = 3) -> Any:
         return [payload.x, ctx is None, more]
@@ -312,36 +219,6 @@ def test_a_handler_with_more_parameters_than_it_needs_gets_what_there_is(runner:
         assert finish(runner)[0].outcome == Returned(result)
 
 
-def test_job_without_its_kind_says_how_it_is_written() -> None:
-    with pytest.raises(TypeError, match=r'@job\("image.make"\)'):
-        job(_nothing)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("options", [{"batch": 0}, {"batch_wait_seconds": 1}, {"batch": 5, "batch_wait_seconds": -1}])
-def test_a_batch_that_cannot_be_is_refused_where_it_is_written(handler: Any, options: dict[str, Any]) -> None:
-    def many(payloads: list[Point]) -> None: ...
-
-    with pytest.raises(ValueError, match="batch"):
-        handler(many, **options)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"max_attempts": 0},
-        {"max_attempts": 99999},
-        {"timeout_seconds": 0},
-        {"timeout_seconds": math.nan},
-        {"queue": ""},
-    ],
-)
-def test_a_job_that_no_queue_takes_is_refused_where_it_is_written(handler: Any, options: dict[str, Any]) -> None:
-    def one(payload: Point) -> None: ...
-
-    with pytest.raises(ValueError, match=next(iter(options))):
-        handler(one, **options)
-
-
 def test_no_end_is_missed_however_close_it_comes_to_the_last(runner: Runner, handler: Any) -> None:
     async def quick(payload: dict[str, Any]) -> None: ...
 
@@ -354,85 +231,3 @@ def test_no_end_is_missed_however_close_it_comes_to_the_last(runner: Runner, han
             assert ready, "a run ended and nobody was told"
             runner.heard()
             finished += len(runner.take_finished())
-
-
-def test_no_more_runs_at_once_than_there_are_seats_and_every_run_ends(handler: Any) -> None:
-    seats, runs = 3, 600
-    together: list[int] = []
-    inside: set[int] = set()
-
-    async def in_loop(payload: int) -> None:
-        inside.add(payload)
-        together.append(len(inside))
-        await asyncio.sleep(0)
-        inside.discard(payload)
-
-    def in_thread(payload: int) -> None:
-        inside.add(payload)
-        together.append(len(inside))
-        inside.discard(payload)
-
-    kinds = handler(in_loop), handler(in_thread)
-    runner = Runner(seats)
-    for batch in range(0, runs, 50):  # while others end: whoever comes first fills the seat
-        runner.start([new_run(kinds[number % 2], number) for number in range(batch, batch + 50)])
-    assert len(finish(runner, runs)) == runs
-    assert max(together) <= seats
-    assert runner.busy == 0
-    runner.close()
-
-
-def test_a_run_that_waits_for_a_seat_can_be_taken_back_and_never_begins(handler: Any) -> None:
-    gate = threading.Event()
-    began: list[int] = []
-
-    def gated(payload: int) -> None:
-        began.append(payload)
-        gate.wait(10)
-
-    kind = handler(gated)
-    runner = Runner(1)
-    first, second, third = (new_run(kind, number) for number in (1, 2, 3))
-    runner.start([first, second, third])
-    runner.stop(second, Cancel("cancelled by request"))
-    assert runner.has_waiting
-    assert runner.take_waiting() == [second, third]
-    gate.set()
-    assert finish(runner) == [first]
-    assert began == [1]
-    assert not third.seated
-    runner.close()
-
-
-def test_a_run_that_is_stopped_while_it_waits_for_a_seat_ends_without_having_begun(handler: Any) -> None:
-    gate = threading.Event()
-
-    def gated(payload: int) -> None:
-        assert payload == 1, "the second is never called"
-        gate.wait(10)
-
-    kind = handler(gated)
-    runner = Runner(1)
-    runs = [new_run(kind, number) for number in (1, 2)]
-    runner.start(runs)
-    runner.stop(runs[1], Cancel("cancelled by request"))
-    gate.set()
-    assert [str(run.outcome) for run in finish(runner, 2)] == [
-        "Returned(value=None)",
-        "Raised(error=Cancel('cancelled by request'))",
-    ]
-    runner.close()
-
-
-def test_a_run_has_its_whole_time_from_when_it_sits_down(handler: Any) -> None:
-    def done(payload: int) -> None:
-        pass
-
-    runner = Runner(1)
-    run = new_run(handler(done), 1)
-    run.started -= 100
-    runner.start([run])
-    finish(runner)
-    assert run.deadline > time.monotonic()
-    assert run.context.deadline == run.deadline
-    runner.close()
