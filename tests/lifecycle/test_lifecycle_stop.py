@@ -120,7 +120,7 @@ def test_restart_of_a_pool_replaces_its_workers_and_loses_no_job(house: House) -
 def test_scale_goes_up_down_and_relative_and_is_kept_over_a_restart(house: House) -> None:
     house.start(1)
     for words, count in (("3", 3), ("+1", 4), ("-2", 2), ("default=1", 1), ("default=+1", 2), ("0", 0), ("3", 3)):
-        assert f"default: {count} workers" in house.run("scale", words, "--wait").stderr
+        assert f"default: {count} worker{'s' * (count != 1)}\n" in house.run("scale", words, "--wait").stderr
         assert len(house.ready()) == count
         assert len(house.workers()) == count
     house.ok("stop")
