@@ -45,6 +45,13 @@ def _begun(house: House, kind: str, **more: object) -> tuple[int, int]:
     return job, int(line[3])
 
 
+def _restart(house: House) -> None:
+    """Every worker is another one."""
+    before = {worker["pid"] for worker in house.workers()}
+    house.ok("restart", "default")
+    until(lambda: not before & {worker["pid"] for worker in house.workers()}, what="all are replaced")
+
+
 @pytest.mark.parametrize("phase", ["ready", "busy", "draining", "starting"])
 def test_a_worker_that_is_killed_in_any_phase_costs_no_job(stage: House, phase: str) -> None:
     ledger = Ledger(stage)
@@ -141,7 +148,7 @@ def test_what_a_job_leaves_for_the_exit_neither_ends_nor_holds_its_worker(stage:
     job = stage.enqueue("bad.atexit", file=str(stage.effects))
     [[_, _, _, pid, _]] = until(lambda: stage.noted("registered", job))
     stage.until_status(job, "succeeded")
-    stage.ok("restart", "default")
+    _restart(stage)
     [end] = until(lambda: [end for end in stage.exits() if end["pid"] == int(pid)], 15)
     assert (end["exit_code"], end["cause"]) == (0, "asked")
 
@@ -154,7 +161,7 @@ def test_sys_exit_in_a_job_is_that_jobs_failure(stage: House) -> None:
 
 
 def test_signals_that_a_module_ignores_or_blocks_end_no_template_and_no_drain(stage: House) -> None:
-    stage.ok("restart", "default")  # by SIGTERM, which the module blocks; the template waits for children it ignores
+    _restart(stage)  # by SIGTERM, which the module blocks; the template waits for children it ignores
     assert not [end for end in stage.exits("template") if end["cause"] == "crash"]
 
 
@@ -168,7 +175,7 @@ def test_a_job_that_closes_or_replaces_the_standard_streams_silences_nobody_else
         until(lambda command=command: "ValueError: no streams" in stage.ok(*command), what="its traceback")
     stage.until_status(stage.enqueue("bad.exit"), "dead")
     assert {worker["pid"] for worker in stage.ready()} == before
-    stage.ok("restart", "default")
+    _restart(stage)
 
 
 def test_what_a_job_says_that_cannot_be_stored_costs_no_worker_and_no_word_of_others(stage: House) -> None:
@@ -190,7 +197,7 @@ def _log_of(house: House, jobs: list[int]) -> list[str]:
 
 def test_a_worker_that_cannot_hear_term_is_killed_at_its_deadline_and_its_job_runs_again(stage: House) -> None:
     job, pid = _begun(stage, "bad.deaf")
-    stage.ok("restart", "default")
+    _restart(stage)
     [end] = until(lambda: [end for end in stage.exits() if end["pid"] == pid], 15)
     assert (end["signal"], end["cause"]) == (9, "asked")
     ended = stage.until_status(job, "succeeded")
