@@ -150,13 +150,15 @@ class House:
     def log_size(self) -> int:
         return (self.home / "logs" / "supervisor.log").stat().st_size
 
-    def events(self, name: str, offset: int = 0) -> list[tuple[float, str]]:
-        """(epoch seconds, whole line) of each event of this name that the supervisor logged after `offset` bytes."""
+    def worker_events(self, name: str, offset: int = 0) -> list[tuple[float, str]]:
+        """(epoch seconds, whole line) of each event of this name that the supervisor logged of a worker after `offset`
+        bytes; the template's spare becomes ready just after `start` has returned.
+        """
         with (self.home / "logs" / "supervisor.log").open("rb") as log:
             log.seek(offset)
             content = log.read()
         lines = content[: content.rfind(b"\n") + 1].decode(errors="replace").splitlines()
-        return [(_epoch(line.split(" ", 1)[0]), line) for line in lines if f" event {name} " in f"{line} "]
+        return [(_epoch(line.split(" ", 1)[0]), line) for line in lines if f" event {name} slot=default/" in line]
 
     def end(self) -> None:
         """Stop what runs here, killing what it has in hand."""

@@ -69,9 +69,9 @@ def death_to_successor(scene: Scene) -> Iterator[Figure]:
             at = time.time()
             os.kill(pid, signal.SIGKILL)
             ready_at = wait_until(
-                lambda offset=offset: house.events("BecameReady", offset), 20, "a successor", every_seconds=0.1
+                lambda offset=offset: house.worker_events("BecameReady", offset), 20, "a successor", every_seconds=0.1
             )[0][0]
-            forked.append((house.events("Forked", offset)[0][0] - at) * 1000)
+            forked.append((house.worker_events("Forked", offset)[0][0] - at) * 1000)
             ready.append((ready_at - at) * 1000)
             house.ask("reset", name="default")  # else the crash loop's back-off would be measured
     yield figure("kill -9 of a worker to its successor forked", "ms", forked)
@@ -190,8 +190,8 @@ def _scale(house: House, wanted: int) -> float:
     offset, before = house.log_size(), len(house.pids()["workers"])
     at = time.time()
     house.ask("scale", pool="default", to=wanted)
-    wait_until(lambda: len(house.events("BecameReady", offset)) >= wanted - before, 30, f"{wanted} workers")
-    return house.events("BecameReady", offset)[-1][0] - at
+    wait_until(lambda: len(house.worker_events("BecameReady", offset)) >= wanted - before, 30, f"{wanted} workers")
+    return house.worker_events("BecameReady", offset)[-1][0] - at
 
 
 def _second(stamps: list[Stamp]) -> Stamp | None:

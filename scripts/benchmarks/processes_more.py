@@ -136,7 +136,9 @@ def memory_limit(scene: Scene) -> Iterator[Figure]:
             with psycopg.connect(url, autocommit=True) as connection:
                 enqueue_many([("bench.fatten", {"file": str(path), "mebibytes": 150, "seconds": 12})], conn=connection)
                 crossed = wait_until(lambda path=path: read_stamps(path), 20, "the limit is crossed")[0]
-                wait_until(lambda house=house, offset=offset: house.events("BecameReady", offset), 30, "a successor")
+                wait_until(
+                    lambda house=house, offset=offset: house.worker_events("BecameReady", offset), 30, "a successor"
+                )
                 seconds.append(time.monotonic() - crossed.at)
                 wait_until(lambda connection=connection: _is_empty(connection), 30, "the job in hand")
                 [attempt] = connection.execute("SELECT max(attempt) FROM workerctl.history").fetchone() or (0,)

@@ -72,7 +72,7 @@ def _ours(scene: Scene) -> Values:
         for _ in range(KILLS):
             offset, at = house.log_size(), time.time()
             os.kill(house.pids()["workers"][0], signal.SIGKILL)
-            found = wait_until(lambda offset=offset: house.events("BecameReady", offset), 20, "a successor")
+            found = wait_until(lambda offset=offset: house.worker_events("BecameReady", offset), 20, "a successor")
             values["kill -9 to the successor's loop"].append((found[0][0] - at) * 1000)
             house.ask("reset", name="default")
         workers = house.pids()["workers"]

@@ -46,7 +46,7 @@ def too_fat(scene: Scene) -> Iterator[Figure]:
         with psycopg.connect(url, autocommit=True) as connection:
             enqueue_many([("bench.fatten", {"file": str(path), **FAT})] * FAT_JOBS, conn=connection)
             crossed = wait_until(lambda: read_stamps(path), 20, "the limit is crossed")[0]
-            wait_until(lambda: house.events("BecameReady", offset), 60, "a successor")
+            wait_until(lambda: house.worker_events("BecameReady", offset), 60, "a successor")
             yield figure("workerctl: memory limit crossed to successor", "s", [time.monotonic() - crossed.at])
             wait_until(lambda: _is_empty(connection), 60, "the job in hand")
             [attempts] = connection.execute("SELECT max(attempt) FROM workerctl.history").fetchone() or (0,)
