@@ -57,21 +57,24 @@ def fork_child(request: dict[str, Any], origin: Origin, run: Callable[[], int]) 
 def _intermediate(
     request: dict[str, Any], run: Callable[[], int], origin: Origin, read_end: int, answer: int
 ) -> NoReturn:
+    me = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
-            _child(request, run, origin.supervisor_pid, (*origin.foreign, read_end, answer))
+            _child(request, run, (me, origin.supervisor_pid), (*origin.foreign, read_end, answer))
         os.write(answer, str(pid).encode())
     finally:
         os._exit(0)
 
 
-def _child(request: dict[str, Any], run: Callable[[], int], supervisor_pid: int, foreign: tuple[int, ...]) -> NoReturn:
+def _child(
+    request: dict[str, Any], run: Callable[[], int], parents: tuple[int, int], foreign: tuple[int, ...]
+) -> NoReturn:
     code: int = Exit.FAILED
     try:
         os.setsid()  # what is left of this session can be killed as one
         _take_descriptors(request["fds"], foreign)
-        _wait_for_adoption(supervisor_pid)
+        _wait_for_adoption(*parents)
         code = run()
     except BaseException:
         traceback.print_exc()
@@ -108,10 +111,12 @@ def _take_descriptors(fds: list[int], foreign: tuple[int, ...]) -> None:
         os.close(descriptor)
 
 
-def _wait_for_adoption(supervisor_pid: int) -> None:
-    """Until the supervisor is the parent, signals and exits would reach the wrong process."""
+def _wait_for_adoption(intermediate_pid: int, supervisor_pid: int) -> None:
+    """Until the supervisor is the parent, signals and exits would reach the wrong process. Ends where it never will be:
+    it was killed meanwhile, and somebody else is the parent.
+    """
     deadline = time.monotonic() + ADOPTION_SECONDS
-    while os.getppid() != supervisor_pid:
-        if time.monotonic() > deadline:
+    while (parent_pid := os.getppid()) != supervisor_pid:
+        if parent_pid != intermediate_pid or time.monotonic() > deadline:
             os._exit(Exit.FAILED)
         time.sleep(0.0002)
