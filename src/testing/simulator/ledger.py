@@ -38,6 +38,7 @@ class Entry(msgspec.Struct):
     repeats: int = 0
     deliveries: int = 0
     ended_seconds: float | None = None
+    created: int = msgspec.field(default_factory=lambda: int(time.time()))  # epoch seconds; every answer says the same
 
 
 class Ledger:

@@ -166,7 +166,7 @@ class OpenAI:
             [self._files.add(Media(asked.prompt, seed, width, height), entry) for seed in seeds] if asked.by_url else []
         )
         urls = [call.base_url + path for path in paths]
-        return lambda fault: json_reply(openai_images.answer(asked, seeds, urls, fault))
+        return lambda fault: json_reply(openai_images.answer(asked, entry.created, seeds, urls, fault))
 
     def _chat(self, asked: openai_chat.ChatBody, entry: Entry) -> Answered:
         with self._lock:
@@ -177,8 +177,8 @@ class OpenAI:
             answered = openai_chat.answer(asked, said, broken=broken)
             entry.cost_usd = answered.cost_usd
             if asked.stream:
-                pieces = openai_chat.streamed(entry.request_id, asked, answered, STREAM_PAUSE_SECONDS)
+                pieces = openai_chat.streamed(entry, asked, answered, STREAM_PAUSE_SECONDS)
                 return Reply(content_type="text/event-stream; charset=utf-8", stream=pieces)
-            return json_reply(openai_chat.whole(entry.request_id, asked, answered))
+            return json_reply(openai_chat.whole(entry, asked, answered))
 
         return answer

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .ledger import Entry
 from .openai_errors import error
 from .schema_sample import sample
 from .strict import body_as
@@ -170,16 +171,16 @@ def answer(asked: ChatBody, said: str | None, *, broken: bool) -> Answer:
     return Answer(text, "length" if cut else "stop", asked.prompt_tokens, tokens(text))
 
 
-def whole(request_id: str, asked: ChatBody, answered: Answer) -> dict[str, Any]:
+def whole(entry: Entry, asked: ChatBody, answered: Answer) -> dict[str, Any]:
     """The answer to a call without streaming."""
     message = {"role": "assistant", "content": answered.text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answered.finish_reason}
-    return {**_head(request_id, asked, "chat.completion"), "choices": [choice], "usage": answered.usage}
+    return {**_head(entry, asked, "chat.completion"), "choices": [choice], "usage": answered.usage}
 
 
-def streamed(request_id: str, asked: ChatBody, answered: Answer, pause: float) -> Iterator[bytes]:
+def streamed(entry: Entry, asked: ChatBody, answered: Answer, pause: float) -> Iterator[bytes]:
     """Server-sent events: the role, the words, the reason of the end, the usage where asked for, [DONE]."""
-    head = _head(request_id, asked, "chat.completion.chunk")
+    head = _head(entry, asked, "chat.completion.chunk")
     usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
 
     def event(delta: dict[str, Any], reason: str | None = None) -> bytes:
@@ -196,8 +197,8 @@ def streamed(request_id: str, asked: ChatBody, answered: Answer, pause: float) -
     yield b"data: [DONE]\n\n"
 
 
-def _head(request_id: str, asked: ChatBody, kind: str) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{request_id}", "object": kind, "created": int(time.time()), "model": asked.model,
+def _head(entry: Entry, asked: ChatBody, kind: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{entry.request_id}", "object": kind, "created": entry.created, "model": asked.model,
             "service_tier": "default", "system_fingerprint": "fp_simulator"}  # fmt: skip
 
 

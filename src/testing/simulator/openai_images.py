@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import time
 from typing import Any, Literal
 
 import msgspec
@@ -94,12 +93,12 @@ def parsed(body: bytes) -> ImagesBody:
     return asked
 
 
-def answer(asked: ImagesBody, seeds: list[int], urls: list[str], fault: Fault | None) -> dict[str, Any]:
+def answer(asked: ImagesBody, created: int, seeds: list[int], urls: list[str], fault: Fault | None) -> dict[str, Any]:
     """The answer's body; `urls` address the same pictures where the call wants addresses."""
     if asked.by_url:
-        return {"created": int(time.time()), "data": [{"url": url} for url in urls]}
+        return {"created": created, "data": [{"url": url} for url in urls]}
     data = [{"b64_json": base64.b64encode(content(asked, seed, fault)).decode()} for seed in seeds]
-    reply: dict[str, Any] = {"created": int(time.time()), "data": data}
+    reply: dict[str, Any] = {"created": created, "data": data}
     if asked.model not in OLD_SIZES:
         text = max(1, len(asked.prompt.encode()) // 4)
         made = 1056 * asked.count
