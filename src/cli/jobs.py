@@ -60,7 +60,6 @@ def enqueue(
     from ..handler import InvalidPayload
     from ..producer import enqueue as put
     from .following import follow_job
-    from .plain import printable
 
     content = _payload(pairs or [], payload)
     run_at = _run_at(delay, at)
@@ -78,12 +77,19 @@ def enqueue(
             sys.stdout.write(f"{job_id}\n")
             return
         job = follow_job(connection, job_id)
+    _refuse_failed(job_id, job)
+    print_json(job["result"])
+
+
+def _refuse_failed(job_id: int, job: dict[str, Any]) -> None:
+    """Ends the command where the job has not succeeded, with its error's first line."""
+    from .plain import printable
+
     if job["status"] != "succeeded":
         first, *more = (job["error"] or "no reason given").splitlines()
         fail(
             f"job {job_id} is {job['status']}: {printable(first)}{f'; see `workerctl jobs show {job_id}`' * bool(more)}"
         )
-    print_json(job["result"])
 
 
 def list_(
