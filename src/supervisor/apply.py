@@ -89,6 +89,8 @@ def _changes(event: ev.MemberEvent) -> dict[str, Any]:
             return {"pid": event.pid}
         case ev.Went():
             return {"went_at": at}
+        case ev.Rehearsed():
+            return {"rehearsed": True}
         case ev.Heartbeat():
             return {"heartbeat_at": at, "work": event.work}
         case ev.SaidDraining():

@@ -57,6 +57,10 @@ class Went(MemberEvent, frozen=True):
     """`go` was sent to a worker whose pid is recorded."""
 
 
+class Rehearsed(MemberEvent, frozen=True):
+    """A template has walked a worker's way to the queue: the schema is there already, and whole."""
+
+
 class BecameReady(MemberEvent, frozen=True):
     fingerprint: str = ""  # a template's, of the code it has imported
 

@@ -34,9 +34,24 @@ def may_spawn(roster: Roster, team: Team, up: frozenset[str]) -> bool:
     )
 
 
+def may_go(roster: Roster, team: Team) -> bool:
+    """Whether workers of this pool may go to the queue: the migrations have been made."""
+    before = (roster.teams[name] for name in team.group.after if name in roster.teams)
+    return all(other.all_ready for other in before if other.group.kind == "once")
+
+
 def _need_not_wait(roster: Roster, team: Team, name: str) -> bool:
     is_ours = team.group.role or team.group.kind == "pool"
-    return is_ours and name in roster.teams and roster.teams[name].group.kind in UNAWAITED
+    if not is_ours or name not in roster.teams:
+        return False
+    kind = roster.teams[name].group.kind
+    return kind in UNAWAITED or (kind == "once" and _is_rehearsed(roster, team))
+
+
+def _is_rehearsed(roster: Roster, team: Team) -> bool:
+    """Then migrations have nothing to do, and workers are forked meanwhile; that they go to the queue has to wait."""
+    template = roster.ready_template(team.group.template) if team.group.kind == "pool" else None
+    return template is not None and template.rehearsed
 
 
 def boot_verdict(roster: Roster, policy: Policy, clock: Clock) -> Words | None:

@@ -8,6 +8,7 @@ from .actions import Action, Dump, Go, Hurry, Kill
 from .clock import Clock
 from .composition import Policy
 from .fat import watch
+from .health import may_go
 from .members import Member, Slot
 from .roster import Roster, Team
 from .states import Cause
@@ -38,7 +39,7 @@ def _watch_member(
         if clock.reached(member.spawned_at + patience):
             yield from _kill_template(roster, member)
         return
-    if team.group.kind == "pool" and member.went_at is None:
+    if team.group.kind == "pool" and member.went_at is None and may_go(roster, team):
         yield Go(name, number, serial, claims=not slot.canary)
     if member.drain_at is not None:
         yield from _watch_drain(roster, policy, clock, team, slot, member)

@@ -95,6 +95,7 @@ class Member(msgspec.Struct, frozen=True):
     release: int = 1
     fingerprint: str = ""  # of the code it runs, as its template told
     template: int | None = None  # serial of the template that was asked to fork it
+    rehearsed: bool = False  # a template that has seen the schema whole
     went_at: float | None = None  # `go` was sent
     ready_at: float | None = None
     heartbeat_at: float | None = None

@@ -23,6 +23,8 @@ def understand(child: Child, message: dict[str, Any], now: float) -> ev.Event:
         match message["type"]:
             case "ready" if child.group.ready.kind == "channel":
                 return ev.BecameReady(*who, str(message.get("fingerprint", ""))[:FINGERPRINT_LIMIT])
+            case "rehearsed" if child.group.kind == "template":
+                return ev.Rehearsed(*who)
             case "heartbeat":
                 return ev.Heartbeat(*who, _work(message))
             case "draining":

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -30,62 +30,37 @@ class Origin:
     intermediates: list[int]  # its own children, which leave at once: to be reaped when there is time
 
 
-def fork_worker(request: dict[str, Any], around: Surroundings, origin: Origin) -> int:
-    """Fork a worker for this request and return its pid. Raises OSError where there is no process to be had."""
-    return fork_child(request, origin, lambda: _work(request, around))
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A child that was asked for: the descriptors that are its own, and what it does, which gives its exit code."""
+
+    fds: list[int]
+    run: Callable[[], int]
 
 
-def fork_child(request: dict[str, Any], origin: Origin, run: Callable[[], int]) -> int:
-    """As `fork_worker`; the child ends with what `run` returns."""
+def fork_children(wanted: Sequence[Wanted], origin: Origin) -> Iterator[int]:
+    """Fork all of them; yields the pid of one after the other. Raises OSError where there are no more to be had."""
     read_end, write_end = os.pipe()
-    try:
+    with os.fdopen(read_end, "rb", buffering=0) as answers:
         try:
             intermediate = os.fork()
             if intermediate == 0:
-                _intermediate(request, run, origin, read_end, write_end)
+                _intermediate(wanted, origin, read_end, write_end)
         finally:
             os.close(write_end)
-        text = os.read(read_end, 32)  # one write of a few bytes comes whole
-    finally:
-        os.close(read_end)
-    origin.intermediates.append(intermediate)
-    if not text:
-        raise OSError(0, "the intermediate process could not fork")
-    return int(text)
+        origin.intermediates.append(intermediate)
+        told = b""
+        for _ in wanted:
+            while b"\n" not in told:
+                if not (more := answers.read(4096)):
+                    raise OSError(0, "the intermediate process could not fork")
+                told += more
+            pid, _, told = told.partition(b"\n")
+            yield int(pid)
 
 
-def _intermediate(
-    request: dict[str, Any], run: Callable[[], int], origin: Origin, read_end: int, answer: int
-) -> NoReturn:
-    me = os.getpid()
-    try:
-        pid = os.fork()
-        if pid == 0:
-            _child(request, run, (me, origin.supervisor_pid), (*origin.foreign, read_end, answer))
-        os.write(answer, str(pid).encode())
-    finally:
-        os._exit(0)
-
-
-def _child(
-    request: dict[str, Any], run: Callable[[], int], parents: tuple[int, int], foreign: tuple[int, ...]
-) -> NoReturn:
-    code: int = Exit.FAILED
-    try:
-        os.setsid()  # what is left of this session can be killed as one
-        _take_descriptors(request["fds"], foreign)
-        _wait_for_adoption(*parents)
-        code = run()
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        os._exit(code)  # handlers' threads must not hold up the exit
-
-
-def _work(request: dict[str, Any], around: Surroundings) -> int:
+def work(request: dict[str, Any], around: Surroundings) -> int:
+    """Be the worker that this request asks for, to its end."""
     me = Identity.from_request(request)
     around = replace(around, settings=settings_of_pool(around.settings, me.pool))
     if me.cores is not None and hasattr(os, "sched_setaffinity"):
@@ -103,7 +78,36 @@ def _work(request: dict[str, Any], around: Surroundings) -> int:
         return error.exit_code
 
 
-def _take_descriptors(fds: list[int], foreign: tuple[int, ...]) -> None:
+def _intermediate(wanted: Sequence[Wanted], origin: Origin, read_end: int, answer: int) -> NoReturn:
+    me = os.getpid()
+    everybodys = (*origin.foreign, read_end, answer, *(fd for each in wanted for fd in each.fds))
+    try:
+        for each in wanted:
+            pid = os.fork()
+            if pid == 0:
+                _child(each, (me, origin.supervisor_pid), frozenset(everybodys) - set(each.fds))
+            os.write(answer, b"%d\n" % pid)
+    finally:
+        os._exit(0)
+
+
+def _child(wanted: Wanted, parents: tuple[int, int], foreign: Iterable[int]) -> NoReturn:
+    code: int = Exit.FAILED
+    try:
+        os.setsid()  # what is left of this session can be killed as one
+        _take_descriptors(wanted.fds, foreign)
+        _wait_for_adoption(*parents)
+        code = wanted.run()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)  # handlers' threads must not hold up the exit
+
+
+def _take_descriptors(fds: list[int], foreign: Iterable[int]) -> None:
     _, out, err, *_ = fds
     os.dup2(out, 1)
     os.dup2(err, 2)

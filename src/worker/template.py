@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from setproctitle import setproctitle
@@ -21,7 +22,7 @@ from ..broker.surroundings import Surroundings, surroundings
 from ..contract import ENV_CHANNEL, Channel, ChannelClosed, Exit, WorkerctlError, next_beat
 from ..settings import Settings, settings_of_pool
 from ..settings.pools import modules_key
-from .fork import Origin, fork_child, fork_worker
+from .fork import Origin, Wanted, fork_children, work
 from .journal import log_to_stderr
 from .load import check_forkable, load_modules, open_descriptors
 from .rehearsal import rehearse
@@ -106,11 +107,9 @@ def _serve(channel: Channel, imported: Imported) -> int:
                 messages = channel.receive()
             except ChannelClosed:
                 return Exit.DONE
-            for message in messages:
-                if message["type"] == "fork":
-                    _answer(channel, message, imported, origin)
-                    if message["as"] == "once":
-                        rehearse(imported.around, last=False)  # beside the migrations, where there is a schema already
+            requests = [message for message in messages if message["type"] == "fork"]
+            _answer(channel, [each for each in requests if each["as"] == "once"], imported, origin)
+            _answer(channel, [each for each in requests if each["as"] != "once"], imported, origin)
             while origin.intermediates:
                 os.waitpid(origin.intermediates.pop(), 0)
             if time.monotonic() >= beat_at:
@@ -118,30 +117,42 @@ def _serve(channel: Channel, imported: Imported) -> int:
                 beat_at = next_beat(time.monotonic())
 
 
-def _answer(channel: Channel, request: dict[str, Any], imported: Imported, origin: Origin) -> None:
-    serial = request["serial"]
-
-    def be_a_spare() -> int:
-        return _serve(Channel(socket.socket(fileno=request["fds"][0])), imported)
-
+def _answer(channel: Channel, requests: list[dict[str, Any]], imported: Imported, origin: Origin) -> None:
+    """Fork them together: each intermediate of its own would take as long as a child. Migrations come alone."""
+    asked = {request["as"] for request in requests}
+    if "template" in asked:
+        let_go_of_files()  # a spare is asked for when everybody is ready, so that nobody waits
+    if asked & {"worker", "program"}:
+        rehearse(imported.around)
+    rest = list(requests)
     try:
-        if request["as"] == "template":
-            let_go_of_files()  # a spare is asked for when everybody is ready, so that nobody waits
-            pid = fork_child(request, origin, be_a_spare)
-        else:
-            if request["as"] != "once":
-                rehearse(imported.around)
-            if request["as"] == "worker":
-                pid = fork_worker(request, imported.around, origin)
-            else:
-                pid = fork_child(request, origin, lambda: _run_program(request))
+        for pid in fork_children([_wanted(request, imported) for request in requests], origin) if requests else ():
+            channel.send({"type": "forked", "serial": rest[0]["serial"], "pid": pid})
+            del rest[0]
     except OSError as error:
-        channel.send({"type": "fork-failed", "serial": serial, "message": f"fork: {error.strerror}"})
-    else:
-        channel.send({"type": "forked", "serial": serial, "pid": pid})
+        for request in rest:
+            channel.send({"type": "fork-failed", "serial": request["serial"], "message": f"fork: {error.strerror}"})
     finally:
-        for descriptor in request["fds"]:
-            os.close(descriptor)
+        for request in requests:
+            for descriptor in request["fds"]:
+                os.close(descriptor)
+    if "once" in asked and rehearse(imported.around, last=False):  # beside the migrations
+        channel.send({"type": "rehearsed"})
+
+
+def _wanted(request: dict[str, Any], imported: Imported) -> Wanted:
+    match request["as"]:
+        case "worker":
+            run = partial(work, request, imported.around)
+        case "template":
+            run = partial(_be_a_spare, request, imported)
+        case _:
+            run = partial(_run_program, request)
+    return Wanted(request["fds"], run)
+
+
+def _be_a_spare(request: dict[str, Any], imported: Imported) -> int:
+    return _serve(Channel(socket.socket(fileno=request["fds"][0])), imported)
 
 
 def _run_program(request: dict[str, Any]) -> int:

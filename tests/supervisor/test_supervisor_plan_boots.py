@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from toy_history import crashed, history, spawned, world_of
 from toy_world import POLICY, POOL, ROLE, World
 
@@ -59,6 +60,22 @@ def test_failed_migrations_end_the_boot() -> None:
     world.run(10)
     assert (world.roster.outcome.exit_code, world.roster.outcome.message) == (69, "db:5432 does not answer")
     assert not world.spawns("default")
+
+
+def test_workers_are_forked_beside_migrations_of_a_whole_schema_and_go_after_them() -> None:
+    template, pool = POOL
+    migrate = Group("migrate", "once", ready=Ready("exit"), after=("template",), **ROLE)
+    world = World((template, migrate, replace(pool, after=("template", "migrate"))))
+    world.boots_in = lambda name: None if name == "migrate" else 0.1
+    world.run(1)
+    assert world.members("migrate") and not world.members("default")
+    [(_, slot, member)] = world.members("template")
+    world.happen(ev.Rehearsed(world.now, "template", slot.number, member.serial))
+    world.run(1)
+    assert [(member.pid is None, member.went_at) for _, _, member in world.members("default")] == 4 * [(False, None)]
+    world.end(*world.members("migrate")[0], 0)
+    world.run(1)
+    assert world.phases() == 4 * ["ready"]
 
 
 def test_some_workers_ready_is_degraded_and_stays_up() -> None:
