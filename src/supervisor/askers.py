@@ -17,6 +17,7 @@ from .signals import Arrived
 from .states import Cause
 
 SENT_BY_HAND = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL})  # no fault of code ends so
+SECRET_SIGNS = ("://", "password", "passwd", "secret", "token", "credential", "api_key", "api-key", "apikey")
 TEXT_LIMIT = 200  # characters of a command line or a reason that are kept
 
 
@@ -119,5 +120,9 @@ def _command_line(pid: int) -> str | None:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return None
-    shown = ("***" if "://" in word or "password" in word.lower() else word for word in words)
+    shown, is_value = [], False
+    for word in words:
+        is_secret = any(sign in word.lower() for sign in SECRET_SIGNS)
+        shown.append("***" if is_secret or is_value else word)
+        is_value = is_secret and word.startswith("-") and "=" not in word  # --token VALUE
     return " ".join(" ".join(shown).split())[:TEXT_LIMIT] or None

@@ -81,9 +81,10 @@ def test_wrong_questions_are_wrong_usage(running: House) -> None:
 
 
 def test_logs_of_somebody_who_has_none_are_said_to_be_none(running: House) -> None:
-    asked = running.run("logs", "nobody")
+    asked = running.run("logs", "agent")
     assert (asked.returncode, asked.stdout) == (0, "")
-    assert "no logs of nobody; there are of " in asked.stderr and "default" in asked.stderr
+    assert "no logs of agent; there are of " in asked.stderr and "default" in asked.stderr
+    assert "no logs of nobody; there are of " in running.fails(1, "logs", "nobody")
 
 
 def test_following_shows_lines_as_they_are_written_and_ends_with_ctrl_c(running: House) -> None:
