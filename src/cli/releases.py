@@ -121,16 +121,17 @@ def follow(home: Path, number: int, patience_seconds: float = 0.05) -> Iterator[
         time.sleep(patience_seconds)
 
 
-def await_apps(home: Path, names: Collection[str], since: float, patience_seconds: float = 0.1) -> None:
-    """Until every process of these apps that a reload has changed since then is ready. Raises ReloadFailed.
+def await_news(home: Path, names: Collection[str], since: float, patience_seconds: float = 0.1) -> None:
+    """Until every process of these apps and new pools, which a reload has begun since then, is ready.
 
-    An app has no canary: two of a program may not fit beside each other, on one port for a start.
+    Raises ReloadFailed. An app has no canary: two of a program may not fit beside each other, on one port for a start.
     """
     while True:
         document = request(home, "status")["status"]
         elapsed = time.monotonic() - since
+        teams = [team for team in (*document["apps"], *document["pools"]) if team["name"] in names]
         processes = [
-            (team["name"], each) for team in document["apps"] if team["name"] in names for each in team["processes"]
+            (team["name"], each) for team in teams for each in team.get("processes") or team.get("workers", ())
         ]
         for name, each in processes:
             end = each["last_exit"]

@@ -21,7 +21,7 @@ def test_a_pool_comes_and_goes_with_its_queue(house: House) -> None:
     assert mark(house) == default["pid"]
     house.configure(CONFIG + LOGS)
     assert "logs (new)" in house.run("reload", "--reason", "more logs").stderr
-    until(lambda: len(house.ready("logs")) == 1, what="the new pool serves")
+    assert len(house.ready("logs")) == 1, "the command returns once the new pool serves"
     until(lambda: house.role("agent"), what="an agent that knows it")
     assert mark(house) == house.ready("logs")[0]["pid"]
     house.configure(CONFIG)
