@@ -14,6 +14,7 @@ import msgspec
 
 from .. import __version__
 from ..contract import ENV_SETTINGS, NotRunning, WorkerctlError
+from ..location import project_folder
 from ..settings import Loaded, Settings, dump, restore
 from ..settings.cores import machine_cores
 from ..supervisor.client import request
@@ -161,7 +162,7 @@ def _composition(loaded: Loaded, running: Composition, settings: Settings, folde
     plan = Plan(
         settings=settings,
         home=loaded.home,
-        project=Path(running.project or Path.cwd()),
+        project=project_folder(loaded.config_path, Path(running.project or Path.cwd())),
         config=loaded.config_path,
         node_id=running.node.id,
         host=running.node.host,
@@ -172,8 +173,16 @@ def _composition(loaded: Loaded, running: Composition, settings: Settings, folde
         settings_file=folder / "settings.json",
         postgres=old.get("postgres"),
     )
-    fresh = {group.name: group for group in compose(plan).groups} | {"migrate": old["migrate"]}
-    return msgspec.structs.replace(running, groups=tuple(fresh.values()), release=str(plan.project))
+    new = compose(plan)
+    groups = {group.name: group for group in new.groups} | {"migrate": old["migrate"]}
+    return msgspec.structs.replace(
+        running,
+        groups=tuple(groups.values()),
+        release=new.release,
+        project=new.project,
+        config=new.config,
+        reload_command=new.reload_command,
+    )
 
 
 def _new_folder(home: Path, running: Composition) -> Path:
