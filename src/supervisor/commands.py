@@ -105,12 +105,11 @@ def _check_connections(roster: Roster, policy: Policy, team: Team, desired: int)
         return
     others = sum(other.desired for other in roster.teams.values() if other.group.kind == "pool" and other is not team)
     workers = others + desired
-    surge = max(1, int(desired * policy.surge_fraction))
-    total = (workers + surge) * policy.connections_per_worker + policy.connections_fixed
+    surge, total = policy.surge(workers), policy.connections(workers)
     if total > limit:
         raise Denied(
             f"{desired} workers of {team.group.name} need {total} database connections "
-            f"(({workers} workers + {surge} while one is replaced) x {policy.connections_per_worker} "
+            f"(({workers} workers + {surge} while they are replaced) x {policy.connections_per_worker} "
             f"+ {policy.connections_fixed} others), connection_limit is {limit}"
         )
 
