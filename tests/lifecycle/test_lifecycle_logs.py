@@ -143,6 +143,18 @@ def test_why_has_the_last_twenty_lines_of_who_ended(house: House) -> None:
     assert any("much 79 " in line for line in last)
 
 
+def test_last_lines_are_those_of_the_process_and_of_none_before_a_restart(house: House) -> None:
+    for word in ("quince", "medlar"):
+        house.start(1)
+        house.until_status(house.enqueue("talk", words=word), "succeeded")
+        house.ok("stop")
+        told = house.json("why", "default/1")["last_lines"]
+        assert f"out {word}" in told
+        assert not [line for line in told if "quince" in line and word != "quince"]
+    serials = [end["serial"] for end in house.exits()]
+    assert len(set(serials)) == 2
+
+
 def test_flush_empties_the_logs_and_new_lines_still_arrive(house: House) -> None:
     house.start(1)
     say(house, "before")
