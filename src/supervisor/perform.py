@@ -163,7 +163,7 @@ class Performer:
         except OSError:
             return False
         living = [child.incarnation for child in self._children if child.incarnation is not None]
-        self._children.tell(agent, {"type": "alive", "incarnations": living, "next_serial": self._serial + 1})
+        self._children.tell(agent, {"type": "alive", "incarnations": living})
         return True
 
     def _tell_lost(self, action: act.TellLost, roster: Roster, now: float) -> Iterator[ev.Event]:
