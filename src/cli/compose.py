@@ -93,7 +93,7 @@ def compose(plan: Plan) -> Composition:
         node=Node(plan.node_id, plan.host, len(plan.cores), plan.reserved_cores),
         groups=tuple(groups),
         version=__version__,
-        release=str(plan.project),
+        release=str(plan.project.resolve()),
         config=str(plan.config) if plan.config else None,
         policy=policy_of(plan.settings.connection_limit, embedded=plan.has_postgres),
         reload_command=_reload_command(plan),

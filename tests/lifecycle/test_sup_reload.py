@@ -54,8 +54,9 @@ def test_a_link_to_the_newest_release_is_followed_by_reload_and_never_turned_bac
         "workers run in the project, wherever the home is"
     )
     second = deploy(house, 2)
-    house.ok("reload")
+    house.ok("--config", house.folder / "workerctl.toml", "reload")
     assert whereabouts(house) == [str(second / "kinds.py"), str(second)]
+    assert house.status()["supervisor"]["release"].startswith(f"{second}@")
     shutil.rmtree(first)
     [worker] = house.ready()
     os.kill(house.supervisor_pid, signal.SIGHUP)
