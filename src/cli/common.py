@@ -109,6 +109,15 @@ def database() -> Iterator[psycopg.Connection[Any]]:
             raise unreachable(place.url, error) from None
 
 
+def note_change(change: str) -> None:
+    """An audit line of what this command has changed in the queue, in the supervisor's log where one runs here."""
+    from ..contract import NotRunning
+    from ..supervisor.client import Refused, request
+
+    with contextlib.suppress(NotRunning, Refused):  # one of an earlier version refuses
+        request(home(), "noted", change=change, timeout_seconds=1.0)
+
+
 def duration(option: str, text: str) -> float:
     """Seconds of a duration on the command line. Ends the command where it is none."""
     from ..settings.units import duration_seconds

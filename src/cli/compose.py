@@ -93,9 +93,9 @@ def compose(plan: Plan) -> Composition:
         node=Node(plan.node_id, plan.host, len(plan.cores), plan.reserved_cores),
         groups=tuple(groups),
         version=__version__,
-        release=str(plan.project),
+        release=str(plan.project.resolve()),
         config=str(plan.config) if plan.config else None,
-        policy=_policy(plan),
+        policy=policy_of(plan.settings.connection_limit, embedded=plan.has_postgres),
         reload_command=_reload_command(plan),
         project=str(plan.project),
         memory_cgroups=plan.memory_cgroups,
@@ -120,7 +120,7 @@ def fit_connections(
     counts = _counts(composition, wanted)
     asked = sum(counts.values())
     limit = composition.policy.connection_limit
-    while limit is not None and _connections(composition.policy, counts)[1] > limit:
+    while limit is not None and composition.policy.connections(sum(counts.values())) > limit:
         most = max((name for name in counts if name in flexible), key=counts.__getitem__, default=None)
         if most is None or counts[most] <= 1:
             break
@@ -144,10 +144,11 @@ def check_connections(composition: Composition, wanted: Mapping[str, int]) -> No
     policy = composition.policy
     counts = _counts(composition, wanted)
     workers = sum(counts.values())
-    surge, total = _connections(policy, counts)
+    surge, total = policy.surge(workers), policy.connections(workers)
     if policy.connection_limit is not None and total > policy.connection_limit:
         raise Unusable(
-            f"{workers} workers need {total} database connections (({workers} workers + {surge} while one is replaced) "
+            f"{workers} workers need {total} database connections "
+            f"(({workers} workers + {surge} while they are replaced) "
             f"x {policy.connections_per_worker} + {policy.connections_fixed} others), "
             f"connection_limit is {policy.connection_limit}; start fewer, or raise it where the database allows more"
         )
@@ -157,12 +158,6 @@ def _counts(composition: Composition, wanted: Mapping[str, int]) -> dict[str, in
     return {group.name: wanted.get(group.name, group.instances) for group in composition.groups if group.kind == "pool"}
 
 
-def _connections(policy: Policy, counts: Mapping[str, int]) -> tuple[int, int]:
-    """The surge, and the connections of all."""
-    surge = max((max(1, int(count * policy.surge_fraction)) for count in counts.values() if count), default=0)
-    return surge, (sum(counts.values()) + surge) * policy.connections_per_worker + policy.connections_fixed
-
-
 def worker_cores(cores: list[int], reserved: int) -> tuple[int, ...] | None:
     """The cores workers are pinned to: all but the last `reserved`, at least one; None where none is reserved."""
     if reserved == 0:
@@ -170,8 +165,9 @@ def worker_cores(cores: list[int], reserved: int) -> tuple[int, ...] | None:
     return tuple(cores[: max(1, len(cores) - reserved)])
 
 
-def _policy(plan: Plan) -> Policy:
-    limit = EMBEDDED_CONNECTIONS if plan.has_postgres else plan.settings.connection_limit
+def policy_of(connection_limit: int, *, embedded: bool) -> Policy:
+    """What is judged by; our own server's limit is known."""
+    limit = EMBEDDED_CONNECTIONS if embedded else connection_limit
     fixed = AGENT_CONNECTIONS + COMMAND_CONNECTIONS
     return Policy(connection_limit=limit, connections_per_worker=WORKER_CONNECTIONS, connections_fixed=fixed)
 

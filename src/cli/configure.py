@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,8 @@ from .plain import table
 
 if TYPE_CHECKING:
     from ..settings import Loaded
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -72,7 +74,7 @@ def _check_scheduled(found: Loaded) -> None:
             raise Unusable(f"{found.config_path}: schedule.{name}: {error}") from None
 
 
-def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+def show(as_json: JsonFlag = False) -> None:
     """The effective values, each with where it came from. Secrets are hidden.
 
     Example: workerctl config show
@@ -83,15 +85,31 @@ def show(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> N
         print_json([{"key": key, "value": value, "origin": origin} for key, value, origin in rows])
         return
     say(f"config {found.config_path or 'none'}, home {found.home}")
-    sys.stdout.write(table(("key", "from", "value"), [[key, origin, value] for key, value, origin in rows]) + "\n")
+    cells = [[key, origin, value_text(value)] for key, value, origin in rows]
+    sys.stdout.write(table(("key", "from", "value"), cells) + "\n")
 
 
-def effective(found: Loaded) -> list[tuple[str, str, str]]:
-    """(key, value, origin) of every key, as the file would spell it and without secrets."""
+def value_text(value: Any) -> str:
+    """A value for people: durations and sizes without quotes, `-` where there is none."""
     import msgspec
 
-    from ..settings import redact
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, Spelled) else msgspec.json.encode(value).decode()
+
+
+class Spelled(str):
+    """A duration, a size or a hidden secret: a text in JSON, and for people without quotes."""
+
+    __slots__ = ()
+
+
+def effective(found: Loaded) -> list[tuple[str, Any, str]]:
+    """(key, value, origin) of every key, as the file would spell it and without secrets; None where there is none."""
+    import msgspec
+
     from ..settings import reference as entries
+    from ..settings.redact import HIDDEN, redact, without_secrets
     from ..settings.types import SECRETS
     from ..settings.units import duration_text, size_text
 
@@ -104,24 +122,30 @@ def effective(found: Loaded) -> list[tuple[str, str, str]]:
         for part in parts:
             value = value.get(part) if isinstance(value, dict) else None
         unit = units.get(key) or units.get(".".join([parts[0], "NAME", *parts[2:]]), "")
-        if value is None:
-            text = "-"
-        elif parts[-1] in SECRETS:
-            text = redact(str(value))
-        elif unit:
-            text = duration_text(value) if unit == "duration" else size_text(value)
+        if value is not None and parts[-1] in SECRETS:
+            value = Spelled(redact(value) if "://" in value else HIDDEN)
+        elif value is not None and unit:
+            value = Spelled(duration_text(value) if unit == "duration" else size_text(value))
         else:
-            text = msgspec.json.encode(value).decode()
-        rows.append((key, text, origin))
+            value = without_secrets(value)
+        rows.append((key, value, origin))
     return rows
 
 
-def reference() -> None:
+def reference(as_json: JsonFlag = False) -> None:
     """Every key with its default and meaning.
 
     Example: workerctl config reference
     """
     from ..settings import reference as entries
 
+    if as_json:
+        import tomllib
+
+        defaults = {
+            entry.key: tomllib.loads(f"value = {entry.default}")["value"] for entry in entries() if entry.default
+        }
+        print_json([{"key": each.key, "default": defaults.get(each.key), "meaning": each.text} for each in entries()])
+        return
     rows = [[entry.key, entry.default or "", entry.text] for entry in entries()]
     sys.stdout.write(table(("key", "default", "meaning"), rows) + "\n")

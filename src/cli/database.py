@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..contract import Exit
-from .common import database, fail, loaded, print_json, say
+from .common import database, fail, loaded, note_change, print_json, say
 
 TaskArgument = Annotated[str, typer.Argument(help="The scheduled task")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -114,6 +114,7 @@ def queue_pause(name: Annotated[str, typer.Argument(help="The queue")]) -> None:
     with database() as connection:
         is_known = any(lane["queue"] == name for lane in lanes(connection))
         pause_queue(connection, name, paused=True)
+    note_change(f"queue pause {name}")
     say(f"queue {name} is paused")
     if not is_known:
         say(f"note: no job has ever been in a queue {name}; see `workerctl queue list`")
@@ -128,6 +129,7 @@ def queue_resume(name: Annotated[str, typer.Argument(help="The queue")]) -> None
 
     with database() as connection:
         pause_queue(connection, name, paused=False)
+    note_change(f"queue resume {name}")
     say(f"queue {name} goes on")
 
 
@@ -185,6 +187,7 @@ def schedule_run(name: TaskArgument) -> None:
         job_id = run_schedule(connection, name)
     if job_id is None:
         _no_such_task(name)
+    note_change(f"schedule run {name}")
     sys.stdout.write(f"{job_id}\n")
 
 
@@ -210,6 +213,7 @@ def _pause(name: str, *, paused: bool) -> None:
     with database() as connection:
         if not pause_schedule(connection, name, paused=paused):
             _no_such_task(name)
+    note_change(f"schedule {'pause' if paused else 'resume'} {name}")
     say(f"{name} {'is paused' if paused else 'goes on'}")
 
 

@@ -94,14 +94,13 @@ def _examine_modules(found: Loaded) -> Iterator[Finding]:
 
 
 def _examine_services(found: Loaded, wanted: Wanted) -> Iterator[Finding]:
-    from ..supervisor.composition import Policy
     from . import doctor_probes as probes
     from . import doctor_services as judge
     from .doctor_look import look_at_providers
 
     database = probes.ask_database(found)
     yield from judge.judge_database(database)
-    yield from judge.judge_connections(database, wanted, Policy().surge_fraction)
+    yield from judge.judge_connections(database, wanted)
     yield from judge.judge_clock(database)
     if found.home.is_dir() or found.settings.storage.url != "file:":  # else the probe would make the home
         yield from judge.judge_storage(probes.ask_storage(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from .compose import AGENT_CONNECTIONS, COMMAND_CONNECTIONS, EMBEDDED_CONNECTIONS, WORKER_CONNECTIONS
+from .compose import policy_of
 from .doctor_facts import DatabaseState, Finding, ProviderKey, StorageState, Wanted, Wrapper
 from .plain import seconds
 
@@ -71,17 +71,11 @@ def _judge_snapshot(database: DatabaseState) -> Iterator[Finding]:
     yield Finding("warning", "snapshots", text, f"end it: SELECT pg_terminate_backend({oldest.pid})")
 
 
-def needed_connections(counts: Sequence[int], surge_fraction: float) -> int:
-    """What `start` counts: workers, the surge while one is replaced, agent and a command."""
-    surge = max((max(1, int(count * surge_fraction)) for count in counts if count), default=0)
-    return (sum(counts) + surge) * WORKER_CONNECTIONS + AGENT_CONNECTIONS + COMMAND_CONNECTIONS
-
-
-def judge_connections(database: DatabaseState, wanted: Wanted, surge_fraction: float) -> Iterator[Finding]:
-    needed = needed_connections([pool.instances for pool in wanted.pools], surge_fraction)
-    limit = EMBEDDED_CONNECTIONS if wanted.embedded else wanted.connection_limit
-    text = f"{wanted.workers} workers need {needed} of connection_limit {limit}"
-    if needed > limit:
+def judge_connections(database: DatabaseState, wanted: Wanted) -> Iterator[Finding]:
+    policy = policy_of(wanted.connection_limit, embedded=wanted.embedded)
+    needed = policy.connections(wanted.workers)
+    text = f"{wanted.workers} workers need {needed} of connection_limit {policy.connection_limit}"
+    if needed > (policy.connection_limit or 0):
         advice = "`start` refuses: fewer instances, or a higher connection_limit where the database allows it"
         yield Finding("error", "connections", text, advice)
     else:

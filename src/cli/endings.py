@@ -12,6 +12,7 @@ from .top_samples import sparkline
 
 HEADER = ("when", "slot", "pid", "cause", "how", "uptime", "memory", "jobs in hand", "last words")
 CURVE_COLUMNS = 40
+NOT_SEEN = "not seen"
 MEBIBYTE = 1 << 20
 
 
@@ -37,6 +38,8 @@ def exits_table(records: Sequence[dict[str, Any]]) -> str:
 
 def ending(record: dict[str, Any], user_name: Callable[[int], str]) -> str:
     """One end: cause, signal or exit code, who asked, the memory's last minutes, the jobs in hand."""
+    if how(record) == NOT_SEEN:
+        return f"{'cause':<12}{record['cause']}; its supervisor had been killed: nobody saw how, or with what in hand"
     pairs = [("cause", f"{record['cause']}, {how(record)} after {seconds(record.get('uptime_seconds'))}")]
     if record.get("message"):
         pairs.append(("last words", str(record["message"])))
@@ -101,7 +104,7 @@ def growth(told: Iterable[Iterable[dict[str, Any]]]) -> list[str]:
 def how(record: dict[str, Any]) -> str:
     """Exit code or signal; nobody saw those of a process that outlived its supervisor."""
     if record.get("signal") is None and record.get("exit_code") is None:
-        return "not seen"
+        return NOT_SEEN
     return f"signal {record['signal']}" if record.get("signal") else f"exit {record.get('exit_code')}"
 
 

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..settings.check import RESERVED_NAMES
-from ..settings.redact import redact
+from ..settings.redact import is_secret_name, redact
 from ..settings.units import duration_text, size_bytes, size_text
 
 INTERPRETERS = {
@@ -24,7 +24,6 @@ ALIASES = {
 }  # fmt: skip
 SHELL = re.compile(r"[|&;<>()$`\\\"'*?\[\]#~={}]")  # a word with one of these means something to a shell
 NAME_BYTES = 90  # with room for a number behind it
-SECRET_NAME = re.compile(r"SECRET|PASSW|TOKEN|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
 
 _LOGS = "logs lie in the home, with times, rotated by [logs]: `workerctl logs NAME`"
 _POLICY = "restarts follow one policy: at once, then 0.5 s doubling to 60 s; 5 crashes in 60 s park a slot for 5 min"
@@ -169,7 +168,7 @@ def _carry_environment(app: dict[str, Any], carried: App) -> None:
 
 def is_secret(name: str, text: str) -> bool:
     """Whether a value must not stand in a configuration file: by its name, or by a password in its URL."""
-    return bool(text) and (SECRET_NAME.search(name) is not None or redact(text) != text)
+    return bool(text) and (is_secret_name(name) or redact(text) != text)
 
 
 def _say_what_is_lost(app: dict[str, Any], carried: App) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..contract import Exit
-from .common import database, duration, fail, loaded, print_json, say, users_code
+from .common import database, duration, fail, loaded, note_change, print_json, say, users_code
 
 if TYPE_CHECKING:
     import psycopg
@@ -149,6 +149,7 @@ def retry(ids: Annotated[list[int], typer.Argument(help="Ids of ended jobs", met
         count = retry_jobs(connection, ids)
     if count == 0:
         fail("nothing to redo: no job of these has failed")
+    note_change(f"jobs retry {' '.join(map(str, ids))}")
     say(f"{count} job{'s' if count != 1 else ''} will run again")
 
 
@@ -165,6 +166,7 @@ def cancel(ids: Annotated[list[int], typer.Argument(help="Ids of unfinished jobs
         count = cancel_jobs(connection, ids)
     if count == 0:
         fail("nothing to cancel: these jobs have ended")
+    note_change(f"jobs cancel {' '.join(map(str, ids))}")
     say(f"{count} job{'s' if count != 1 else ''} cancelled")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..contract import Exit, NotRunning
+from ..contract import Exit, NotRunning, Unusable
 from .common import duration, fail, home, json_text, print_json, say
 from .plain import coloured, counted
 
@@ -59,8 +59,11 @@ def logs(
     after = None if since is None else dt.datetime.now(dt.UTC) - dt.timedelta(seconds=duration("--since", since))
     if lines is None and since is None and job is None:
         lines = LINES_SHOWN
-    if selection is not None and not follow and not find_sources(directory, selection):
-        say(f"note: there are no logs of {name}; there are of {', '.join(_named(directory)) or 'nobody'}")
+    if selection is not None and not find_sources(directory, selection):
+        told = f"there are no logs of {name}; there are of {', '.join(_named(directory)) or 'nobody'}"
+        if not follow and not _is_known(selection[0].group):
+            fail(told)
+        say(f"note: {told}")
     read = reader.follow if follow else reader.read
     try:
         for line in read(directory, selection, lines, after, pattern, streams, job=job):
@@ -138,6 +141,19 @@ def flush(
     with contextlib.suppress(NotRunning):
         request(home(), "reopen", reason=f"flush {name or ''}".strip())
     say(f"removed {counted(len(paths), 'log file')} in {directory}")
+
+
+def _is_known(group: str) -> bool:
+    """Whether what ran last in this home has such a name, though it may have written nothing."""
+    from ..logs.sources import SUPERVISOR
+    from ..supervisor.composition import load_composition
+    from ..supervisor.roster import shown_name
+
+    try:
+        groups = load_composition(home() / "run" / "composition.json").groups
+    except Unusable:
+        groups = ()
+    return group == SUPERVISOR or any(shown_name(each.name) == group for each in groups)
 
 
 def _named(directory: Path) -> list[str]:

@@ -19,6 +19,7 @@ import msgspec
 
 from ..broker.found import configured, database_file
 from ..contract import AlreadyRunning, Exit, NotRunning, Unusable, WorkerctlError
+from ..location import project_folder
 from ..settings import Loaded, Settings, cgroup, dump
 from ..settings.cores import machine_cores, resolve_instances
 from ..supervisor.client import request
@@ -71,7 +72,7 @@ def prepare(loaded: Loaded, *, instances: int | str | None, only: tuple[str, ...
     plan = Plan(
         settings=settings,
         home=home,
-        project=Path.cwd() if loaded.config_path is None else home.parent,
+        project=project_folder(loaded.config_path, Path.cwd()),
         config=loaded.config_path,
         node_id=_node_id(home),
         host=socket.gethostname(),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..contract import Exit
-from .common import database, fail, print_json, say
+from .common import database, fail, note_change, print_json, say
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 NameArgument = Annotated[str, typer.Argument(help="A kind, or a key such as 'user:{user_id}'")]
@@ -57,6 +57,7 @@ def set_(
         is_new = name not in {row["name"] for row in list_limits(connection)}
         unknown = unknown_kind(name, known_kinds(connection))
         set_limit(connection, name, most)
+    note_change(f"limits set {name} {most}")
     say(f"{name}: {most} at once")
     if unknown is not None:
         say(f"note: no worker has ever known the kind {unknown}")
@@ -74,6 +75,7 @@ def reset(name: NameArgument) -> None:
     with database() as connection:
         if not reset_limit(connection, name):
             fail(f"there is no limit {name!r}; see `workerctl limits list`")
+    note_change(f"limits reset {name}")
     say(f"{name}: as configured")
 
 

@@ -145,7 +145,7 @@ def reload(
 
     Example: workerctl reload
     """
-    from .releases import ask_for_reload, await_apps, follow
+    from .releases import ask_for_reload, await_news, follow
     from .waiting import Waiting
 
     found, since = loaded(), time.monotonic()
@@ -160,7 +160,7 @@ def reload(
     with Waiting() as waiting:
         for document in follow(found.home, asked.number):
             waiting.show_reload(document)
-        await_apps(found.home, {*asked.others, *asked.added}, since)
+        await_news(found.home, {*asked.others, *asked.added}, since)
     say(f"reloaded {what}: release {asked.number}")
     note_unknown_kinds(found.settings)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from .. import __version__
 from ..contract import ENV_SETTINGS, NotRunning, WorkerctlError
+from ..location import project_folder
 from ..settings import Loaded, Settings, dump, restore
 from ..settings.cores import machine_cores
 from ..supervisor.client import request
@@ -121,16 +122,17 @@ def follow(home: Path, number: int, patience_seconds: float = 0.05) -> Iterator[
         time.sleep(patience_seconds)
 
 
-def await_apps(home: Path, names: Collection[str], since: float, patience_seconds: float = 0.1) -> None:
-    """Until every process of these apps that a reload has changed since then is ready. Raises ReloadFailed.
+def await_news(home: Path, names: Collection[str], since: float, patience_seconds: float = 0.1) -> None:
+    """Until every process of these apps and new pools, which a reload has begun since then, is ready.
 
-    An app has no canary: two of a program may not fit beside each other, on one port for a start.
+    Raises ReloadFailed. An app has no canary: two of a program may not fit beside each other, on one port for a start.
     """
     while True:
         document = request(home, "status")["status"]
         elapsed = time.monotonic() - since
+        teams = [team for team in (*document["apps"], *document["pools"]) if team["name"] in names]
         processes = [
-            (team["name"], each) for team in document["apps"] if team["name"] in names for each in team["processes"]
+            (team["name"], each) for team in teams for each in team.get("processes") or team.get("workers", ())
         ]
         for name, each in processes:
             end = each["last_exit"]
@@ -160,7 +162,7 @@ def _composition(loaded: Loaded, running: Composition, settings: Settings, folde
     plan = Plan(
         settings=settings,
         home=loaded.home,
-        project=Path(running.project or Path.cwd()),
+        project=project_folder(loaded.config_path, Path(running.project or Path.cwd())),
         config=loaded.config_path,
         node_id=running.node.id,
         host=running.node.host,
@@ -171,8 +173,16 @@ def _composition(loaded: Loaded, running: Composition, settings: Settings, folde
         settings_file=folder / "settings.json",
         postgres=old.get("postgres"),
     )
-    fresh = {group.name: group for group in compose(plan).groups} | {"migrate": old["migrate"]}
-    return msgspec.structs.replace(running, groups=tuple(fresh.values()), release=str(plan.project))
+    new = compose(plan)
+    groups = {group.name: group for group in new.groups} | {"migrate": old["migrate"]}
+    return msgspec.structs.replace(
+        running,
+        groups=tuple(groups.values()),
+        release=new.release,
+        project=new.project,
+        config=new.config,
+        reload_command=new.reload_command,
+    )
 
 
 def _new_folder(home: Path, running: Composition) -> Path:

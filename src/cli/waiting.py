@@ -1,4 +1,4 @@
-"""The progress line of `start`, and Ctrl-C during it: whatever was started is stopped again."""
+"""The progress line of `start`, and Ctrl-C or SIGTERM during it: whatever was started is stopped again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from typing import Any
 
 from .plain import cut
 
+LEAVING = (signal.SIGINT, signal.SIGTERM)
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
 
 class Waiting:
     """Shows how far the start is on a terminal; leaves nothing behind when it is interrupted or fails."""
@@ -22,18 +28,20 @@ class Waiting:
         self._shown = ""
 
     def __enter__(self) -> Waiting:
+        signal.signal(signal.SIGTERM, _leave)
         return self
 
     def begin(self, start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
         """Start the supervisor; a Ctrl-C meanwhile counts afterwards, when there is something to stop."""
-        interrupts: list[int] = []
-        before = signal.signal(signal.SIGINT, lambda number, _frame: interrupts.append(number))
+        arrived: list[int] = []
+        before = {each: signal.signal(each, lambda number, _: arrived.append(number)) for each in LEAVING}
         try:
             self._process = start()
         finally:
-            signal.signal(signal.SIGINT, before)
-        if interrupts:
-            raise KeyboardInterrupt
+            for each, handler in before.items():
+                signal.signal(each, handler)
+        for number in arrived:
+            signal.raise_signal(number)
         return self._process
 
     def show(self, status: dict[str, Any]) -> None:
@@ -62,7 +70,8 @@ class Waiting:
         if self._shown:
             sys.stderr.write("\r\x1b[K")
         if kind is not None and self._process is not None and self._process.poll() is None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the clean-up
+            for number in LEAVING:
+                signal.signal(number, signal.SIG_IGN)  # a second one must not cut the clean-up
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGTERM)
             self._process.wait()

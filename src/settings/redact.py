@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 HIDDEN = "***"
+_NAMES = r"(?:SECRET|PASSW|TOKEN|CREDENTIAL|API[_-]?KEY|ACCESS[_-]?KEY|PRIVATE[_-]?KEY)"
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what bears this name, a variable or a field, is nobody's to read."""
+    import re
+
+    return re.search(_NAMES, name, re.IGNORECASE) is not None
+
+
+def without_secrets(value: Any) -> Any:
+    """The value without passwords in its texts and tables: of URLs, of options of a command, of fields named so."""
+    if isinstance(value, dict):
+        return {
+            name: HIDDEN if each and isinstance(each, str) and is_secret_name(name) else without_secrets(each)
+            for name, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [without_secrets(each) for each in value]
+    return redact(_without_options(value)) if isinstance(value, str) else value
 
 
 def redact(url: str) -> str:
@@ -33,3 +55,11 @@ def _without_parameters(text: str) -> str:
 
     # libpq's keyword form and URL parameters alike: password=..., sslpassword='...'
     return re.sub(r"(?i)(password\s*=\s*)('(?:\\.|[^'\\])*'|[^\s&]*)", rf"\1{HIDDEN}", text)
+
+
+def _without_options(text: str) -> str:
+    import re
+
+    # --api-key=..., --token ..., STRIPE_SECRET=...
+    named = rf"--[\w-]*{_NAMES}[\w-]*(?:=|\s+)|\b\w*{_NAMES}\w*="
+    return re.sub(rf"({named})\S+", rf"\1{HIDDEN}", text, flags=re.IGNORECASE)

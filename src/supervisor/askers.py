@@ -17,6 +17,7 @@ from .signals import Arrived
 from .states import Cause
 
 SENT_BY_HAND = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL})  # no fault of code ends so
+SECRET_NAMES = ("passwd", "secret", "token", "credential", "api_key", "api-key", "apikey")  # of options and variables
 TEXT_LIMIT = 200  # characters of a command line or a reason that are kept
 
 
@@ -119,5 +120,14 @@ def _command_line(pid: int) -> str | None:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return None
-    shown = ("***" if "://" in word or "password" in word.lower() else word for word in words)
+    shown, is_value = [], False
+    for word in words:
+        is_secret = _may_hold_a_secret(word.lower())
+        shown.append("***" if is_secret or is_value else word)
+        is_value = is_secret and word.startswith("-") and "=" not in word  # --token VALUE
     return " ".join(" ".join(shown).split())[:TEXT_LIMIT] or None
+
+
+def _may_hold_a_secret(word: str) -> bool:
+    is_named = word.startswith("-") or "=" in word  # a folder may be named so too
+    return "://" in word or "password" in word or (is_named and any(name in word for name in SECRET_NAMES))

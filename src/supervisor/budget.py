@@ -24,7 +24,7 @@ class Budget(msgspec.Struct):
 def room_to_replace(roster: Roster, policy: Policy) -> int:
     pools = [team for team in roster.teams.values() if team.group.kind == "pool"]
     workers = sum(team.desired for team in pools)
-    return max(1, int(workers * policy.surge_fraction)) - sum(_away(team) for team in pools)
+    return max(1, policy.surge(workers)) - sum(_away(team) for team in pools)
 
 
 def _away(team: Team) -> int:

@@ -28,8 +28,9 @@ def request(home: Path, command: str, *, timeout_seconds: float = 5.0, **argumen
     """The response of the supervisor of this home.
 
     Commands: `status`; `stop` (now: bool); `scale` (pool: str, to: int | by: int); `restart` (name: str | None);
-    `reload` (composition: path, name: str | None); `reset` (name: str); `reopen`. Those that change
-    something take a `reason: str | None` for the audit line, and return at once: watch `status` for their end.
+    `reload` (composition: path, name: str | None); `reset` (name: str); `reopen`; `noted` (change: str). Those
+    that change something take a `reason: str | None` for the audit line, and return at once: watch `status` for their
+    end.
     Raises NotRunning where nobody answers, Refused where the supervisor refuses.
     """
     line = json.dumps({"command": command, **arguments}).encode() + b"\n"

@@ -14,7 +14,7 @@ from .reload_asked import begin
 from .roster import Roster, Team, shown_name
 from .state import load_desired
 
-MUTATING = frozenset({"stop", "scale", "restart", "reload", "reset", "reopen"})
+MUTATING = frozenset({"stop", "scale", "restart", "reload", "reset", "reopen", "noted"})
 
 
 class Denied(WorkerctlError):
@@ -40,7 +40,7 @@ def answer(roster: Roster, policy: Policy, request: Request, now: float) -> tupl
             case "reset":
                 teams = _named(roster, request.arguments, default_all=False)
                 return tuple(ev.ResetAsked(now, team.group.name) for team in teams), {"ok": True}
-            case "reopen":
+            case "reopen" | "noted":  # what a command line changed elsewhere: the audit line is all
                 return (), {"ok": True}
     except WorkerctlError as error:
         return (), refusal(str(error), error.exit_code)
@@ -105,12 +105,11 @@ def _check_connections(roster: Roster, policy: Policy, team: Team, desired: int)
         return
     others = sum(other.desired for other in roster.teams.values() if other.group.kind == "pool" and other is not team)
     workers = others + desired
-    surge = max(1, int(desired * policy.surge_fraction))
-    total = (workers + surge) * policy.connections_per_worker + policy.connections_fixed
+    surge, total = policy.surge(workers), policy.connections(workers)
     if total > limit:
         raise Denied(
             f"{desired} workers of {team.group.name} need {total} database connections "
-            f"(({workers} workers + {surge} while one is replaced) x {policy.connections_per_worker} "
+            f"(({workers} workers + {surge} while they are replaced) x {policy.connections_per_worker} "
             f"+ {policy.connections_fixed} others), connection_limit is {limit}"
         )
 

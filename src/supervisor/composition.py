@@ -90,6 +90,14 @@ class Policy(msgspec.Struct, frozen=True):
     connections_per_worker: int = 1
     connections_fixed: int = 0  # agent, command line, migrations
 
+    def surge(self, workers: int) -> int:
+        """How many of so many workers, of all pools together, may be away or doubled at once."""
+        return max(1, int(workers * self.surge_fraction)) if workers else 0
+
+    def connections(self, workers: int) -> int:
+        """What so many workers and all the others need at the most, while some are replaced."""
+        return (workers + self.surge(workers)) * self.connections_per_worker + self.connections_fixed
+
 
 class Composition(msgspec.Struct, frozen=True):
     """run/composition.json."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from ..contract import Unusable
 from .askers import Asker
-from .composition import Composition
+from .composition import Composition, load_composition
 from .journal import Journal
 from .processes import Ended, Processes
 from .spawn import run_aside
@@ -13,8 +16,7 @@ class Hangups:
     """Hangups that arrive while one is being answered are answered together, once it has ended."""
 
     def __init__(self, composition: Composition, processes: Processes, journal: Journal) -> None:
-        self._command = composition.reload_command
-        self._folder = composition.project
+        self._composition = composition
         self._processes = processes
         self._journal = journal
         self._pid: int | None = None
@@ -30,11 +32,14 @@ class Hangups:
             self._begin()
 
     def _begin(self) -> None:
-        if not self._command:
+        with contextlib.suppress(Unusable):  # a reload since may have brought another folder, and another config
+            self._composition = load_composition(self._composition.home_path / "run" / "composition.json")
+        command, folder = self._composition.reload_command, self._composition.project
+        if not command:
             self._journal.say("HangupIgnored", reason="the composition names no reload command")
             return
         try:
-            self._pid = run_aside((*self._command, self._reason), self._folder)
+            self._pid = run_aside((*command, self._reason), folder)
         except OSError as error:
             self._journal.say("HangupFailed", error=error.strerror)
             return

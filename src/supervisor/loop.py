@@ -71,7 +71,20 @@ class Supervisor:
         self._readiness = Readiness(self._selector, self._said_ready)
         self._gauge = Gauge(self._policy.sample_seconds)
         self._children = Children(self._selector, lambda child: self._ears.listen(child))
-        self._ears = Ears(
+        self._ears = self._new_ears()
+        self._spawner = Spawner(composition, self._children, self._streams, self._readiness, self._alive)
+        self._leftovers = Leftovers(self._home, longest)
+        self._performer = Performer(self._processes, self._children, self._spawner, self._probes, self._home)
+        self._census = Census(self._home)
+        self._memory_at = 0.0
+        self._askers = Askers()
+        self._noticed: list[Notice] = []
+        self._hangups = Hangups(composition, self._processes, self._journal)
+        self._looked_at = time.monotonic()
+        self._listen()
+
+    def _new_ears(self) -> Ears:
+        return Ears(
             processes=self._processes,
             children=self._children,
             streams=self._streams,
@@ -84,16 +97,10 @@ class Supervisor:
             roster=lambda: self._roster,
             record=self._record,
         )
-        self._spawner = Spawner(composition, self._children, self._streams, self._readiness, self._alive)
-        self._leftovers = Leftovers(self._home, longest)
-        self._performer = Performer(self._processes, self._children, self._spawner, self._probes, self._home)
-        self._census = Census(self._home)
-        self._memory_at = 0.0
-        self._askers = Askers()
-        self._noticed: list[Notice] = []
-        self._hangups = Hangups(composition, self._processes, self._journal)
-        self._looked_at = time.monotonic()
-        self._signals = Signals()  # before anybody can find us by the socket
+
+    def _listen(self) -> None:
+        """To signals, to whoever wraps us, and last by the socket, which shows that we are here, to commands."""
+        self._signals = Signals()
         for descriptor in self._signals.descriptors:
             self._selector.register(descriptor, selectors.EVENT_READ, lambda _: self._take_signals())
         self._wrapper.listen(self._selector, lambda: self._take_stop(time.monotonic(), Asker("shutdown by PM2")))
@@ -188,7 +195,6 @@ class Supervisor:
         self._try_alive(now)
         for child, usage in self._gauge.turn(now, self._children):
             self._record(ev.MemorySampled(now, child.group.name, child.slot, child.serial, usage))
-
         if now >= self._memory_at:
             self._notice()
             self._census.note(self._children)

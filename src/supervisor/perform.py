@@ -18,6 +18,7 @@ from .probes import Probes
 from .processes import Processes
 from .roster import Roster
 from .spawn import Spawner
+from .state import last_serial
 from .states import FAULTS
 
 ToProcess = act.Go | act.Trim | act.Rest | act.Introduce | act.Drain | act.Hurry | act.Dump | act.Kill
@@ -40,6 +41,7 @@ class Performer:
         self._spawner = spawner
         self._probes = probes
         self._home = home
+        self._serial = last_serial(home)
 
     def perform(self, action: act.Action, roster: Roster) -> Iterator[ev.Event]:
         now = time.monotonic()
@@ -88,7 +90,7 @@ class Performer:
         if action.group not in roster.teams:
             return
         group, slot = roster.group(action.group, action.release), action.slot
-        serial = self._spawner.next_serial()
+        self._serial = serial = self._serial + 1
         try:
             child = self._begin(group, slot, serial, roster)
         except OSError as error:
@@ -161,9 +163,7 @@ class Performer:
         except OSError:
             return False
         living = [child.incarnation for child in self._children if child.incarnation is not None]
-        self._children.tell(
-            agent, {"type": "alive", "incarnations": living, "next_serial": self._spawner.last_serial + 1}
-        )
+        self._children.tell(agent, {"type": "alive", "incarnations": living})
         return True
 
     def _tell_lost(self, action: act.TellLost, roster: Roster, now: float) -> Iterator[ev.Event]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,15 @@ def append_exit(home: Path, record: Mapping[str, Any]) -> None:
     if size > EXITS_LIMIT_BYTES:
         content = path.read_bytes()[-EXITS_LIMIT_BYTES // 2 :]
         write_atomically(path, content[content.index(b"\n") + 1 :])
+
+
+def last_serial(home: Path) -> int:
+    """The highest that a process of this home has had: logs and history go by it, so that none comes twice."""
+    found = 0
+    for path in (home / "state" / "exits.jsonl", home / "run" / "living.json"):
+        with contextlib.suppress(OSError):
+            found = max(found, *map(int, re.findall(rb'"serial": ?(\d{1,15})', path.read_bytes())), 0)
+    return found
 
 
 def _parked(home: Path) -> Path:

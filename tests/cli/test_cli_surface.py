@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,28 @@ def test_config_show_hides_the_password_and_says_where_values_come_from(call: Ca
     assert [line.split() for line in done.stdout.splitlines() if line.startswith("supervisor.instances")] == [
         ["supervisor.instances", "file", "3"]
     ]
+
+
+def test_config_show_hides_secrets_in_tables_and_commands(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "workerctl.toml").write_text(
+        '[supervisor]\nenv = {MY_API_KEY = "verysecret", PLAIN = "plum", CACHE = "redis://:verysecret@cache:6379"}\n'
+        '[apps.web]\ncommand = "serve --auth-token verysecret --password=verysecret --port 80"\n'
+        '[schedule.nightly]\ncron = "0 3 * * *"\nkind = "novel.split"\npayload = {token = "verysecret"}\n'
+    )
+    for done in (call("config", "show"), call("config", "show", "--json")):
+        assert done.returncode == 0
+        assert "verysecret" not in done.stdout + done.stderr
+        assert "plum" in done.stdout and "redis://:***@cache:6379" in done.stdout and "--port 80" in done.stdout
+
+
+def test_config_as_json_has_numbers_lists_and_nothing_where_there_is_nothing(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "workerctl.toml").write_text('[supervisor]\ninstances = 3\nmax_memory = "1GB"\naffinity = [0]\n')
+    rows = {row["key"]: row for row in json.loads(call("config", "show", "--json").stdout)}
+    assert rows["supervisor.instances"] == {"key": "supervisor.instances", "value": 3, "origin": "file"}
+    values = [rows[f"supervisor.{key}"]["value"] for key in ("affinity", "max_memory", "max_memory_hard", "env")]
+    assert values == [[0], "1GB", None, {}]
+    defaults = {row["key"]: row["default"] for row in json.loads(call("config", "reference", "--json").stdout)}
+    assert (defaults["jobs.concurrency"], defaults["jobs.timeout"], defaults["database_url"]) == (8, "5m", None)
 
 
 def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:

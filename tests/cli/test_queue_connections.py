@@ -41,3 +41,10 @@ def test_a_number_of_ones_own_is_refused_with_the_sum() -> None:
     assert note is None
     with pytest.raises(Unusable, match=r"8 workers need 21 database connections .* connection_limit is 11"):
         check_connections(fitted, {"default": 8})
+
+
+def test_the_pools_of_a_machine_are_replaced_out_of_one_budget_and_counted_so() -> None:
+    assert Policy(connections_per_worker=2, connections_fixed=3).connections(30) == (30 + 6) * 2 + 3
+    three = composed(a=10, b=10, c=10)
+    with pytest.raises(Unusable, match=r"30 workers need 75 database connections \(\(30 workers \+ 6 while"):
+        check_connections(three, {})

@@ -79,3 +79,9 @@ def test_a_flat_curve_and_a_record_of_an_earlier_version_are_told_too() -> None:
     assert "▁▁▁ 50 to 50 MB in 6s" in memory(RECORD | {"memory_curve_mb": [50, 50, 50]})
     old = {name: RECORD[name] for name in ("at", "group", "slot", "cause", "exit_code", "signal")}
     assert "memory-hard" in exits_table([old]) and "none in hand" in ending(old, name_of)
+
+
+def test_of_an_end_that_nobody_saw_nothing_is_said_but_why() -> None:
+    unseen = {name: RECORD[name] for name in ("at", "group", "slot", "serial", "pid")}
+    text = ending(unseen | {"cause": "parent-lost", "exit_code": None, "signal": None}, name_of)
+    assert text == "cause       parent-lost; its supervisor had been killed: nobody saw how, or with what in hand"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from workerctl.cli.compose import check_connections
+from workerctl.cli.compose import check_connections, policy_of
 from workerctl.cli.doctor_facts import (
     DatabaseState,
     HomeState,
@@ -34,10 +34,9 @@ from workerctl.cli.doctor_services import (
     judge_providers,
     judge_storage,
     judge_wrapper,
-    needed_connections,
 )
 from workerctl.contract import Unusable
-from workerctl.supervisor.composition import Composition, Group, Node, Policy
+from workerctl.supervisor.composition import Composition, Group, Node
 
 MB = 1024**2
 GB = 1024**3
@@ -177,28 +176,31 @@ def test_the_session_with_the_oldest_snapshot_is_named():
     assert set(levels(judge_database(replace(DATABASE, oldest=replace(report, seconds=5.0))))) == {"ok"}
 
 
-@pytest.mark.parametrize("counts", [(0,), (1,), (4,), (10, 3), (0, 7), (50, 50)])
-def test_connections_are_counted_as_start_counts_them(counts):
-    needed = needed_connections(counts, Policy().surge_fraction)
-    pools = tuple(Group(f"p{number}", "pool", instances=count) for number, count in enumerate(counts))
-    policy = Policy(connections_per_worker=2, connections_fixed=3)
+@pytest.mark.parametrize("workers", [0, 1, 4, 13, 100])
+def test_connections_are_counted_as_start_counts_them(workers):
+    needed = policy_of(0, embedded=False).connections(workers)
 
     def judged(limit):
-        limited = Policy(**{name: getattr(policy, name) for name in ("connections_per_worker", "connections_fixed")},
-                         connection_limit=limit)  # fmt: skip
-        check_connections(Composition("/h", Node("n", "h", 1), pools, "0", policy=limited), {})
+        pools = (Group("p", "pool", instances=workers),)
+        policy = policy_of(limit, embedded=False)
+        check_connections(Composition("/h", Node("n", "h", 1), pools, "0", policy=policy), {})
+
+    def doctor(limit):
+        return levels(judge_connections(DATABASE, replace(wanted(instances=workers), connection_limit=limit)))[0]
 
     judged(needed)
+    assert doctor(needed) == "ok"
     with pytest.raises(Unusable, match=f" {needed} database connections"):
         judged(needed - 1)
+    assert doctor(needed - 1) == "error"
 
 
 def test_more_connections_than_the_limit_or_than_the_server_has_left_are_errors():
-    assert levels(judge_connections(DATABASE, WANTED, 0.2)) == ["ok", "ok"]
-    assert levels(judge_connections(DATABASE, wanted(instances=20), 0.2)) == ["error", "ok"]
-    assert levels(judge_connections(replace(DATABASE, used_connections=90), WANTED, 0.2)) == ["ok", "error"]
+    assert levels(judge_connections(DATABASE, WANTED)) == ["ok", "ok"]
+    assert levels(judge_connections(DATABASE, wanted(instances=20))) == ["error", "ok"]
+    assert levels(judge_connections(replace(DATABASE, used_connections=90), WANTED)) == ["ok", "error"]
     through_pooler = replace(DATABASE, used_connections=90, pooled=True)
-    assert levels(judge_connections(through_pooler, WANTED, 0.2)) == ["ok", "ok"]
+    assert levels(judge_connections(through_pooler, WANTED)) == ["ok", "ok"]
 
 
 def test_a_clock_apart_is_said_but_not_what_the_network_may_have_cost():

@@ -206,3 +206,9 @@ def surroundings(payload: dict, ctx: Context) -> dict:
     cores = sorted(os.sched_getaffinity(0))
     variables = {"fruit": os.environ.get("FRUIT"), "arenas": os.environ.get("MALLOC_ARENA_MAX")}
     return {"nice": os.nice(0), "cores": cores, **variables}
+
+
+@job("whereabouts")
+def whereabouts(payload: dict, ctx: Context) -> dict:
+    """Which code this is, and where it runs."""
+    return {"file": os.path.realpath(__file__), "folder": os.getcwd()}  # noqa: PTH109

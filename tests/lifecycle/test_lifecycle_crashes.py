@@ -162,7 +162,7 @@ def test_a_start_after_a_killed_supervisor_waits_for_the_old_set_and_gives_its_j
     house.command_seconds = 15
     house.start(2)
     assert not [process for process in house.left_over() if process.pid in old]
-    until(lambda: len(house.noted("began", job)) == 2, 3, what="the job is given back at once")
+    until(lambda: len(house.noted("began", job)) == 2, 1.5, what="the job is given back at once")
     house.open_gate()
     assert house.until_status(job, "succeeded")["attempt"] == 2
     assert house.job(done["id"])["status"] == "succeeded"
@@ -179,6 +179,6 @@ def test_everything_killed_at_once_comes_back_with_the_next_start(house: House) 
             process.kill()
     house.assert_nothing_runs()
     house.start(2)
-    until(lambda: len(house.noted("began", job)) == 2, 3, what="the job is given back at once")
+    until(lambda: len(house.noted("began", job)) == 2, 1.5, what="the job is given back at once")
     house.open_gate()
     assert house.until_status(job, "succeeded")["attempt"] == 2

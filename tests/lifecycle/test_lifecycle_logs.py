@@ -81,9 +81,10 @@ def test_wrong_questions_are_wrong_usage(running: House) -> None:
 
 
 def test_logs_of_somebody_who_has_none_are_said_to_be_none(running: House) -> None:
-    asked = running.run("logs", "nobody")
+    asked = running.run("logs", "agent")
     assert (asked.returncode, asked.stdout) == (0, "")
-    assert "no logs of nobody; there are of " in asked.stderr and "default" in asked.stderr
+    assert "no logs of agent; there are of " in asked.stderr and "default" in asked.stderr
+    assert "no logs of nobody; there are of " in running.fails(1, "logs", "nobody")
 
 
 def test_following_shows_lines_as_they_are_written_and_ends_with_ctrl_c(running: House) -> None:
@@ -140,6 +141,18 @@ def test_why_has_the_last_twenty_lines_of_who_ended(house: House) -> None:
     last = house.json("why", "default/1")["last_lines"]
     assert len(last) == 20
     assert any("much 79 " in line for line in last)
+
+
+def test_last_lines_are_those_of_the_process_and_of_none_before_a_restart(house: House) -> None:
+    for word in ("quince", "medlar"):
+        house.start(1)
+        house.until_status(house.enqueue("talk", words=word), "succeeded")
+        house.ok("stop")
+        told = house.json("why", "default/1")["last_lines"]
+        assert f"out {word}" in told
+        assert not [line for line in told if "quince" in line and word != "quince"]
+    serials = [end["serial"] for end in house.exits()]
+    assert len(set(serials)) == 2
 
 
 def test_flush_empties_the_logs_and_new_lines_still_arrive(house: House) -> None:

@@ -141,6 +141,15 @@ def test_ctrl_c_during_start_leaves_nothing_behind(fresh_house: House, moment: s
     assert fresh_house.start(1)
 
 
+def test_a_start_that_is_terminated_takes_its_supervisor_along(house: House) -> None:
+    process = house.launch("start")
+    until(lambda: "event Started" in house.log())
+    process.terminate()
+    _, errors = process.communicate(timeout=40)
+    assert (process.returncode, errors) == (143, "")
+    house.assert_nothing_runs()
+
+
 def test_the_connections_of_too_many_workers_are_refused_with_the_sum(house: House, database_url: str) -> None:
     house.environ["DATABASE_URL"] = database_url
     line = house.fails(78, "start", "--instances", 40)

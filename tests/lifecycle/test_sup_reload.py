@@ -2,11 +2,66 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
 from lifecycle_house import CONFIG, House, until
 
 from workerctl import __version__
 
 LOGS = '[pools.logs]\nqueues = ["logs"]\ninstances = 1\n'
+
+
+@pytest.fixture
+def deployed(build: Callable[..., House]) -> Iterator[House]:
+    """A project as it is deployed: `current` is a link to the newest of `releases`, the home lies beside them."""
+    house = build()
+    root = house.folder
+    for name in ("releases/1", "releases/2"):
+        (root / name).mkdir(parents=True)
+        for file in ("kinds.py", "bad.py", "workerctl.toml"):
+            shutil.copy(root / file, root / name)
+    (root / "workerctl.toml").unlink()
+    house.environ["WORKERCTL_HOME"] = str(house.home)
+    yield house
+    house.folder = root
+
+
+def deploy(house: House, number: int) -> Path:
+    """From now on commands are typed in this release."""
+    root = house.home.parent
+    (root / "current").unlink(missing_ok=True)
+    (root / "current").symlink_to(f"releases/{number}")
+    house.folder = root / "current"
+    return root / "releases" / str(number)
+
+
+def whereabouts(house: House) -> list[str]:
+    found = json.loads(house.ok("enqueue", "whereabouts", "--wait"))
+    return [found["file"], found["folder"]]
+
+
+def test_a_link_to_the_newest_release_is_followed_by_reload_and_never_turned_back(deployed: House) -> None:
+    house = deployed
+    first = deploy(house, 1)
+    house.start(1)
+    assert whereabouts(house) == [str(first / "kinds.py"), str(first)], (
+        "workers run in the project, wherever the home is"
+    )
+    second = deploy(house, 2)
+    house.ok("--config", house.folder / "workerctl.toml", "reload")
+    assert whereabouts(house) == [str(second / "kinds.py"), str(second)]
+    assert house.status()["supervisor"]["release"].startswith(f"{second}@")
+    shutil.rmtree(first)
+    [worker] = house.ready()
+    os.kill(house.supervisor_pid, signal.SIGHUP)
+    until(lambda: house.ready() and house.ready()[0]["pid"] != worker["pid"] and len(house.workers()) == 1)
+    assert whereabouts(house) == [str(second / "kinds.py"), str(second)]
 
 
 def mark(house: House) -> int:
@@ -21,7 +76,7 @@ def test_a_pool_comes_and_goes_with_its_queue(house: House) -> None:
     assert mark(house) == default["pid"]
     house.configure(CONFIG + LOGS)
     assert "logs (new)" in house.run("reload", "--reason", "more logs").stderr
-    until(lambda: len(house.ready("logs")) == 1, what="the new pool serves")
+    assert len(house.ready("logs")) == 1, "the command returns once the new pool serves"
     until(lambda: house.role("agent"), what="an agent that knows it")
     assert mark(house) == house.ready("logs")[0]["pid"]
     house.configure(CONFIG)

@@ -45,6 +45,18 @@ def test_why_names_who_asked_and_the_log_has_the_line(running: House) -> None:
     assert f"uid={os.getuid()}" in line and 'reason="new weights"' in line
 
 
+def test_every_change_of_the_queue_leaves_an_audit_line_with_who_made_it(running: House) -> None:
+    job = running.enqueue("fail")
+    running.until_status(job, "dead")
+    changes = [("queue", "pause", "q"), ("queue", "resume", "q"), ("limits", "set", "q", "3"), ("limits", "reset", "q"),
+               ("jobs", "retry", str(job))]  # fmt: skip
+    for change in changes:
+        running.ok(*change)
+        words = " ".join(change)
+        [line] = [line for line in running.log().splitlines() if f'command="noted change={words}"' in line]
+        assert " event Command " in line and f"uid={os.getuid()} pid=" in line and f'workerctl {words}"' in line
+
+
 @pytest.mark.long  # 15 s without a heartbeat are a hang
 def test_a_worker_that_hangs_in_c_says_where_to_why_and_to_its_job(build: Callable[..., House]) -> None:
     house = build()

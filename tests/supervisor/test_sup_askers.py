@@ -59,9 +59,9 @@ def test_a_peer_is_told_with_its_command_line_and_without_secrets_or_paths() -> 
 
 
 def test_words_of_a_command_line_that_may_hold_a_password_are_hidden() -> None:
-    words = ("postgresql://me:geheim@db/queue", "--Password=geheim", "scale")
+    words = ("postgresql://me:geheim@db/queue", "--Password=geheim", "--api-key", "geheim", "/srv/tokens", "scale")
     with subprocess.Popen([sys.executable, "-c", "input()", *words], stdin=subprocess.PIPE) as peer:
         asker = until(lambda: (found := asker_of(Request("scale", {}, 7, peer.pid))).command_line and found)  # it execs
         told = asker.command_line or ""
         peer.communicate(b"\n")
-    assert told.endswith("*** *** scale")
+    assert told.endswith("*** *** *** *** /srv/tokens scale")

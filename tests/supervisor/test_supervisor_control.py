@@ -78,6 +78,14 @@ def test_a_scale_beyond_the_connection_limit_is_refused_with_the_sum(house: Hous
         house.ask("scale", pool="default", to=5)
 
 
+def test_a_scale_counts_all_that_may_be_replaced_at_once_whichever_pool_they_are_of(house: House) -> None:
+    other = house.group("other", "pool", instances=0)
+    house.start(*house.workers(9), other, policy={"connection_limit": 14, "connections_fixed": 3})
+    house.until_ready(9)
+    with pytest.raises(Refused, match=r"\(10 workers \+ 2 while they are replaced\) x 1 \+ 3"):
+        house.ask("scale", pool="other", to=1)
+
+
 def test_an_unknown_name_is_refused_with_the_names_there_are(house: House) -> None:
     house.start(*house.workers(1), house.command("side", "sleep", "1000"))
     house.until_ready(1)
