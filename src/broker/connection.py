@@ -43,6 +43,7 @@ STATEMENT_TIMEOUT_MS = 5000
 # and psycopg reads times in ISO alone.
 _SETTINGS = (
     r"-c default_transaction_isolation=read\ committed -c datestyle=ISO -c lock_timeout=4500 -c idle_session_timeout=0"
+    r" -c idle_in_transaction_session_timeout=60000"
 )
 _SQL = Path(__file__).with_name("sql")
 SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is

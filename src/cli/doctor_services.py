@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from ..broker.migrate import OLDEST_SERVER
 from .compose import AGENT_CONNECTIONS, COMMAND_CONNECTIONS, EMBEDDED_CONNECTIONS, WORKER_CONNECTIONS
 from .doctor_facts import DatabaseState, Finding, ProviderKey, StorageState, Wanted, Wrapper
 from .plain import seconds
 
-OLDEST_VERSION = 150000  # the oldest that the schema was run with
 SNAPSHOT_WARNING_SECONDS = 60.0
 SKEW_WARNING_SECONDS = 2.0
 STORAGE_WARNING_SECONDS = 2.0
@@ -33,8 +33,8 @@ def judge_database(database: DatabaseState) -> Iterator[Finding]:
 def _judge_version(database: DatabaseState) -> Iterator[Finding]:
     how = "embedded" if database.embedded else "pooled" if database.pooled else "direct"
     text = f"PostgreSQL {database.version} at {database.place}, {how}, {database.round_trip_seconds * 1000:.1f} ms away"
-    if database.version_number < OLDEST_VERSION:
-        yield Finding("error", "database", text, f"PostgreSQL {OLDEST_VERSION // 10000} or later is needed")
+    if database.version_number < OLDEST_SERVER:
+        yield Finding("error", "database", text, f"PostgreSQL {OLDEST_SERVER // 10000} or later is needed")
     else:
         yield Finding("ok", "database", text)
 
