@@ -11,6 +11,7 @@ from .doctor_facts import DatabaseState, Finding, ProviderKey, StorageState, Wan
 from .plain import seconds
 
 SNAPSHOT_WARNING_SECONDS = 60.0
+UNSERVED_COUNTED = 1000
 SKEW_WARNING_SECONDS = 2.0
 STORAGE_WARNING_SECONDS = 2.0
 STOP_ALLOWANCE_SECONDS = 30.0  # beyond stop_timeout: the agent gives back, PostgreSQL stops
@@ -28,6 +29,7 @@ def judge_database(database: DatabaseState) -> Iterator[Finding]:
     yield from _judge_listening(database)
     yield from _judge_schema(database)
     yield from _judge_snapshot(database)
+    yield from _judge_unserved(database)
 
 
 def _judge_version(database: DatabaseState) -> Iterator[Finding]:
@@ -69,6 +71,17 @@ def _judge_snapshot(database: DatabaseState) -> Iterator[Finding]:
     who = f"pid {oldest.pid} ({oldest.application or 'no name'}, user {oldest.user}, {oldest.state})"
     text = f"{who} holds one for {seconds(oldest.seconds)}: claims get slower the longer it does"
     yield Finding("warning", "snapshots", text, f"end it: SELECT pg_terminate_backend({oldest.pid})")
+
+
+def _judge_unserved(database: DatabaseState) -> Iterator[Finding]:
+    for lane in database.unserved:
+        number = f"{lane.jobs} or more" if lane.jobs >= UNSERVED_COUNTED else str(lane.jobs)
+        text = f"{number} of kind {lane.kind} in queue {lane.queue} wait: "
+        if lane.known:
+            yield Finding("warning", "jobs", f"{text}no worker serves that queue", "name it in a pool, then `reload`")
+        else:
+            advice = "the module that has it belongs in [jobs] modules, then `reload`; or cancel them"
+            yield Finding("warning", "jobs", f"{text}no worker knows that kind", advice)
 
 
 def needed_connections(counts: Sequence[int], surge_fraction: float) -> int:
