@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 import pytest
 
-from workerctl.broker.connection import answer, connect
+from workerctl.broker.connection import answer, connect, unreachable
 from workerctl.broker.exchange import Request, exchange
 from workerctl.broker.fleet import KnownKind, Registration, register_worker
 from workerctl.broker.migrate import migrate
@@ -107,6 +107,27 @@ def test_what_the_database_sets_for_its_sessions_changes_neither_how_limits_are_
         pytest.raises(Unusable, match="limits would not hold where transactions are repeatable read by default"),
     ):
         register_worker(connection, me, [KnownKind("a", "default", 3, 1)])
+
+
+@pytest.mark.parametrize(
+    ("libpq_says", "words"),
+    [
+        (
+            'connection failed: connection to server on socket "/r/.s.PGSQL.5432" failed: FATAL:  the database system '
+            "is not yet accepting connections\nDETAIL:  Consistent recovery state has not been yet reached.",
+            "FATAL:  the database system is not yet accepting connections",
+        ),
+        (
+            'connection failed: connection to server on socket "/r/.s.PGSQL.5432" failed: Connection refused\n'
+            "\tIs the server running locally and accepting connections on that socket?",
+            "Connection refused",
+        ),
+        ("connection timeout expired", "connection timeout expired"),
+    ],
+)
+def test_of_what_libpq_says_the_reason_is_told(libpq_says: str, words: str) -> None:
+    told = unreachable("postgresql://u:geheim@h/d", psycopg.OperationalError(libpq_says))
+    assert str(told) == f"database at h:5432/d does not answer: {words}"
 
 
 def test_small_time_limits_of_the_role_or_database_are_overruled_and_hurry_no_migration(
