@@ -176,7 +176,7 @@ def test_a_full_disk_below_the_embedded_database_loses_no_job(
     with contextlib.suppress(psycopg.Error):
         while True:  # what the server still has room for is acknowledged, and must be done
             ledger.enqueue(2000, seconds=0.0)
-    refused = house.run("enqueue", "mark", f"file={house.effects}").stderr
+    refused = until(lambda: house.run("enqueue", "mark", f"file={house.effects}").stderr, what="one more is refused")
     assert "No space left on device" in refused or "does not answer" in refused, refused
     assert refused.count("\n") == 1, refused
     ballast.unlink()
@@ -196,7 +196,7 @@ def test_a_full_disk_below_the_write_ahead_log_alone_loses_no_job(
     with contextlib.suppress(psycopg.Error):
         while True:  # the server ends itself where it cannot write what it must
             ledger.enqueue(2000)
-    refused = house.run("enqueue", "mark", f"file={house.effects}").stderr
+    refused = until(lambda: house.run("enqueue", "mark", f"file={house.effects}").stderr, what="one more is refused")
     assert refused.count("\n") == 1, refused
     until(lambda: state(house) == "waiting for database", what="status says what it waits for")
     assert "No space left on device" in until(lambda: _lines_of_the_server(house, "FATAL|PANIC"))
