@@ -22,6 +22,7 @@ Spec = dict[str, Any]
 
 ROUND_TRIP_JOBS = 1000
 QUEUE_FULL_SQLSTATE = "WQ001"
+UNCOUNTABLE_SQLSTATE = "WQ004"  # admission, in a transaction that does not see what others do
 
 
 def enqueue(
@@ -108,6 +109,8 @@ def _refusal(error: psycopg.Error) -> Exception:
     if error.sqlstate == QUEUE_FULL_SQLSTATE:
         details = msgspec.json.decode(error.diag.message_detail or "{}")
         return QueueFull(words, float(details.get("retry_after_seconds", 1)))
+    if error.sqlstate == UNCOUNTABLE_SQLSTATE:
+        return Refused(f"{words}; {error.diag.message_hint}")
     if isinstance(error, UNSTORABLE):
         return Refused(f"refused by the queue: {words}")
     return error

@@ -27,6 +27,8 @@ from workerctl.contract import ENV_NOVELS
 
 WORKERCTL = Path(sys.executable).with_name("workerctl")
 START_SECONDS = 60.0
+# The bin folder of another PostgreSQL than the wheel's, for the tests of the queue: how its oldest version is tried.
+SERVER_BIN = Path(os.environ["TEST_POSTGRES_BIN"]) if "TEST_POSTGRES_BIN" in os.environ else None
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -87,7 +89,7 @@ def launch(server: Server, log: Path, **options: object) -> RunningServer:
 def embedded_server() -> Iterator[RunningServer]:
     """One server for the whole session, in a folder short enough for a unix socket."""
     home = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))
-    running = launch(plan_server(home), home / "server.log")
+    running = launch(plan_server(home, SERVER_BIN), home / "server.log")
     try:
         running.wait_until_serving()
         with running.connect(superuser=True) as connection:

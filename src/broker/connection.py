@@ -43,6 +43,7 @@ STATEMENT_TIMEOUT_MS = 5000
 # and psycopg reads times in ISO alone.
 _SETTINGS = (
     r"-c default_transaction_isolation=read\ committed -c datestyle=ISO -c lock_timeout=4500 -c idle_session_timeout=0"
+    r" -c idle_in_transaction_session_timeout=60000"
 )
 _SQL = Path(__file__).with_name("sql")
 SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is
@@ -128,7 +129,10 @@ def unreachable(url: str, error: Exception) -> Unreachable:
     said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     if said:
         return Unreachable(f"database at {place(url)} refuses: {said}")
-    reason = str(error).strip().splitlines()[-1].strip() if str(error).strip() else type(error).__name__
+    said_by_libpq = [
+        line for line in str(error).splitlines() if line and not line.startswith(("\t", "DETAIL:", "HINT:"))
+    ]
+    reason = said_by_libpq[-1].rpartition(" failed: ")[2].strip() if said_by_libpq else type(error).__name__
     password = _parts(url).get("password")
     if password:
         reason = reason.replace(str(password), "***")

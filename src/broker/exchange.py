@@ -151,8 +151,8 @@ def exchange(connection: psycopg.Connection[Any], worker_id: int, request: Reque
     return _decoder.decode(answer(connection, "exchange", b"%d" % worker_id, _encoder.encode(request)))
 
 
-def resume(connection: psycopg.Connection[Any], worker_id: int) -> Resumed:
+def resume(connection: psycopg.Connection[Any], worker_id: int, incarnation: str) -> Resumed:
     """Make this connection the worker's only one: what an earlier one said is done by now, or never will be."""
-    row = connection.execute(statement("resume"), [worker_id]).fetchone()
+    row = connection.execute(statement("resume"), [worker_id, incarnation]).fetchone()
     assert row is not None
     return msgspec.json.decode(row[0], type=Resumed)

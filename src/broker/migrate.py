@@ -20,6 +20,7 @@ import psycopg
 from ..contract import Unusable
 from .connection import statement
 
+OLDEST_SERVER = 140000  # the oldest that the tests of the queue were run with
 LOCK = 0x776F726B  # "work"; shared by whoever registers (0008), so that none comes in while older ones are looked for
 Phase = Literal["pre", "post"]
 
@@ -61,10 +62,11 @@ def migrate(connection: psycopg.Connection[Any], folder: Traversable | None = No
     if not any(migration.phase == "pre" for migration in pending(connection, folder)):
         return []  # without the lock, for which those who register would have to wait, and we for them
     with connection.transaction():
+        _be_patient(connection)
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         missing = pending(connection, folder)
         if len(missing) == len(migrations(folder)):
-            _refuse_encoding(connection)
+            _refuse_server(connection)
             if connection.execute("SELECT to_regnamespace('workerctl')").fetchone() == (
                 None,
             ):  # else it may not be ours to make
@@ -80,6 +82,7 @@ def migrate(connection: psycopg.Connection[Any], folder: Traversable | None = No
 def finish_migrations(connection: psycopg.Connection[Any], folder: Traversable | None = None) -> list[str]:
     """Apply what of the phase `post` is missing, up to the first that an older node or worker keeps waiting."""
     with connection.transaction():
+        _be_patient(connection)
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         missing = pending(connection, folder)
         oldest = connection.execute(statement("oldest_schema")).fetchone()
@@ -110,8 +113,19 @@ def pending(connection: psycopg.Connection[Any], folder: Traversable | None = No
     return list(known.values())
 
 
-def _refuse_encoding(connection: psycopg.Connection[Any]) -> None:
-    """Better now than at the first name that the database cannot write. Raises Unusable."""
+def _be_patient(connection: psycopg.Connection[Any]) -> None:
+    """Whatever limits the role or the database has: how long a migration takes depends on the tables that it finds."""
+    limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+    if connection.info.server_version >= 170000:
+        limits.append("transaction_timeout")
+    connection.execute("; ".join(f"SET LOCAL {limit} = 0" for limit in limits).encode())
+
+
+def _refuse_server(connection: psycopg.Connection[Any]) -> None:
+    """Better now than at the first function, or name, that the database cannot take. Raises Unusable."""
+    if connection.info.server_version < OLDEST_SERVER:
+        version = connection.info.parameter_status("server_version")
+        raise Unusable(f"the database is PostgreSQL {version}; {OLDEST_SERVER // 10000} or later is needed")
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise Unusable(

@@ -87,6 +87,16 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Unserved:
+    """Pending jobs of one kind and queue that no living worker can take; from 1,000 on they are not counted."""
+
+    kind: str
+    queue: str
+    known: bool  # some worker knows the kind, but none of its queue
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseState:
     """What the database answered; `problem` where it did not."""
 
@@ -102,6 +112,7 @@ class DatabaseState:
     pending: tuple[str, ...] = ()  # migrations that are missing
     schema_problem: str = ""
     oldest: Snapshot | None = None
+    unserved: tuple[Unserved, ...] = ()
     max_connections: int = 0
     used_connections: int = 0  # of everybody but this workerctl
     skew_seconds: float = 0.0  # the database's clock minus ours

@@ -8,12 +8,12 @@ from typing import Any
 
 import psycopg
 
-from ..broker.connection import connect, place
+from ..broker.connection import connect, place, statement
 from ..broker.found import Database, configured, find_database
 from ..broker.migrate import pending
 from ..contract import NotRunning, Unusable, WorkerctlError
 from ..settings import Loaded
-from .doctor_facts import DatabaseState, Snapshot, StorageState
+from .doctor_facts import DatabaseState, Snapshot, StorageState, Unserved
 
 RING_SECONDS = 1.0
 PROBE_CONTENT = b"workerctl doctor"
@@ -88,6 +88,7 @@ def _answers(database: Database) -> dict[str, Any]:
     only_pooled = database.pooled and database.url_direct == database.url
     with connect(database.url_direct, application="doctor", pooled=only_pooled) as direct:
         missing, schema_problem = _schema(direct)
+        unserved = [] if missing or schema_problem else direct.execute(statement("unserved")).fetchall()
         ring_seconds = None if only_pooled else _ring_seconds(direct)
     return {
         "version": str(version).split()[0],
@@ -99,6 +100,7 @@ def _answers(database: Database) -> dict[str, Any]:
         "round_trip_seconds": after - before,
         "pending": missing,
         "schema_problem": schema_problem,
+        "unserved": tuple(Unserved(*row) for row in unserved),
         "ring_seconds": ring_seconds,
     }
 

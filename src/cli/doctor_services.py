@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from ..broker.migrate import OLDEST_SERVER
 from .compose import policy_of
 from .doctor_facts import DatabaseState, Finding, ProviderKey, StorageState, Wanted, Wrapper
 from .plain import seconds
 
-OLDEST_VERSION = 150000  # the oldest that the schema was run with
 SNAPSHOT_WARNING_SECONDS = 60.0
+UNSERVED_COUNTED = 1000
 SKEW_WARNING_SECONDS = 2.0
 STORAGE_WARNING_SECONDS = 2.0
 STOP_ALLOWANCE_SECONDS = 30.0  # beyond stop_timeout: the agent gives back, PostgreSQL stops
@@ -28,13 +29,14 @@ def judge_database(database: DatabaseState) -> Iterator[Finding]:
     yield from _judge_listening(database)
     yield from _judge_schema(database)
     yield from _judge_snapshot(database)
+    yield from _judge_unserved(database)
 
 
 def _judge_version(database: DatabaseState) -> Iterator[Finding]:
     how = "embedded" if database.embedded else "pooled" if database.pooled else "direct"
     text = f"PostgreSQL {database.version} at {database.place}, {how}, {database.round_trip_seconds * 1000:.1f} ms away"
-    if database.version_number < OLDEST_VERSION:
-        yield Finding("error", "database", text, f"PostgreSQL {OLDEST_VERSION // 10000} or later is needed")
+    if database.version_number < OLDEST_SERVER:
+        yield Finding("error", "database", text, f"PostgreSQL {OLDEST_SERVER // 10000} or later is needed")
     else:
         yield Finding("ok", "database", text)
 
@@ -69,6 +71,17 @@ def _judge_snapshot(database: DatabaseState) -> Iterator[Finding]:
     who = f"pid {oldest.pid} ({oldest.application or 'no name'}, user {oldest.user}, {oldest.state})"
     text = f"{who} holds one for {seconds(oldest.seconds)}: claims get slower the longer it does"
     yield Finding("warning", "snapshots", text, f"end it: SELECT pg_terminate_backend({oldest.pid})")
+
+
+def _judge_unserved(database: DatabaseState) -> Iterator[Finding]:
+    for lane in database.unserved:
+        number = f"{lane.jobs} or more" if lane.jobs >= UNSERVED_COUNTED else str(lane.jobs)
+        text = f"{number} of kind {lane.kind} in queue {lane.queue} wait: "
+        if lane.known:
+            yield Finding("warning", "jobs", f"{text}no worker serves that queue", "name it in a pool, then `reload`")
+        else:
+            advice = "the module that has it belongs in [jobs] modules, then `reload`; or cancel them"
+            yield Finding("warning", "jobs", f"{text}no worker knows that kind", advice)
 
 
 def judge_connections(database: DatabaseState, wanted: Wanted) -> Iterator[Finding]:

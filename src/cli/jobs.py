@@ -57,14 +57,16 @@ def enqueue(
 
     Example: workerctl enqueue image.batch prompt="a red fox" count=2 --wait
     """
+    from ..broker.fleet import database_now
     from ..handler import InvalidPayload
     from ..producer import enqueue as put
     from .following import follow_job
 
     content = _payload(pairs or [], payload)
-    run_at = _run_at(delay, at)
+    due = _due(delay, at)
     _know_kinds(loaded().settings, kind)
     with database() as connection:
+        run_at = database_now(connection) + due if isinstance(due, dt.timedelta) else due
         try:
             job_id = put(kind, content, queue=queue, priority=priority, run_at=run_at, unique_key=unique,
                          user_id=user, plan=plan, conn=connection)  # fmt: skip
@@ -224,11 +226,12 @@ def _no_json(word: str) -> Any:
     raise ValueError(f"{word} is no JSON")  # but Python's, which would read a text such as NaN as a number
 
 
-def _run_at(delay: str | None, at: str | None) -> dt.datetime | None:
+def _due(delay: str | None, at: str | None) -> dt.timedelta | dt.datetime | None:
+    """How long from now by the fleet's clock, which is not this machine's, or when."""
     if delay is not None and at is not None:
         fail("give --in or --at, not both", Exit.USAGE)
     if delay is not None:
-        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=duration("--in", delay))
+        return dt.timedelta(seconds=duration("--in", delay))
     try:
         return dt.datetime.fromisoformat(at).astimezone() if at is not None else None
     except (ValueError, OverflowError):

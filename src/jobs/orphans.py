@@ -48,7 +48,7 @@ def check_orphans(payload: Orphans, _settings: Any) -> None:
 @job("storage.orphans", queue="maintenance", timeout_seconds=3600, max_attempts=1, hand_back=True, check=check_orphans)
 def orphans(payload: Orphans, ctx: Context) -> dict[str, Any]:
     """What no payload, no result and no JSON document that these name speaks of, as long as retention keeps jobs."""
-    before = dt.datetime.now(dt.UTC) - dt.timedelta(days=payload.older_than_days)
+    before = _fleet_now(ctx) - dt.timedelta(days=payload.older_than_days)
     old = (entry for entry in ctx.storage.list(payload.prefix) if entry.modified_at < before)
     unclaimed = {entry.key: entry.size_bytes for entry in islice(old, OBJECTS_A_RUN)}
     whole = next(old, None) is None
@@ -73,6 +73,15 @@ def orphans(payload: Orphans, ctx: Context) -> dict[str, Any]:
         "examples": list(islice(unclaimed, EXAMPLES)),
         "whole": whole,  # false: there are more old objects than one run looks at; the next begins with the same
     }
+
+
+def _fleet_now(ctx: Context) -> dt.datetime:
+    """By the database's clock: with this machine's a wrong one would make young objects old."""
+    with ctx.database() as connection:
+        row = connection.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    now: dt.datetime = row[0]
+    return now
 
 
 def _texts_of_jobs(ctx: Context) -> Iterator[str]:

@@ -58,7 +58,7 @@ class Link:
                 self._worker_id = register_worker(self._connection, self._registration, self._kinds)
                 resumed = FIRST  # nobody has spoken for this worker before
             else:
-                resumed = resume(self._connection, self._worker_id)
+                resumed = resume(self._connection, self._worker_id, self._registration.incarnation)
         except (Unreachable, psycopg.Error) as error:
             self.lost(now, error)
             return None

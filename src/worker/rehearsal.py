@@ -56,6 +56,6 @@ def _play(around: Surroundings) -> bool:
         worker_id = register_worker(
             connection, registration(me, around), known_kinds(around.settings.jobs.max_attempts)
         )
-        resume(connection, worker_id)
+        resume(connection, worker_id, me.incarnation)
         exchange(connection, worker_id, Request(renew_seconds=around.settings.jobs.lease_seconds))
     return True

@@ -63,7 +63,7 @@ class QueueMachine(WatchedQueue):
     @rule(which=ids)
     def a_worker_connects_again(self, which: int) -> None:
         worker = self._worker(which)
-        resumed = resume(self.connection, worker)
+        resumed = resume(self.connection, worker, self.incarnations[worker])
         assert resumed.claims == {(job.id, job.attempt) for job in self.model.in_hand(worker)}
         assert resumed.session is not None
         self.sessions[worker] = resumed.session

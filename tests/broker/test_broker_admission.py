@@ -12,7 +12,7 @@ import pytest
 from workerctl.broker.connection import connect
 from workerctl.broker.exchange import FollowUp, Parent
 from workerctl.broker.limits import configure_limits
-from workerctl.handler import QueueFull
+from workerctl.handler import QueueFull, Refused
 from workerctl.producer import enqueue, enqueue_async, enqueue_many
 
 Queue = psycopg.Connection[Any]
@@ -95,6 +95,22 @@ def test_it_is_exact_when_many_enqueue_at_once(queue: Queue, database_url: str) 
         thread.join()
     assert len(refused) == 20
     assert queue.execute("SELECT count(*) FROM workerctl.live").fetchone() == (10,)
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_that_does_not_see_what_others_enqueue_is_refused_where_it_would_have_to_count(
+    queue: Queue, database_url: str, level: str
+) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 1})
+    enqueue("a", plan="paid", conn=queue)
+    with connect(database_url, application="test") as producer:
+        producer.execute(f"BEGIN ISOLATION LEVEL {level}")
+        assert enqueue("a", plan="paid", conn=producer), "where nothing is counted any will do"
+        enqueue("a", plan="free", conn=queue)
+        with pytest.raises(Refused, match=f"plan:free .* in a {level.lower()} transaction.*READ COMM"):
+            enqueue("a", plan="free", conn=producer)
+        producer.execute("ROLLBACK")
+    assert queue.execute("SELECT count(*) FROM workerctl.live").fetchone() == (2,)
 
 
 def test_other_languages_see_a_sqlstate_of_ours(queue: Queue) -> None:

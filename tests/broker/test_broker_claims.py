@@ -28,9 +28,9 @@ def test_what_a_worker_said_over_an_earlier_connection_is_not_heard_after_it_has
 ) -> None:
     done, waiting = enqueue("a", conn=queue), enqueue("a", conn=queue)
     worker = new_worker()
-    old = resume(worker.connection, worker.id)
+    old = resume(worker.connection, worker.id, worker.incarnation)
     assert exchange(worker.connection, worker.id, Request(want=1, session=old.session)).claimed is not None
-    assert resume(queue, worker.id).claims == {(done, 1)}
+    assert resume(queue, worker.id, worker.incarnation).claims == {(done, 1)}
     late = Request(want=8, session=old.session, ended=[Ended(done, 1, "succeeded")])
     assert exchange(worker.connection, worker.id, late).gone
     assert (show_job(queue, done)["status"], show_job(queue, waiting)["status"]) == ("running", "pending")
@@ -43,7 +43,7 @@ def test_to_resume_waits_for_what_an_earlier_connection_has_under_way(
     worker = new_worker()
     found = []
     with connect(database_url, application="test") as again:
-        thread = threading.Thread(target=lambda: found.append(resume(again, worker.id)))
+        thread = threading.Thread(target=lambda: found.append(resume(again, worker.id, worker.incarnation)))
         with worker.connection.transaction():
             exchange(worker.connection, worker.id, Request(want=1))
             thread.start()
@@ -54,7 +54,17 @@ def test_to_resume_waits_for_what_an_earlier_connection_has_under_way(
 
 
 def test_a_worker_that_was_given_up_resumes_with_nothing(queue: Queue) -> None:
-    assert resume(queue, 12345) == Resumed(None, set())
+    assert resume(queue, 12345, "n1.1") == Resumed(None, set())
+
+
+def test_a_worker_whose_id_another_got_in_a_database_restored_from_a_dump_resumes_with_nothing(
+    queue: Queue, new_worker: Any
+) -> None:
+    job_id = enqueue("a", conn=queue)
+    newcomer = new_worker()
+    assert newcomer.claims(1) == [(job_id, 1)]
+    assert resume(queue, newcomer.id, "of before the dump") == Resumed(None, set())
+    assert resume(queue, newcomer.id, newcomer.incarnation).session == 1, "the newcomer's own is still to come"
 
 
 def test_a_claim_says_whether_a_sibling_would_find_work(queue: Queue, new_worker: Any) -> None:

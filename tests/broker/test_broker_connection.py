@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 import pytest
 
-from workerctl.broker.connection import answer, connect
+from workerctl.broker.connection import answer, connect, unreachable
 from workerctl.broker.exchange import Request, exchange
 from workerctl.broker.fleet import KnownKind, Registration, register_worker
 from workerctl.broker.migrate import migrate
@@ -109,6 +109,42 @@ def test_what_the_database_sets_for_its_sessions_changes_neither_how_limits_are_
         register_worker(connection, me, [KnownKind("a", "default", 3, 1)])
 
 
+@pytest.mark.parametrize(
+    ("libpq_says", "words"),
+    [
+        (
+            'connection failed: connection to server on socket "/r/.s.PGSQL.5432" failed: FATAL:  the database system '
+            "is not yet accepting connections\nDETAIL:  Consistent recovery state has not been yet reached.",
+            "FATAL:  the database system is not yet accepting connections",
+        ),
+        (
+            'connection failed: connection to server on socket "/r/.s.PGSQL.5432" failed: Connection refused\n'
+            "\tIs the server running locally and accepting connections on that socket?",
+            "Connection refused",
+        ),
+        ("connection timeout expired", "connection timeout expired"),
+    ],
+)
+def test_of_what_libpq_says_the_reason_is_told(libpq_says: str, words: str) -> None:
+    told = unreachable("postgresql://u:geheim@h/d", psycopg.OperationalError(libpq_says))
+    assert str(told) == f"database at h:5432/d does not answer: {words}"
+
+
+def test_small_time_limits_of_the_role_or_database_are_overruled_and_hurry_no_migration(
+    database_url: str, embedded_server: Any
+) -> None:
+    name = database_url.rpartition("/")[2].partition("?")[0]
+    ours = {"statement_timeout": "5s", "lock_timeout": "4500ms", "idle_in_transaction_session_timeout": "1min"}
+    with embedded_server.connect(superuser=True) as root:
+        for limit in ours:
+            root.execute(f"ALTER DATABASE {name} SET {limit} = '10ms'")
+    with connect(database_url, application="test", bounded=False) as connection:
+        assert migrate(connection)
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("10ms",), "else this shows nothing"
+    with connect(database_url, application="test") as connection:
+        assert {limit: connection.execute(f"SHOW {limit}").fetchone()[0] for limit in ours} == ours  # type: ignore[index]
+
+
 def test_a_schema_that_was_made_for_a_role_is_enough_and_another_encoding_than_utf8_is_refused(
     embedded_server: Any,
 ) -> None:
@@ -116,7 +152,8 @@ def test_a_schema_that_was_made_for_a_role_is_enough_and_another_encoding_than_u
     plain = urlsplit(embedded_server.server.url)
     with embedded_server.connect(superuser=True) as root:
         root.execute(f"CREATE DATABASE {names[0]}")
-        latin = "ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'"
+        provider = "LOCALE_PROVIDER libc" if root.info.server_version >= 150000 else ""
+        latin = f"ENCODING 'LATIN1' {provider} LOCALE 'C'"
         root.execute(f"CREATE DATABASE {names[1]} OWNER workerctl TEMPLATE template0 {latin}")
         try:
             url = urlsplit(embedded_server.server.superuser_url)._replace(path=f"/{names[0]}").geturl()

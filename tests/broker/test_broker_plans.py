@@ -170,7 +170,7 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     children = [{"kind": "a", "user_id": "first"}] * CHILDREN
     look("fan out", lambda: settle(parents=[Parent(job.id, job.attempt, children) for job in claims(1)[:1]]))
     look("follow up", lambda: settle(**with_follow_up(claims(1)[0])))
-    look("resume", lambda: resume(queue, worker))
+    look("resume", lambda: resume(queue, worker, "w"))
     look("enqueue", lambda: enqueue("a", {}, conn=queue))
     look("enqueue of a user", lambda: enqueue("owned", {}, user_id="u7", unique_key="k", conn=queue))
     look(

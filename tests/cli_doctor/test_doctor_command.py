@@ -9,6 +9,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from workerctl.broker.fleet import KnownKind, Registration, register_worker
+from workerctl.cli.doctor_facts import Unserved
+from workerctl.cli.doctor_probes import ask_database
+from workerctl.cli.doctor_services import judge_database
+from workerctl.producer import enqueue
+from workerctl.settings import load
+
 WORKERCTL = Path(sys.executable).with_name("workerctl")
 
 
@@ -84,9 +91,6 @@ def test_doctor_leaves_no_schema_in_the_database(doctor, database_url):
 
 
 def test_the_session_that_holds_an_old_snapshot_is_found(doctor, database_url):
-    from workerctl.cli.doctor_probes import ask_database
-    from workerctl.settings import load
-
     found = load(None, None, {"DATABASE_URL": database_url}, Path("/"))
     with psycopg.connect(database_url, application_name="报表 report") as holder:
         holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -96,6 +100,22 @@ def test_the_session_that_holds_an_old_snapshot_is_found(doctor, database_url):
             assert time.monotonic() < deadline, "nobody holds a snapshot"
         assert oldest.pid == holder.info.backend_pid
         assert oldest.state == "idle in transaction"
+
+
+def test_jobs_that_no_living_worker_takes_are_found_by_kind_and_queue(queue, database_url):
+    found = load(None, None, {"DATABASE_URL": database_url}, Path("/"))
+    for kind, lane in (("known", "default"), ("known", "elsewhere"), ("gone", "default"), ("gone", "default")):
+        enqueue(kind, queue=lane, conn=queue)
+    assert ask_database(found).unserved == (), "nobody runs, which is another matter"
+    me = Registration("n.1", "n", "host", "default", 1, 1, ["default"], [], 30.0)
+    register_worker(queue, me, [KnownKind("known", "default", 3, 1)])
+    state = ask_database(found)
+    assert state.unserved == (Unserved("gone", "default", False, 2), Unserved("known", "elsewhere", True, 1))
+    told = [finding.text for finding in judge_database(state) if finding.level == "warning"]
+    assert told == [
+        "2 of kind gone in queue default wait: no worker knows that kind",
+        "1 of kind known in queue elsewhere wait: no worker serves that queue",
+    ]
 
 
 def test_more_workers_than_the_connection_limit_are_an_error(doctor, database_url):

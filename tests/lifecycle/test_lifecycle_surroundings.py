@@ -92,32 +92,39 @@ def test_a_worker_that_leaks_makes_way_again_and_again_and_every_job_is_done_on_
 
 @pytest.fixture
 def small_disk(build: Callable[..., House]) -> Iterator[Callable[[House, str], None]]:
-    """Puts a house's home on a disk of its own: `small_disk(house, size)`."""
+    """Puts a house's home, or a folder below it, on a disk of its own: `small_disk(house, size)`."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
-    mounted: list[Path] = []
+    mounted: list[tuple[Path, Path]] = []
 
-    def put(house: House, size: str) -> None:
-        home, kept = house.home, house.folder / "kept"
-        home.rename(kept)
+    def put(house: House, size: str, below: str = "") -> None:
+        home, kept = house.home / below, house.folder / "kept"
+        shutil.move(home, kept)
         home.mkdir(mode=0o700)
         done = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "small", home], capture_output=True, check=False
         )
         if done.returncode != 0:
             pytest.skip(f"no disk can be mounted here: {done.stderr.decode()}")
-        mounted.append(home)
-        subprocess.run(["cp", "-a", f"{kept}/.", home], check=True)
-        shutil.copystat(kept, home)
+        mounted.append((house.home, home))
+        subprocess.run(["cp", "-a", f"{kept}/.", home], check=True)  # with the folder's own owner and mode
         shutil.rmtree(kept)
 
     yield put
-    for home in mounted:
-        (home / "ballast").unlink(missing_ok=True)
+    for home, disk in mounted:
+        (disk / "ballast").unlink(missing_ok=True)
         with contextlib.suppress(NotRunning):
             request(home, "stop", now=True)
             until(lambda home=home: not is_held(home / "run"), 20, what="the supervisor ends before its disk does")
-        subprocess.run(["umount", "-l", home], check=False)
+        subprocess.run(["umount", "-l", disk], check=False)
+
+
+def _lines_of_the_server(house: House, pattern: str) -> str:
+    return house.ok("logs", "postgres", "--grep", pattern, "-n", "400")
+
+
+def state(house: House) -> str:
+    return str(house.status()["supervisor"]["state"])
 
 
 def _fill(house: House) -> Path:
@@ -169,13 +176,36 @@ def test_a_full_disk_below_the_embedded_database_loses_no_job(
     with contextlib.suppress(psycopg.Error):
         while True:  # what the server still has room for is acknowledged, and must be done
             ledger.enqueue(2000, seconds=0.0)
-    refused = house.run("enqueue", "mark", f"file={house.effects}").stderr
+    refused = until(lambda: house.run("enqueue", "mark", f"file={house.effects}").stderr, what="one more is refused")
     assert "No space left on device" in refused or "does not answer" in refused, refused
     assert refused.count("\n") == 1, refused
     ballast.unlink()
     until(lambda: house.run("enqueue", "add", "a=1").returncode == 0, 60, what="jobs are taken again")
     ledger.settled()
     stands(house, 2)
+
+
+def test_a_full_disk_below_the_write_ahead_log_alone_loses_no_job(
+    house: House, small_disk: Callable[..., None]
+) -> None:
+    small_disk(house, "56m", "postgres/data/pg_wal")
+    house.start(2)
+    ledger = Ledger(house)
+    ledger.enqueue(50, seconds=0.05)
+    before = [worker["pid"] for worker in house.ready()]
+    with contextlib.suppress(psycopg.Error):
+        while True:  # the server ends itself where it cannot write what it must
+            ledger.enqueue(2000)
+    refused = until(lambda: house.run("enqueue", "mark", f"file={house.effects}").stderr, what="one more is refused")
+    assert refused.count("\n") == 1, refused
+    until(lambda: state(house) == "waiting for database", what="status says what it waits for")
+    assert "No space left on device" in until(lambda: _lines_of_the_server(house, "FATAL|PANIC"))
+    wal = house.home / "postgres" / "data" / "pg_wal"
+    subprocess.run(["mount", "-o", "remount,size=512m", wal], check=True)
+    until(lambda: house.run("enqueue", "add", "a=1").returncode == 0, 60, what="jobs are taken again")
+    ledger.settled(120)
+    stands(house, 2)
+    assert [worker["pid"] for worker in house.ready()] == before, "no worker was replaced"
 
 
 # Processes

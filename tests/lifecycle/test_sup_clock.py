@@ -108,3 +108,23 @@ def test_a_clock_that_jumps_by_an_hour_ends_no_worker_and_loses_no_job(
     assert {worker["pid"] for worker in house.workers()} == pids
     stands(house, 2)
     assert "event Slept" not in house.log()
+
+
+@pytest.mark.parametrize("seconds", [24 * HOUR_SECONDS, -24 * HOUR_SECONDS])
+def test_on_a_machine_whose_clock_is_a_day_from_the_databases_the_databases_holds(
+    build: Callable[..., House], database_url: str, seconds: int
+) -> None:
+    house = build()
+    _wall_clock(house).write_text(f"{seconds}\n")
+    house.configure(CONFIG + '[schedule.tick]\ncron = "@every 1s"\nkind = "add"\npayload = { a = 1 }\n')
+    house.environ["DATABASE_URL"] = database_url
+    house.start(1)
+    job = house.until_status(int(house.ok("enqueue", "add", "a=1", "--in", "2s")), "succeeded")
+    assert 1 < (job["run_at"] - job["created_at"]).total_seconds() <= 2
+    stumbled = house.until_status(house.enqueue("stumble"), "succeeded")
+    assert stumbled["attempt"] == 2
+    due = "SELECT count(*) FROM workerctl.tick WHERE due_at BETWEEN now() - interval '10 s' AND now()"
+    house.until_database(lambda connection: (connection.execute(due).fetchone() or (0,))[0] > 2, 20, what="ticks")
+    told = house.run("doctor").stdout
+    assert f"the database's is {abs(seconds)}" in told, told
+    stands(house, 1)

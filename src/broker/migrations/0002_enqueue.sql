@@ -226,7 +226,8 @@ END $$;
 -- Refuse root jobs past what admission allows, with SQLSTATE WQ001 and, as DETAIL, {"name", "most", "retry_after_seconds"};
 -- that is an hour where no wait would help, since there are more of them than may ever be pending.
 -- Exact under concurrency: the count runs under the name's lock, which the caller's transaction keeps to its end; whoever
--- waits for it longer than 2 s is refused with the server's lock_timeout error. Children and follow-ups never come here.
+-- waits for it longer than 2 s is refused with the server's lock_timeout error. A transaction whose snapshot may be older than that
+-- lock is refused with WQ004: what it counts others have changed. Children and follow-ups never come here.
 CREATE FUNCTION workerctl.check_admission(specs jsonb) RETURNS void
 LANGUAGE plpgsql SET lock_timeout = '2s' SET enable_seqscan = off AS $$
 DECLARE
@@ -245,6 +246,11 @@ BEGIN
             OR NOT EXISTS (SELECT FROM workerctl.live l WHERE l.unique_key = s.unique_key)
          GROUP BY m.name, m.most
          ORDER BY m.name LOOP
+        IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+            RAISE EXCEPTION '% has an admission, which cannot be counted in a % transaction: it does not see what others enqueued since it began',
+                asked.name, current_setting('transaction_isolation')
+                USING ERRCODE = 'WQ004', HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, or enqueue after its commit';
+        END IF;
         PERFORM pg_advisory_xact_lock(hashtextextended('workerctl admission ' || asked.name, 0));
         SELECT count(*), min(f.created_at) INTO pending, oldest
           FROM (SELECT r.created_at  -- each lane from the index: never more rows than the cap, whatever else is pending

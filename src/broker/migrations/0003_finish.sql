@@ -46,14 +46,28 @@ BEGIN
     RETURN coalesce(settled.ids, '{}');
 END $$;
 
+-- These live jobs and all that stand above them.
+CREATE FUNCTION workerctl.lines_of(ids bigint[]) RETURNS bigint[] LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ARRAY(
+        WITH RECURSIVE line AS (
+            SELECT l.id, l.parent_id FROM workerctl.live l WHERE l.id = ANY (ids)
+            UNION
+            SELECT l.id, l.parent_id FROM line JOIN workerctl.live l ON l.id = line.parent_id
+        )
+        SELECT id FROM line);
+END $$;
+
 -- Count ended children into their parents, and end every parent whose last child this was, which counts into its own
--- parent in turn. Locks go from children to parents, and among parents by id, everywhere, so that they cannot deadlock.
+-- parent in turn. Rows are locked from children to parents: a parent's id is the smaller one, so the greatest id comes
+-- first, everywhere. All that stand above are locked at once, ended or not: who came to them one level after the other
+-- would meet another who holds one of a higher level and waits for one of a lower.
 CREATE FUNCTION workerctl.count_into_parents(parents bigint[], statuses workerctl.job_status[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     finished record;
 BEGIN
-    PERFORM 1 FROM workerctl.live WHERE id = ANY (parents) ORDER BY id FOR UPDATE;
+    PERFORM 1 FROM workerctl.live WHERE id = ANY (workerctl.lines_of(parents)) ORDER BY id DESC FOR UPDATE;
 
     UPDATE workerctl.live p
        SET children_succeeded = p.children_succeeded + c.succeeded,
@@ -88,9 +102,28 @@ BEGIN
     END IF;
 END $$;
 
+-- Lock these jobs and all that stand above them. A worker that settles some of them locks them in an order of its own, and
+-- then those above: whoever has to wait here for long lets go of all, so that the worker gets them, and begins anew.
+CREATE FUNCTION workerctl.lock_family(whole bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    FOR attempt IN 1 .. 40 LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', CASE WHEN attempt < 40 THEN '100ms' ELSE '4s' END, true);
+            PERFORM 1 FROM workerctl.live WHERE id = ANY (whole || workerctl.lines_of(whole)) ORDER BY id DESC FOR UPDATE;
+            PERFORM set_config('lock_timeout', '4s', true);
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            IF attempt = 40 THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
+END $$;
+
 -- Cancel jobs and everything below them. Pending ones end now; running ones are asked, and end when their worker has
 -- stopped them; waiting ones end `cancelled` with their last child. Returns how many were ended or asked.
-CREATE FUNCTION workerctl.cancel(ids bigint[]) RETURNS bigint LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION workerctl.cancel(ids bigint[]) RETURNS bigint LANGUAGE plpgsql
+SET enable_seqscan = off SET lock_timeout = '4s' AS $$
 DECLARE
     whole bigint[];
     pending jsonb;
@@ -99,13 +132,13 @@ DECLARE
 BEGIN
     whole := ARRAY(
         WITH RECURSIVE family AS (
-            SELECT l.id, 0 AS depth FROM workerctl.live l WHERE l.id = ANY (ids)
-            UNION ALL
-            SELECT l.id, f.depth + 1 FROM workerctl.live l JOIN family f ON l.parent_id = f.id
+            SELECT l.id FROM workerctl.live l WHERE l.id = ANY (ids)
+            UNION
+            SELECT l.id FROM workerctl.live l JOIN family f ON l.parent_id = f.id
         )
-        SELECT id FROM family GROUP BY id ORDER BY max(depth) DESC, id);
-    PERFORM 1 FROM workerctl.live l JOIN unnest(whole) WITH ORDINALITY AS w(id, position) USING (id)
-      WHERE l.id = ANY (whole) ORDER BY w.position FOR UPDATE OF l;
+        SELECT id FROM family);
+    PERFORM workerctl.lock_family(whole);
+    whole := ARRAY(SELECT l.id FROM workerctl.live l WHERE l.id = ANY (whole));  -- without those that have ended meanwhile
     UPDATE workerctl.live SET cancel_asked_at = now()
      WHERE id = ANY (whole) AND status <> 'pending' AND cancel_asked_at IS NULL;
     SELECT jsonb_agg(jsonb_build_object('id', l.id, 'status', 'cancelled', 'error', 'cancelled by request'))

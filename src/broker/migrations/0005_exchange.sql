@@ -202,15 +202,18 @@ BEGIN
 END $$;
 
 -- A worker has connected (again): its session, and [id, attempt] of what it holds. Waits for a statement of an earlier
--- connection that is still under way, and shuts out one that arrives after this. Without such a worker the session is null.
-CREATE FUNCTION workerctl.resume(worker_id bigint) RETURNS json LANGUAGE plpgsql AS $$
+-- connection that is still under way, and shuts out one that arrives after this. Without such a worker the session is null;
+-- in a database restored from a dump another may have been given its id.
+CREATE FUNCTION workerctl.resume(worker_id bigint, incarnation text) RETURNS json LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     new_session integer;
 BEGIN
-    UPDATE workerctl.worker w SET session = w.session + 1 WHERE w.id = resume.worker_id RETURNING w.session INTO new_session;
+    UPDATE workerctl.worker w SET session = w.session + 1
+     WHERE w.id = resume.worker_id AND w.incarnation = resume.incarnation RETURNING w.session INTO new_session;
     RETURN json_build_object('session', new_session, 'claims', coalesce(
-        (SELECT json_agg(json_build_array(l.id, l.attempt)) FROM workerctl.live l WHERE l.worker_id = resume.worker_id), '[]'));
+        (SELECT json_agg(json_build_array(l.id, l.attempt)) FROM workerctl.live l
+          WHERE l.worker_id = resume.worker_id AND new_session IS NOT NULL), '[]'));
 END $$;
 
 -- What a worker says: {renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?, stats?}. Returns the ids

@@ -1,0 +1,102 @@
+"""Who settles, retries and cancels within one family meets the others in its rows, and nobody is told of a deadlock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from workerctl.broker.connection import connect
+from workerctl.broker.exchange import Ended, Parent, Progress
+from workerctl.broker.jobs import cancel_jobs, show_job
+from workerctl.producer import enqueue
+
+Queue = psycopg.Connection[Any]
+
+
+class Beside:
+    """Calls something in a thread; `end` gives what came of it."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._outcome: Any = None
+        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+        self._thread.start()
+
+    def _run(self, function: Callable[[], Any]) -> None:
+        try:
+            self._outcome = function()
+        except Exception as error:
+            self._outcome = error
+
+    def end(self) -> Any:
+        self._thread.join(10)
+        assert not self._thread.is_alive(), "it still waits"
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
+def until_waiting(queue: Queue, sessions: int) -> None:
+    """Until so many sessions of this database wait for a lock."""
+    deadline = time.monotonic() + 10
+    question = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while queue.execute(question).fetchone() != (sessions,):
+        assert time.monotonic() < deadline, f"not {sessions} sessions wait for a lock"
+        time.sleep(0.005)
+
+
+def children(kind: str, count: int) -> list[dict[str, Any]]:
+    return [{"kind": kind, "payload": {}} for _ in range(count)]
+
+
+def test_two_who_settle_on_different_levels_of_one_family_wait_for_each_other_in_one_direction(
+    queue: Queue, database_url: str, new_worker: Any
+) -> None:
+    family = enqueue("a", conn=queue)
+    one, other = new_worker(), new_worker()
+    one.claims(1)
+    one.says(parents=[Parent(family, 1, children("b", 2))])
+    (batch, _), (single, _) = one.claims(2)
+    one.says(parents=[Parent(batch, 1, children("a", 2))])
+    [(first, _)] = one.claims(1)
+    [(second, _)] = other.claims(1)
+    with connect(database_url, application="blocker") as blocker, blocker.transaction():
+        blocker.execute("SELECT FROM workerctl.live WHERE id = %s FOR UPDATE", [family])
+        ends = [Beside(lambda: one.says(ended=[Ended(first, 1), Ended(single, 1)]))]
+        until_waiting(queue, 1)
+        ends.append(Beside(lambda: other.says(ended=[Ended(second, 1)])))
+        until_waiting(queue, 2)
+    assert [end.end().lost for end in ends] == [None, None]
+    assert show_job(queue, family)["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("ends_first", [True, False])
+def test_who_cancels_a_family_makes_way_for_a_worker_that_settles_in_it(
+    queue: Queue, database_url: str, new_worker: Any, ends_first: bool
+) -> None:
+    family = enqueue("a", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    worker.says(parents=[Parent(family, 1, children("b", 2))])
+    held = [job for job, _ in worker.claims(2)]
+    done, goes_on = held if ends_first else reversed(held)
+    with (
+        connect(database_url, application="blocker") as blocker,
+        connect(database_url, application="user") as user,
+        blocker.transaction(),
+    ):
+        blocker.execute("SELECT FROM workerctl.live WHERE id = %s FOR UPDATE", [family])
+        said = {"ended": [Ended(done, 1)], "progress": [Progress(goes_on, 1, 1, 2)]}
+        settled = Beside(lambda: worker.says(**said))
+        until_waiting(queue, 1)
+        cancelled = Beside(lambda: cancel_jobs(user, [family]))
+        until_waiting(queue, 2)
+        blocker.execute("COMMIT")
+        settled.end()
+        assert cancelled.end() == 2
+    assert worker.says(renew_seconds=30.0).cancel == [goes_on]
+    assert show_job(queue, goes_on)["progress"] == {"done": 1, "total": 2}
