@@ -52,7 +52,8 @@ def ending(record: dict[str, Any], user_name: Callable[[int], str]) -> str:
     told = [f"{job.get('id')} {job.get('kind')} for {seconds(job.get('seconds'))}" for job in jobs]
     if (unnamed := int(record.get("jobs_in_hand") or 0) - len(told)) > 0:
         told.append(f"{unnamed} more" if told else f"{unnamed}, not named")
-    pairs.append(("jobs", ("\n" + " " * 12).join(told) or _none_in_hand(record)))
+    if told or record.get("incarnation", "") is not None:  # an app has no jobs
+        pairs.append(("jobs", ("\n" + " " * 12).join(told) or _none_in_hand(record)))
     return "\n".join(f"{name:<12}{value}" for name, value in pairs)
 
 

@@ -49,6 +49,11 @@ def test_jobs_that_no_heartbeat_named_are_counted() -> None:
     assert ending(idle | {"exit_code": 0, "signal": None}, name_of).endswith("none in hand")
 
 
+def test_of_an_app_no_jobs_are_told() -> None:
+    app = RECORD | {"incarnation": None, "jobs_in_hand": 0, "jobs": [], "heard_seconds_ago": 0.2}
+    assert "in hand" not in ending(app, name_of)
+
+
 def test_who_asked_is_named_with_uid_pid_command_line_and_reason() -> None:
     asker = {
         "command": "scale pool=default to=2",
