@@ -34,7 +34,6 @@ class Spawner:
         self._provide_wakes(composition.groups)
         boot = os.urandom(4).hex()
         self._identity = f"{composition.node.id[:8]}.{boot}"
-        self._serial = 0
 
     def close(self) -> None:
         for ends in self.wakes.values():
@@ -49,14 +48,6 @@ class Spawner:
         for group in groups:
             if group.kind == "pool" and group.name not in self.wakes:
                 self.wakes[group.name] = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    @property
-    def last_serial(self) -> int:
-        return self._serial
-
-    def next_serial(self) -> int:
-        self._serial += 1
-        return self._serial
 
     def execute(self, group: Group, slot: int, serial: int) -> Child:
         """Raises OSError where the command cannot be run or descriptors have run out."""
