@@ -102,14 +102,14 @@ BEGIN
     END IF;
 END $$;
 
--- Lock these jobs and all that stand above them. A worker that settles some of them locks them in an order of its own, and
--- then those above: whoever has to wait here for long lets go of all, so that the worker gets them, and begins anew.
-CREATE FUNCTION workerctl.lock_family(whole bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+-- Lock these jobs, a family and all that stand above it. A worker that settles some of them locks them in an order of its
+-- own, and then those above: whoever has to wait here for long lets go of all, so that the worker gets them, and begins anew.
+CREATE FUNCTION workerctl.lock_family(family bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     FOR attempt IN 1 .. 40 LOOP
         BEGIN
             PERFORM set_config('lock_timeout', CASE WHEN attempt < 40 THEN '100ms' ELSE '4s' END, true);
-            PERFORM 1 FROM workerctl.live WHERE id = ANY (whole || workerctl.lines_of(whole)) ORDER BY id DESC FOR UPDATE;
+            PERFORM 1 FROM workerctl.live WHERE id = ANY (family) ORDER BY id DESC FOR UPDATE;
             PERFORM set_config('lock_timeout', '4s', true);
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
@@ -137,7 +137,7 @@ BEGIN
             SELECT l.id FROM workerctl.live l JOIN family f ON l.parent_id = f.id
         )
         SELECT id FROM family);
-    PERFORM workerctl.lock_family(whole);
+    PERFORM workerctl.lock_family(whole || workerctl.lines_of(ids));
     whole := ARRAY(SELECT l.id FROM workerctl.live l WHERE l.id = ANY (whole));  -- without those that have ended meanwhile
     UPDATE workerctl.live SET cancel_asked_at = now()
      WHERE id = ANY (whole) AND status <> 'pending' AND cancel_asked_at IS NULL;
