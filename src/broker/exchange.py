@@ -148,7 +148,7 @@ _decoder = msgspec.json.Decoder(Reply)
 
 def exchange(connection: psycopg.Connection[Any], worker_id: int, request: Request) -> Reply:
     """One statement, one transaction. Raises psycopg.Error where nothing of it is known to have happened."""
-    return _decoder.decode(answer(connection, "exchange", b"%d" % worker_id, _encoder.encode(request)))
+    return _decoder.decode(answer(connection, "exchange", b"%d" % worker_id, _encoded(request)))
 
 
 def resume(connection: psycopg.Connection[Any], worker_id: int, incarnation: str) -> Resumed:
@@ -156,3 +156,18 @@ def resume(connection: psycopg.Connection[Any], worker_id: int, incarnation: str
     row = connection.execute(statement("resume"), [worker_id, incarnation]).fetchone()
     assert row is not None
     return msgspec.json.decode(row[0], type=Resumed)
+
+
+def _encoded(request: Request) -> bytes:
+    """As `workerctl.hear` takes it: jobs that succeeded at their first attempt, with no result, are ids in one text."""
+    firsts, ended = [], []
+    for item in request.ended:
+        if item.attempt == 1 and item.status == "succeeded" and item.result is None and item.error is None:
+            firsts.append(item.id)
+        else:
+            ended.append(item)
+    if not firsts:
+        return _encoder.encode(request)
+    content = _encoder.encode(msgspec.structs.replace(request, ended=ended))
+    text = b'{"firsts":"{%b}"' % ",".join(map(str, firsts)).encode()
+    return text + (b"," if len(content) > 2 else b"") + content[1:]

@@ -92,10 +92,11 @@ class Hand:
             return
         del self._active[run]
         context, seconds = run.context, run.seconds
-        self._collect_logs(context)
+        if context.logged:
+            self._collect_logs(context)
         if isinstance(outcome, Raised) and outcome.error is LOST:
             outcome = Raised(HandedBack())  # for those of its jobs that were not lost
-        consequences_said = False
+        unsaid_consequences = bool(context.enqueued or context.done_next)
         for job, its_outcome in run.outcomes(outcome):
             claim = (job.id, job.attempt)
             if claim in self._lost:
@@ -110,8 +111,8 @@ class Hand:
                 self.jobs_done += 1
             elif counts_as in ("dead", "failed"):
                 self.jobs_failed += 1
-            if not consequences_said and (specs := follow_ups(settlement, context)):
-                consequences_said = True  # of a batch call once, with the first of its jobs that succeeded
+            if unsaid_consequences and (specs := follow_ups(settlement, context)):
+                unsaid_consequences = False  # of a batch call once, with the first of its jobs that succeeded
                 self._follow_ups += [FollowUp(job.id, spec) for spec in specs]
 
     def request(self, want: int, renew_seconds: float | None) -> Request:
@@ -196,9 +197,11 @@ class Hand:
         return [run for run in self._active if any((job.id, job.attempt) in lost for job in run.jobs)]
 
     def _forget(self, claims: Iterable[Claim]) -> None:
-        for job_id, attempt in claims:
-            self._unsaid.pop((job_id, attempt), None)
-            self.aside.pop((job_id, attempt), None)
+        for claim in claims:
+            job_id, attempt = claim
+            self._unsaid.pop(claim, None)
+            if self.aside:
+                self.aside.pop(claim, None)
             if self._by_id.get(job_id, (None, None))[0] == attempt:
                 del self._by_id[job_id]
                 self._told_progress.pop(job_id, None)

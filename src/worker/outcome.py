@@ -55,6 +55,8 @@ Settlement = Ended | Again | Parent
 
 def settle(job: Claimed, outcome: Outcome, context: Context, retry_delay_seconds: float, jitter: float) -> Settlement:
     """What is written about one attempt. `jitter` in [0, 1) is chosen by the caller."""
+    if isinstance(outcome, Returned) and outcome.value is None and not context.enqueued:
+        return Ended(job.id, job.attempt)  # most say no more, and the ways below cost as much as all else here
     try:
         return _settle(job, outcome, context, retry_delay_seconds, jitter)
     except Exception as error:  # what a handler raises may raise in turn when it is asked for its words
@@ -102,7 +104,7 @@ def follow_ups(settlement: Settlement, context: Context) -> list[dict[str, Any]]
 
     A continuation of children that were never made follows at once.
     """
-    if (not context.enqueued and not context.done_next) or settlement.counts_as != "succeeded":
+    if settlement.counts_as != "succeeded":
         return []
     if isinstance(settlement, Parent):
         return [spec for spec in context.enqueued if not spec["child"]]

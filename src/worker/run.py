@@ -22,8 +22,7 @@ class Run(msgspec.Struct, eq=False):
     timeout_seconds: float
     started: float = msgspec.field(default_factory=time.monotonic)  # until it has a seat, when it was claimed
     seated: bool = False
-    task: asyncio.Task[None] | None = None  # of an `async def` handler, owned by the loop's thread
-    begun: bool = False  # the task has taken its first step
+    task: asyncio.Task[None] | None = None  # that calls an `async def` handler, owned by the loop's thread
     stop_reason: BaseException | None = None  # why the main thread asked it to stop, if it did
     outcome: Outcome | None = None  # set once, by the thread that ran the handler, at `ended`
     ended: float | None = None

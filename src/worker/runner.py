@@ -19,6 +19,7 @@ from .outcome import Outcome, Raised, Returned
 from .run import Run
 
 _EXPECTED = (Cancel, Fail, InvalidPayload, Retry, Snooze)
+BURST_SECONDS = 0.005  # so long one task runs handlers that never wait, one after the other; then the loop has its turn
 
 
 class Runner:
@@ -33,6 +34,8 @@ class Runner:
         self._seats = seats
         self._free: deque[None] = deque([None] * seats)  # the seats that nobody has: a deque's pop needs no lock
         self._waiting: deque[Run] = deque()
+        self._seated: deque[Run] = deque()  # `async def` runs that have a seat and whose handler is not called yet
+        self._burst: contextvars.Context | None = None  # of the task that is calling them; see `_run_burst`
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._finished: deque[Run] = deque()
@@ -119,7 +122,7 @@ class Runner:
 
     def _fill_seats(self) -> None:
         """Called by whoever adds a run that waits or a free seat, so that somebody sees both; by any thread."""
-        tasks = []
+        any_tasks = False
         while self._waiting:
             try:
                 self._free.pop()
@@ -134,13 +137,16 @@ class Runner:
             if run.stop_reason is not None:
                 self._end(run, Raised(run.stop_reason))
             elif run.handler.is_async:
-                tasks.append(run)
+                self._seated.append(run)
+                any_tasks = True
             else:
                 self._start_thread(run)
-        if tasks and threading.current_thread() is self._thread:
-            self._start_tasks(tasks)
-        elif tasks:
-            self.loop.call_soon_threadsafe(self._start_tasks, tasks)
+        if not any_tasks:
+            return
+        if threading.current_thread() is not self._thread:
+            self.loop.call_soon_threadsafe(self._start_tasks)
+        elif self._burst is None:
+            self._start_tasks()
 
     def _start_thread(self, run: Run) -> None:
         name = f"job {run.first.id}"
@@ -149,30 +155,60 @@ class Runner:
         except RuntimeError as error:  # the machine has no more threads
             self._end(run, Raised(error))
 
-    def _start_tasks(self, runs: list[Run]) -> None:
-        loop = self.loop
-        for run in runs:  # often begun by the task that leaves the seat: what it set in its context is its own
-            run.task = loop.create_task(self._run_task(run), context=self._context.copy())
+    def _start_tasks(self, most: int = 1) -> None:
+        """Called where nobody is in the middle of a burst: by the loop, or by a task that waited."""
+        self._burst = None
+        for _ in range(min(most, len(self._seated))):  # what was set in the context of another is that one's own
+            context = self._context.copy()
+            self.loop.create_task(self._run_burst(context), context=context)
 
-    async def _run_task(self, run: Run) -> None:
-        run.begun = True
-        running_job.set(run.first)
-        outcome: Outcome
-        try:
-            outcome = Returned(await _call(run))
-        except asyncio.CancelledError as error:
-            outcome = Raised(run.stop_reason or error)
-        except BaseException as error:
-            outcome = Raised(error)
-        self._end(run, outcome)
+    def _go_on(self, context: contextvars.Context) -> None:
+        """After the burst in this context. If its last handler waits, so perhaps will others: each has a task now."""
+        self._start_tasks(self._seats if self._burst is context else 1)
+
+    async def _run_burst(self, context: contextvars.Context) -> None:
+        """A burst: run what is seated, one after the other, up to the first that waits; the others then have tasks of
+        their own. A task costs more than all else that is done for a handler that never waits.
+
+        A task is left to its handler, too, where that changed its context or asked for its end.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        burst_ends = time.monotonic() + BURST_SECONDS
+        self._burst = context
+        self.loop.call_soon(self._go_on, context)  # as soon as this waits or is done
+        while self._seated:
+            run = self._seated.popleft()
+            run.task = task
+            running_job.set(run.first)
+            before = context.copy()
+            outcome: Outcome
+            try:
+                outcome = Returned(await _call(run))
+            except asyncio.CancelledError as error:
+                outcome = Raised(run.stop_reason or error)
+            except BaseException as error:
+                outcome = Raised(error)
+            self._end(run, outcome)
+            assert run.ended is not None
+            if self._burst is not context:
+                return
+            if task.cancelling() or run.ended > burst_ends or not _are_equal(context, before):
+                break
+        self._burst = None
 
     def _cancel(self, run: Run) -> None:
-        """A task that is cancelled before its first step never enters `_run_task`."""
-        if run.task is None or run.outcome is not None:
+        """A run that has a seat and no task yet will have none."""
+        if run.task is not None:
+            if run.outcome is None:
+                run.task.cancel()
             return
-        run.task.cancel()
-        if not run.begun:
-            self._end(run, Raised(run.stop_reason or asyncio.CancelledError()))
+        try:
+            self._seated.remove(run)
+        except ValueError:
+            return  # it waits for a seat, where its reason is seen
+        self._burst = None
+        self._end(run, Raised(run.stop_reason or asyncio.CancelledError()))
 
     def _run_in_thread(self, run: Run) -> None:
         running_job.set(run.first)
@@ -196,6 +232,13 @@ class Runner:
         if self._waiting:
             self._fill_seats()
         self.ring()
+
+
+def _are_equal(context: contextvars.Context, before: contextvars.Context) -> bool:
+    try:
+        return context == before
+    except Exception:  # values that cannot be compared, such as arrays
+        return False
 
 
 def _call(run: Run) -> Any:

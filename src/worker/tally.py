@@ -20,12 +20,13 @@ class Tally:
 
     def add(self, job: Claimed, settlement: Settlement, seconds: float) -> None:
         """One attempt that took so long. It is noted and added up with others later, which costs a third."""
-        if settlement.counts_as is None:
+        counts_as = settlement.counts_as
+        if counts_as is None:
             return
         attempts = self._kinds.get((job.queue, job.kind))
         if attempts is None:
             attempts = self._kinds[job.queue, job.kind] = _Attempts()
-        attempts.counts_as.append(settlement.counts_as)
+        attempts.counts_as.append(counts_as)
         attempts.waits.append(job.waited)
         attempts.runs.append(seconds)
 

@@ -6,10 +6,11 @@ import threading
 import time
 from typing import Any
 
+import msgspec
 import psycopg
 
 from workerctl.broker.connection import connect
-from workerctl.broker.exchange import Ended, Parent
+from workerctl.broker.exchange import Again, Ended, Parent
 from workerctl.broker.jobs import list_jobs, retry_jobs, show_job
 from workerctl.producer import enqueue
 
@@ -33,6 +34,31 @@ def test_a_parent_waits_only_for_the_children_that_were_made(queue: Queue, new_w
     worker.says(ended=[Ended(job, attempt, "succeeded") for job, attempt in made])
     assert show_job(queue, parent)["status"] == "succeeded"
     assert len(list_jobs(queue, kind="b")) == 1
+
+
+def test_children_that_end_in_every_way_at_once_count_each_as_what_it_was(queue: Queue, new_worker: Any) -> None:
+    parent, gone = enqueue("a", conn=queue), enqueue("a", conn=queue)
+    worker, other = new_worker(), new_worker()
+    worker.claims(1)
+    worker.says(parents=[Parent(parent, 1, [child()] * 4)])
+    assert other.claims(1) == [(gone, 1)]
+    plain, telling, failed, again = worker.claims(4)
+    worker.says(again=[Again(*again)])
+    assert worker.claims(1) == [(again[0], 2)]
+    ways = [
+        Ended(*plain),
+        Ended(*telling, result=msgspec.Raw(b"7")),
+        Ended(*failed, "dead", error="why"),
+        Ended(again[0], 2),
+    ]
+    assert worker.says(ended=[*ways, Ended(gone, 1)]).lost == [gone]
+    row = show_job(queue, parent)
+    assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 3, 1)
+    rows = [show_job(queue, job) for job, _ in (plain, telling, failed, again)]
+    assert [(row["status"], row["result"], row["error"], row["attempt"]) for row in rows] == [
+        ("succeeded", None, None, 1), ("succeeded", 7, None, 1), ("dead", None, "why", 1), ("succeeded", None, None, 2),
+    ]  # fmt: skip
+    assert show_job(queue, gone)["status"] == "running"
 
 
 def test_a_parent_whose_children_all_exist_already_is_done_at_once(queue: Queue, new_worker: Any) -> None:

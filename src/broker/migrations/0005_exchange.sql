@@ -216,11 +216,13 @@ BEGIN
           WHERE l.worker_id = resume.worker_id AND new_session IS NOT NULL), '[]'));
 END $$;
 
--- What a worker says: {renew_seconds?, ended?, again?, parents?, follow_ups?, progress?, logs?, stats?}. Returns the ids
--- whose settlement touched nothing.
+-- What a worker says: {renew_seconds?, firsts?, ended?, again?, parents?, follow_ups?, progress?, logs?, stats?}; `firsts`,
+-- as `finish` takes them, is the text of an array, which is read ten times as fast as JSON's. Returns the ids whose
+-- settlement touched nothing.
 CREATE FUNCTION workerctl.hear(me workerctl.worker, said jsonb, any_seats boolean) RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     matched bigint[] := '{}';
+    firsts bigint[] := (said ->> 'firsts')::bigint[];
     parent record;
     specs jsonb;
 BEGIN
@@ -229,8 +231,8 @@ BEGIN
            SET lease_until = now() + make_interval(secs => (said ->> 'renew_seconds')::double precision)
          WHERE w.id = me.id;
     END IF;
-    IF said ? 'ended' THEN
-        matched := workerctl.finish(said -> 'ended', me);
+    IF said ?| '{firsts,ended}' THEN
+        matched := workerctl.finish(said -> 'ended', me, firsts);
     END IF;
     IF said ? 'again' THEN
         matched := matched || workerctl.return_jobs(me, said -> 'again');
@@ -267,11 +269,13 @@ BEGIN
     IF matched <> '{}' AND any_seats THEN
         PERFORM workerctl.vacate(matched);
     END IF;
-    IF cardinality(matched) < coalesce(jsonb_array_length(said -> 'ended'), 0)
+    IF cardinality(matched) < coalesce(cardinality(firsts), 0) + coalesce(jsonb_array_length(said -> 'ended'), 0)
             + coalesce(jsonb_array_length(said -> 'again'), 0) + coalesce(jsonb_array_length(said -> 'parents'), 0) THEN
         RETURN ARRAY(SELECT r.id FROM jsonb_to_recordset(
                          coalesce(said -> 'ended', '[]') || coalesce(said -> 'again', '[]')
-                         || coalesce(said -> 'parents', '[]')) AS r(id bigint) WHERE r.id <> ALL (matched));
+                         || coalesce(said -> 'parents', '[]')) AS r(id bigint) WHERE r.id <> ALL (matched)
+                     UNION ALL
+                     SELECT f FROM unnest(firsts) AS f WHERE f <> ALL (matched));
     END IF;
     RETURN NULL;
 END $$;
