@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from workerctl.broker.exchange import Again, Parent
+from workerctl.broker.exchange import Again, Ended, Parent
 from workerctl.broker.fleet import release_worker
 from workerctl.broker.jobs import show_job
 from workerctl.producer import enqueue, enqueue_many
@@ -39,7 +39,7 @@ def test_jobs_of_a_kind_that_is_gone_wait_in_every_state_and_are_taken_once_it_i
     taken: list[int] = []
     while found := back.claims(1):
         taken.append(found[0][0])
-        back.says(ended=[{"id": found[0][0], "attempt": found[0][1]}])
+        back.says(ended=[Ended(*found[0])])
     assert set(taken) >= {*jobs, *children} - {parent}
     assert show_job(queue, parent)["status"] == "succeeded"
     assert queue.execute("SELECT count(*) FROM workerctl.live WHERE status <> 'running'").fetchone() == (0,)
