@@ -60,10 +60,7 @@ def logs(
     if lines is None and since is None and job is None:
         lines = LINES_SHOWN
     if selection is not None and not find_sources(directory, selection):
-        told = f"there are no logs of {name}; there are of {', '.join(_named(directory)) or 'nobody'}"
-        if not follow and not _is_known(selection[0].group):
-            fail(told)
-        say(f"note: {told}")
+        _no_logs_of(str(name), directory, fails=not follow and not _is_known(selection[0].group))
     read = reader.follow if follow else reader.read
     try:
         for line in read(directory, selection, lines, after, pattern, streams, job=job):
@@ -141,6 +138,14 @@ def flush(
     with contextlib.suppress(NotRunning):
         request(home(), "reopen", reason=f"flush {name or ''}".strip())
     say(f"removed {counted(len(paths), 'log file')} in {directory}")
+
+
+def _no_logs_of(name: str, directory: Path, *, fails: bool) -> None:
+    """Say so, and whose there are. `fails`: nobody has that name, and nobody waits until somebody has."""
+    told = f"there are no logs of {name}; there are of {', '.join(_named(directory)) or 'nobody'}"
+    if fails:
+        fail(told)
+    say(f"note: {told}")
 
 
 def _is_known(group: str) -> bool:
