@@ -24,7 +24,7 @@ BEGIN
                            ELSE workerctl.place_of(now() + make_interval(secs => o.delay_seconds), l.priority) END
           FROM outcome o
          WHERE l.id = ANY (ARRAY(SELECT id FROM outcome)) AND l.id = o.id AND l.attempt = o.attempt
-           AND l.worker_id = me.id
+           AND l.worker_id IS NOT DISTINCT FROM me.id
         RETURNING l.id, o.delay_seconds, l.cancel_asked_at
     )
     SELECT array_agg(p.id) AS ids, coalesce(bool_or(p.delay_seconds <= 0), false) AS due,
@@ -127,19 +127,13 @@ END $$;
 -- The low water of lanes, {lane: rank}: no job below was seen a moment ago, so a look begins there. While somebody's old
 -- snapshot keeps dead index entries, every look would step over all of them. It is remembered in the session for 2 s from
 -- a full look, so that what comes below later (a priority, a retry) waits no longer; a pooler may share it, it is a fact
--- about the lanes. NULL where looks are cheap: nothing is remembered then.
-CREATE FUNCTION workerctl.remember_low_water(low jsonb, picked bigint[]) RETURNS void LANGUAGE sql AS $$
-    SELECT set_config('workerctl.low_water', (low || jsonb_object_agg(f.lane_id::text, f.rank))::text, false)
-      FROM (SELECT l.lane_id, min(l.rank) AS rank FROM workerctl.live l WHERE l.id = ANY (picked) GROUP BY l.lane_id) f;
-$$;
+-- about the lanes. NULL where looks are cheap: nothing is remembered then. Here: where a look at this lane begins.
+CREATE FUNCTION workerctl.lowest(low jsonb, lane integer) RETURNS bigint LANGUAGE sql IMMUTABLE
+RETURN coalesce((low ->> lane::text)::bigint, -9223372036854775808);
 
 -- A lane's kind and queue as two items of a JSON array.
 CREATE FUNCTION workerctl.label(lane workerctl.lane) RETURNS text LANGUAGE sql STABLE
 RETURN concat_ws(',', to_json(lane.kind), to_json(lane.queue));
-
--- Where a look at this lane begins.
-CREATE FUNCTION workerctl.lowest(low jsonb, lane integer) RETURNS bigint LANGUAGE sql IMMUTABLE
-RETURN coalesce((low ->> lane::text)::bigint, -9223372036854775808);
 
 -- Index entries that this transaction's looks have stepped over, dead ones included.
 CREATE FUNCTION workerctl.stepped_over() RETURNS bigint LANGUAGE sql VOLATILE
@@ -264,7 +258,7 @@ BEGIN
            SET progress_done = r.done, progress_total = r.total
           FROM jsonb_to_recordset(said -> 'progress') AS r(id bigint, attempt integer, done bigint, total bigint)
          WHERE l.id = ANY (ARRAY(SELECT p.id FROM jsonb_to_recordset(said -> 'progress') AS p(id bigint)))
-           AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id = me.id AND r.done BETWEEN 0 AND r.total;
+           AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id IS NOT DISTINCT FROM me.id AND r.done BETWEEN 0 AND r.total;
     END IF;
     IF matched <> '{}' AND any_seats THEN
         PERFORM workerctl.vacate(matched);
@@ -329,7 +323,9 @@ BEGIN
         SELECT ARRAY[a.id], ARRAY[workerctl.label(a)] INTO lanes, labels
           FROM workerctl.live l JOIN workerctl.lane a ON a.id = l.lane_id WHERE l.id = picked[1];
     END IF;
-    IF want > 0 AND picked IS NULL THEN
+    IF picked IS NOT NULL THEN
+        low := NULL;  -- where a suspect stands says nothing of its lane
+    ELSIF want > 0 THEN
         IF (low ->> 'until')::double precision < extract(epoch FROM clock_timestamp()) THEN
             low := NULL;
         END IF;
@@ -369,22 +365,27 @@ BEGIN
                  LIMIT (SELECT CASE WHEN a.batch > 1 THEN a.batch ELSE want END FROM workerctl.lane a WHERE a.id = lanes[1])
                    FOR UPDATE SKIP LOCKED);
         END IF;
-        IF low IS NOT NULL AND picked <> '{}' THEN
-            PERFORM workerctl.remember_low_water(low, picked);
-        END IF;
     END IF;
     IF picked <> '{}' THEN
         WITH claimed AS (  -- each as `Claimed` in broker/exchange.py; json_build_array would look up its types anew for each
             UPDATE workerctl.live l
                SET status = 'running', worker_id = me.id, reserved_by = NULL, attempt = l.attempt + 1, started_at = clock_timestamp()
              WHERE l.id = ANY (picked)
-            RETURNING l.rank, l.id, concat_ws(
+            RETURNING l.lane_id, l.rank, l.id, concat_ws(
                 ',', l.id, labels[array_position(lanes, l.lane_id)], l.attempt, l.failures, l.deaths, l.max_attempts, l.priority,
                 coalesce(to_json(l.user_id)::text, 'null'), coalesce(to_json(l.plan)::text, 'null'),
                 coalesce(l.parent_id::text, 'null'), to_json(l.created_at), l.payload,
                 date_part('epoch', l.started_at - l.run_at)) AS job
         )
-        SELECT '[[' || string_agg(c.job, '],[' ORDER BY c.rank, c.id) || ']]' INTO claimed FROM claimed c;
+        SELECT '[[' || string_agg(c.job, '],[' ORDER BY c.rank, c.id) || ']]',
+               CASE WHEN low IS NOT NULL THEN
+                   (SELECT low || jsonb_object_agg(f.lane_id::text, f.rank)
+                      FROM (SELECT r.lane_id, min(r.rank) AS rank FROM claimed r GROUP BY r.lane_id) f) END
+          INTO claimed, low
+          FROM claimed c;
+        IF low IS NOT NULL THEN
+            PERFORM set_config('workerctl.low_water', low::text, false);
+        END IF;
     END IF;
     RETURN concat('{"lost":', coalesce(to_json(lost)::text, 'null'), ',"cancel":', coalesce(to_json(cancelled)::text, 'null'),
                   ',"claimed":', coalesce(claimed, 'null'),
