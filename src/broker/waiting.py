@@ -30,7 +30,8 @@ def waits_because(job: Row, detail: Row | None) -> str | None:
     if detail is None:
         return "waiting for a free worker"
     about = about_seconds(job, detail)
-    soon = "" if about is None or job["due_in_seconds"] > 0 else f"; about {_span(about)}"
+    how = "at least" if detail["ahead"] >= COUNTED else "about"
+    soon = "" if about is None or job["due_in_seconds"] > 0 else f"; {how} {_span(about)}"
     return (_limited(job, detail) or _in_line(job, detail)) + soon
 
 
@@ -43,8 +44,10 @@ def about_seconds(job: Row, detail: Row) -> float | None:
         return float(job["due_in_seconds"])
     if job["paused_provider"]:
         return float(job["paused_provider"]["seconds"])
+    if any(limit["most"] == 0 for limit in detail["limits"]):
+        return None
     if detail["rates"]:
-        return max(float(rate["seconds"]) for rate in detail["rates"])
+        return max(_until_start(rate, detail["ahead"]) for rate in detail["rates"])
     seats = min((limit["most"] for limit in detail["limits"]), default=0)
     if detail["held"] and seats and detail["run_seconds"]:
         return float((detail["ahead"] + 1) * detail["run_seconds"] / seats)
@@ -54,9 +57,17 @@ def about_seconds(job: Row, detail: Row) -> float | None:
     return None
 
 
+def _until_start(rate: Row, ahead: int) -> float:
+    """Those before it take a period for each `most` of them; of a key's rate it is not known how many have its key."""
+    is_of_kind = rate["name"] == rate["key"] and ":" not in rate["name"]
+    return float(rate["seconds"] + (ahead // rate["most"] * rate["period_seconds"] if is_of_kind else 0))
+
+
 def _limited(job: Row, detail: Row) -> str:
     if job["due_in_seconds"] <= 0 and detail["limits"]:
-        limit = detail["limits"][0]
+        limit = min(detail["limits"], key=lambda each: int(each["most"]))
+        if limit["most"] == 0:
+            return f"the limit of {limit['key']} is 0: none of its jobs begins"
         holders = limit["holders"] or []
         who = ", ".join(f"job {h['job_id']} on {h['worker']} for {_span(h['seconds'])}" for h in holders)
         more = f" and {limit['used'] - len(holders)} more" if limit["used"] > len(holders) else ""
@@ -65,7 +76,8 @@ def _limited(job: Row, detail: Row) -> str:
         return f"waiting for a seat of {limit['key']} ({limit['used']} of {limit['most']} taken{held_by}){place}"
     if detail["rates"]:
         rate = max(detail["rates"], key=lambda each: float(each["seconds"]))
-        return f"rate {rate['key']} is used up ({rate['most']} starts) until {rate['until'].replace('T', ' ')}"
+        place = f"; {_before(detail['ahead'])}" if detail["ahead"] and job["due_in_seconds"] <= 0 else ""
+        return f"rate {rate['key']} is used up ({rate['most']} starts) until {rate['until'].replace('T', ' ')}{place}"
     return ""
 
 

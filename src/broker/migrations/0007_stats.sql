@@ -140,11 +140,11 @@ BEGIN
       FROM (SELECT DISTINCT m.name, k.key, m.most, workerctl.seats_taken(k.key) AS used
               FROM unnest(names, keys) AS k(name, key) JOIN workerctl.limits m USING (name)) f
      WHERE f.used >= f.most;
-    SELECT jsonb_agg(jsonb_build_object('name', f.name, 'key', f.key, 'most', f.most,
+    SELECT jsonb_agg(jsonb_build_object('name', f.name, 'key', f.key, 'most', f.most, 'period_seconds', f.period_seconds,
                                         'until', to_char(f.until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                                         'seconds', extract(epoch FROM f.until - now())::double precision))
       INTO used_rates
-      FROM (SELECT DISTINCT r.name, k.key, r.most,
+      FROM (SELECT DISTINCT r.name, k.key, r.most, extract(epoch FROM r.period)::double precision AS period_seconds,
                    (SELECT s.at FROM workerctl.start s WHERE s.key = k.key AND s.at > now() - r.period
                      ORDER BY s.at DESC OFFSET r.most - 1 LIMIT 1) + r.period AS until
               FROM unnest(names, keys) AS k(name, key) JOIN workerctl.rates r USING (name)) f
