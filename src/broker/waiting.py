@@ -38,7 +38,8 @@ def waits_because(job: Row, detail: Row | None) -> str | None:
 def about_seconds(job: Row, detail: Row) -> float | None:
     """Seconds until it may begin, as its kind went within the last ten minutes; None where that says nothing.
 
-    A kind that had little to do went slowly: it is not taken to need longer than one seat would.
+    A kind that had little to do went slowly: it is not taken to need longer than one seat would. Its pace says
+    nothing of jobs of other kinds that stand before it.
     """
     if job["due_in_seconds"] > 0:
         return float(job["due_in_seconds"])
@@ -51,7 +52,7 @@ def about_seconds(job: Row, detail: Row) -> float | None:
     seats = min((limit["most"] for limit in detail["limits"]), default=0)
     if detail["held"] and seats and detail["run_seconds"]:
         return float((detail["ahead"] + 1) * detail["run_seconds"] / seats)
-    if detail["per_second"] and not detail["suspect"]:
+    if detail["per_second"] and not detail["suspect"] and not detail["of_others"]:
         seconds_a_job = min(1 / detail["per_second"], detail["run_seconds"])
         return float(max(detail["ripe_in_seconds"], (detail["ahead"] + 1) * seconds_a_job))
     return None
@@ -89,7 +90,7 @@ def _in_line(job: Row, detail: Row) -> str:
     if detail["suspect"]:
         return "a worker died with it: it waits for a worker with empty hands, to run alone"
     if detail["ripe_in_seconds"] > 0:
-        place = f"number {detail['ahead'] + 1} of {detail['batch']}"
+        place = f"number {detail['ahead'] - detail['of_others'] + 1} of {detail['batch']}"
         return f"gathering a batch: {place}, for {_span(detail['ripe_in_seconds'])} at most"
     return f"waiting for a free worker; {_before(detail['ahead'])}"
 

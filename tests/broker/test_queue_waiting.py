@@ -123,6 +123,15 @@ def test_the_place_in_line_and_the_pace_make_a_guess(queue: Queue, new_worker: A
     assert show_job(queue, jobs[59])["waits_seconds"] == pytest.approx(120)
 
 
+def test_jobs_of_other_kinds_of_its_queue_stand_before_it_too(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"full": 0}, {}, {})
+    new_worker(("a", "b", "full"))
+    enqueue_many([("b", None)] * 5 + [("full", None)] * 3 + [("unknown", None)] * 2, conn=queue)
+    job = enqueue("a", conn=queue)
+    went(new_worker(), 10, 1.0)
+    assert why(queue, job) == "waiting for a free worker; 5 before it"
+
+
 def test_no_more_than_a_thousand_are_counted(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"user:{user_id}": 1}, {}, {})
     jobs = enqueue_many([{"kind": "a", "user_id": "u7"}] * 1200, conn=queue)
