@@ -30,33 +30,45 @@ def waits_because(job: Row, detail: Row | None) -> str | None:
     if detail is None:
         return "waiting for a free worker"
     about = about_seconds(job, detail)
-    soon = "" if about is None or job["due_in_seconds"] > 0 else f"; about {_span(about)}"
+    how = "at least" if detail["ahead"] >= COUNTED else "about"
+    soon = "" if about is None or job["due_in_seconds"] > 0 else f"; {how} {_span(about)}"
     return (_limited(job, detail) or _in_line(job, detail)) + soon
 
 
 def about_seconds(job: Row, detail: Row) -> float | None:
     """Seconds until it may begin, as its kind went within the last ten minutes; None where that says nothing.
 
-    A kind that had little to do went slowly: it is not taken to need longer than one seat would.
+    A kind that had little to do went slowly: it is not taken to need longer than one seat would. Its pace says
+    nothing of jobs of other kinds that stand before it.
     """
     if job["due_in_seconds"] > 0:
         return float(job["due_in_seconds"])
     if job["paused_provider"]:
         return float(job["paused_provider"]["seconds"])
+    if any(limit["most"] == 0 for limit in detail["limits"]):
+        return None
     if detail["rates"]:
-        return max(float(rate["seconds"]) for rate in detail["rates"])
+        return max(_until_start(rate, detail["ahead"]) for rate in detail["rates"])
     seats = min((limit["most"] for limit in detail["limits"]), default=0)
     if detail["held"] and seats and detail["run_seconds"]:
         return float((detail["ahead"] + 1) * detail["run_seconds"] / seats)
-    if detail["per_second"] and not detail["suspect"]:
+    if detail["per_second"] and not detail["suspect"] and not detail["of_others"]:
         seconds_a_job = min(1 / detail["per_second"], detail["run_seconds"])
         return float(max(detail["ripe_in_seconds"], (detail["ahead"] + 1) * seconds_a_job))
     return None
 
 
+def _until_start(rate: Row, ahead: int) -> float:
+    """Those before it take a period for each `most` of them; of a key's rate it is not known how many have its key."""
+    is_of_kind = rate["name"] == rate["key"] and ":" not in rate["name"]
+    return float(rate["seconds"] + (ahead // rate["most"] * rate["period_seconds"] if is_of_kind else 0))
+
+
 def _limited(job: Row, detail: Row) -> str:
     if job["due_in_seconds"] <= 0 and detail["limits"]:
-        limit = detail["limits"][0]
+        limit = min(detail["limits"], key=lambda each: int(each["most"]))
+        if limit["most"] == 0:
+            return f"the limit of {limit['key']} is 0: none of its jobs begins"
         holders = limit["holders"] or []
         who = ", ".join(f"job {h['job_id']} on {h['worker']} for {_span(h['seconds'])}" for h in holders)
         more = f" and {limit['used'] - len(holders)} more" if limit["used"] > len(holders) else ""
@@ -65,7 +77,8 @@ def _limited(job: Row, detail: Row) -> str:
         return f"waiting for a seat of {limit['key']} ({limit['used']} of {limit['most']} taken{held_by}){place}"
     if detail["rates"]:
         rate = max(detail["rates"], key=lambda each: float(each["seconds"]))
-        return f"rate {rate['key']} is used up ({rate['most']} starts) until {rate['until'].replace('T', ' ')}"
+        place = f"; {_before(detail['ahead'])}" if detail["ahead"] and job["due_in_seconds"] <= 0 else ""
+        return f"rate {rate['key']} is used up ({rate['most']} starts) until {rate['until'].replace('T', ' ')}{place}"
     return ""
 
 
@@ -77,7 +90,7 @@ def _in_line(job: Row, detail: Row) -> str:
     if detail["suspect"]:
         return "a worker died with it: it waits for a worker with empty hands, to run alone"
     if detail["ripe_in_seconds"] > 0:
-        place = f"number {detail['ahead'] + 1} of {detail['batch']}"
+        place = f"number {detail['ahead'] - detail['of_others'] + 1} of {detail['batch']}"
         return f"gathering a batch: {place}, for {_span(detail['ripe_in_seconds'])} at most"
     return f"waiting for a free worker; {_before(detail['ahead'])}"
 

@@ -181,6 +181,12 @@ class Hand:
         _, run = self._by_id.get(job_id, (0, None))
         return run if run in self._active else None
 
+    def unwanted(self, cancelled: Iterable[int]) -> list[Run]:
+        """The runs that are still going and all of whose jobs are cancelled: a batch call goes on for the others."""
+        ids = set(cancelled)
+        runs = dict.fromkeys(run for job_id in ids if (run := self.run_of(job_id)) is not None)
+        return [run for run in runs if all(job.id in ids for job in run.jobs)]
+
     def reconcile(self, held: set[Claim]) -> list[Run]:
         """After a reconnect: forget what is not this worker's any more and put back what it never heard of.
 

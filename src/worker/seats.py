@@ -222,10 +222,8 @@ class Seats:
     def _hear(self, reply: Reply, want: int, now: float) -> None:
         for job_id in reply.lost or ():
             write_to_stderr(f"job {job_id} finished too late: its claim had been given to another; nothing written\n")
-        for job_id in reply.cancel or ():
-            run = self.hand.run_of(job_id)
-            if run is not None:
-                self.runner.stop(run, Cancel("cancelled by request"))
+        for run in self.hand.unwanted(reply.cancel or ()):
+            self.runner.stop(run, Cancel("cancelled by request"))
         runs = self._seat(reply.claimed or [], stale=time.monotonic() - now > self._jobs.lease_seconds)
         self.runner.start(runs)
         if want:

@@ -72,6 +72,27 @@ def test_a_rate_says_until_when(queue: Queue, new_worker: Any) -> None:
     assert why(queue, keyed).startswith("rate model:m is used up (1 starts) until ")
 
 
+def test_those_before_a_job_take_their_starts_of_a_rate_too(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {"a": (2, 600.0)}, {})
+    jobs = enqueue_many([("a", None)] * 7, conn=queue)
+    assert len(new_worker().claims(8)) == 2
+    waits = [show_job(queue, job)["waits_seconds"] for job in jobs[2:]]
+    assert waits == pytest.approx([600, 600, 1200, 1200, 1800], abs=10)
+    assert "; 4 before it; about 30 min" in why(queue, jobs[6])
+
+
+def test_a_limit_of_zero_promises_no_time(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"a": 0, "user:{user_id}": 0}, {}, {})
+    of_kind, of_user = enqueue("a", conn=queue), enqueue("b", user_id="u1", conn=queue)
+    worker = new_worker()
+    went(worker, 10, 1.0)
+    worker.says(stats=[RunStats("default", "b", succeeded=10, run_seconds=10)])
+    worker.claims(8)
+    assert why(queue, of_kind) == "the limit of a is 0: none of its jobs begins"
+    assert why(queue, of_user) == "the limit of user:u1 is 0: none of its jobs begins"
+    assert show_job(queue, of_user)["waits_seconds"] is None
+
+
 def test_a_suspect_and_a_gathered_batch_say_so(queue: Queue, new_worker: Any) -> None:
     suspect = enqueue("a", conn=queue)
     new_worker(("a",))
@@ -100,6 +121,15 @@ def test_the_place_in_line_and_the_pace_make_a_guess(queue: Queue, new_worker: A
     went(worker, 299, 5.0)
     assert why(queue, jobs[59]) == "waiting for a free worker; 59 before it; about 2 min"
     assert show_job(queue, jobs[59])["waits_seconds"] == pytest.approx(120)
+
+
+def test_jobs_of_other_kinds_of_its_queue_stand_before_it_too(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"full": 0}, {}, {})
+    new_worker(("a", "b", "full"))
+    enqueue_many([("b", None)] * 5 + [("full", None)] * 3 + [("unknown", None)] * 2, conn=queue)
+    job = enqueue("a", conn=queue)
+    went(new_worker(), 10, 1.0)
+    assert why(queue, job) == "waiting for a free worker; 5 before it"
 
 
 def test_no_more_than_a_thousand_are_counted(queue: Queue, new_worker: Any) -> None:

@@ -212,3 +212,12 @@ def surroundings(payload: dict, ctx: Context) -> dict:
 def whereabouts(payload: dict, ctx: Context) -> dict:
     """Which code this is, and where it runs."""
     return {"file": os.path.realpath(__file__), "folder": os.getcwd()}  # noqa: PTH109
+
+
+@job("sieve", batch=4, batch_wait_seconds=0.5)
+def sieve(payloads: list[dict], ctx: Context) -> list:
+    """A batch call that goes on until the gate of its first job is open, or all of it is cancelled."""
+    while not Path(payloads[0]["gate"]).exists():
+        ctx.raise_if_cancelled()
+        time.sleep(0.01)
+    return [{"of": len(payloads)} for _ in payloads]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,3 +67,23 @@ def test_jobs_that_a_quick_worker_took_ahead_do_not_wait_behind_its_slow_ones(bu
     house.open_gate()
     for job in slow:
         assert house.until_status(job, "succeeded")["failures"] == 0
+
+
+def test_cancelling_one_job_of_a_batch_call_ends_none_of_the_others(running: House, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    jobs = running.enqueue_all("sieve", [{"gate": str(gate)}] * 3)
+    until(lambda: all(running.job(job)["status"] == "running" for job in jobs), what="the call has begun")
+    other = running.gated("gated")
+    running.ok("jobs", "cancel", jobs[0], other)
+    running.until_status(other, "cancelled", 5)  # so that this worker, or its sibling, has heard of it
+    running.ok("jobs", "cancel", jobs[1])
+    gate.touch()
+    assert [job["status"] for job in settled(running, jobs)] == ["succeeded"] * 3
+
+
+def test_a_batch_call_is_stopped_once_all_of_its_jobs_are_cancelled(running: House, tmp_path: Path) -> None:
+    jobs = running.enqueue_all("sieve", [{"gate": str(tmp_path / "never")}] * 2)
+    until(lambda: all(running.job(job)["status"] == "running" for job in jobs), what="the call has begun")
+    for job in jobs:
+        running.ok("jobs", "cancel", job)
+    assert [job["status"] for job in settled(running, jobs)] == ["cancelled"] * 2

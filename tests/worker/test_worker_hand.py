@@ -182,3 +182,11 @@ def test_what_a_lost_run_enqueued_does_not_come_to_be_with_the_put_back_of_its_j
     held.finish(one, Returned(None))
     request = held.request(0, None)
     assert (request.again, request.ended, request.follow_ups) == ([Again(1, 2, keeps_place=True)], [], [])
+
+
+def test_a_batch_call_is_unwanted_once_all_of_its_jobs_are() -> None:
+    call, alone = run(1), run(3)
+    call.jobs += run(2).jobs
+    held = hand(call, alone)
+    assert held.unwanted([1, 3, 9]) == [alone], "the other job of the call goes on"
+    assert held.unwanted([2, 1]) == [call]

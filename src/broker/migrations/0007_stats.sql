@@ -119,6 +119,7 @@ DECLARE
     full_limits jsonb;
     used_rates jsonb;
     ahead bigint;
+    of_others bigint := 0;
     pace record;
 BEGIN
     SELECT * INTO job FROM workerctl.live l WHERE l.id = of_job AND l.status = 'pending';
@@ -140,11 +141,11 @@ BEGIN
       FROM (SELECT DISTINCT m.name, k.key, m.most, workerctl.seats_taken(k.key) AS used
               FROM unnest(names, keys) AS k(name, key) JOIN workerctl.limits m USING (name)) f
      WHERE f.used >= f.most;
-    SELECT jsonb_agg(jsonb_build_object('name', f.name, 'key', f.key, 'most', f.most,
+    SELECT jsonb_agg(jsonb_build_object('name', f.name, 'key', f.key, 'most', f.most, 'period_seconds', f.period_seconds,
                                         'until', to_char(f.until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                                         'seconds', extract(epoch FROM f.until - now())::double precision))
       INTO used_rates
-      FROM (SELECT DISTINCT r.name, k.key, r.most,
+      FROM (SELECT DISTINCT r.name, k.key, r.most, extract(epoch FROM r.period)::double precision AS period_seconds,
                    (SELECT s.at FROM workerctl.start s WHERE s.key = k.key AND s.at > now() - r.period
                      ORDER BY s.at DESC OFFSET r.most - 1 LIMIT 1) + r.period AS until
               FROM unnest(names, keys) AS k(name, key) JOIN workerctl.rates r USING (name)) f
@@ -155,10 +156,18 @@ BEGIN
                   JOIN workerctl.hold h ON h.key = mine.key AND (h.rank, h.job_id) < (mine.rank, mine.job_id)
                  WHERE mine.job_id = of_job AND mine.rank = job.rank AND mine.key = ANY (keys) LIMIT 1000) f;
     ELSE
-        SELECT count(*) INTO ahead
-          FROM (SELECT FROM workerctl.live l
-                 WHERE l.lane_id = job.lane_id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-                   AND (l.rank, l.id) < (job.rank, job.id) LIMIT 1000) f;
+        SELECT count(*), count(*) FILTER (WHERE f.lane_id <> job.lane_id) INTO ahead, of_others
+          FROM (SELECT l.lane_id  -- workers take what stands first over all kinds of its queue that have room
+                  FROM workerctl.lane a
+                 CROSS JOIN LATERAL (
+                       SELECT l.lane_id FROM workerctl.live l
+                        WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
+                          AND (l.rank, l.id) < (job.rank, job.id) LIMIT 1000) l
+                 WHERE a.id = job.lane_id
+                    OR full_limits IS NULL AND used_rates IS NULL AND a.queue = lane.queue AND NOT a.paused
+                       AND EXISTS (SELECT FROM workerctl.worker w WHERE a.kind = ANY (w.kinds))
+                       AND coalesce((SELECT room.free FROM workerctl.kind_room(a.kind, '{}') room), 1) > 0
+                 LIMIT 1000) f;
     END IF;
     SELECT sum(s.succeeded + s.failed + s.dead + s.cancelled) / 600.0 AS per_second,
            sum(s.run_seconds) / nullif(sum(s.succeeded + s.failed + s.dead + s.cancelled), 0) AS run_seconds
@@ -166,7 +175,7 @@ BEGIN
       FROM workerctl.run_stats s
      WHERE s.span IN (1, 10, 60) AND s.at > now() - interval '10 min' AND s.queue = lane.queue AND s.kind = lane.kind;
     RETURN jsonb_build_object(
-        'limits', coalesce(full_limits, '[]'), 'rates', coalesce(used_rates, '[]'), 'ahead', ahead, 'held', job.held,
+        'limits', coalesce(full_limits, '[]'), 'rates', coalesce(used_rates, '[]'), 'ahead', ahead, 'of_others', of_others, 'held', job.held,
         'per_second', pace.per_second::double precision, 'run_seconds', pace.run_seconds,
         'suspect', job.deaths > 0, 'batch', lane.batch,
         'ripe_in_seconds', CASE WHEN lane.batch_wait > 0 AND job.run_at <= now() THEN workerctl.ripe_in(lane) ELSE 0 END);
