@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import generators
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGresult
+from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
 
 from ..contract import Unreachable, Unusable
 
@@ -170,27 +171,58 @@ def statement(name: str) -> str:
         return file.read().decode()
 
 
-def answer(connection: psycopg.Connection[Any], name: str, *arguments: bytes) -> bytes:
-    """The one value that sql/NAME.sql answers; `arguments` are its $1 and so on, all as text. Raises psycopg.Error.
+def answer(
+    connection: psycopg.Connection[Any], name: str, read: Callable[[bytes], Answer], *arguments: bytes
+) -> Answer:
+    """What `read` makes of the one value that sql/NAME.sql answers; `arguments` are its $1 and so on, all as text.
 
-    By libpq itself: what psycopg does around a statement costs a worker 45 us, and 200 us one that was idle, whose
-    processor has forgotten all that code. The connection is an autocommit one, or has a transaction open.
+    `read` is called while the server still commits, which takes as long as the reading; that it has committed is
+    known when this returns. Raises psycopg.Error. By libpq itself: what psycopg does around a statement costs a
+    worker 45 us, and 200 us one that was idle, whose processor has forgotten all that code. The connection is an
+    autocommit one, or has a transaction open.
     """
+    pgconn = connection.pgconn
+    pgconn.enter_pipeline_mode()
     if connection.prepare_threshold is None:  # through a pooler
-        connection.pgconn.send_query_params(statement(name).encode(), arguments)
+        pgconn.send_query_params(statement(name).encode(), arguments)
     else:
         prepared: set[str] = vars(connection).setdefault("prepared_by_workerctl", set())
         if name not in prepared:
-            connection.pgconn.send_prepare(name.encode(), statement(name).encode())
-            _result(connection)
-            prepared.add(name)
-        connection.pgconn.send_query_prepared(name.encode(), arguments)
-    return _result(connection).get_value(0, 0) or b""
+            pgconn.send_prepare(name.encode(), statement(name).encode())
+        pgconn.send_query_prepared(name.encode(), arguments)
+    pgconn.send_flush_request()  # the value comes before its commit
+    pgconn.pipeline_sync()
+    answers, refused = connection.wait(_answers(pgconn, read))
+    if refused is not None:
+        raise error_from_result(refused)
+    if connection.prepare_threshold is not None:
+        prepared.add(name)
+    return answers[0]
 
 
-def _result(connection: psycopg.Connection[Any]) -> PGresult:
-    results: list[PGresult] = connection.wait(generators.execute(connection.pgconn))
-    result = results[-1]
-    if result.status == ExecStatus.FATAL_ERROR:
-        raise error_from_result(result)
-    return result
+def _answers(pgconn: PGconn, read: Callable[[bytes], Answer]) -> PQGen[tuple[list[Answer], PGresult | None]]:
+    """Up to the end of the transaction: what was read, and what was refused, be it the commit."""
+    answers: list[Answer] = []
+    refused: PGresult | None = None
+    yield from generators.send(pgconn)
+    while True:
+        try:
+            result = yield from generators.fetch(pgconn)
+        except psycopg.OperationalError:
+            if refused is None:
+                raise
+            return answers, refused  # the last words of a server that goes away
+        if result is None:  # the end of one message of ours
+            if pgconn.status != ConnStatus.OK:
+                raise (
+                    psycopg.OperationalError("the connection is lost")
+                    if refused is None
+                    else error_from_result(refused)
+                )
+        elif result.status == ExecStatus.TUPLES_OK:
+            answers.append(read(result.get_value(0, 0) or b""))
+        elif result.status == ExecStatus.FATAL_ERROR:
+            refused = refused or result
+        elif result.status == ExecStatus.PIPELINE_SYNC:
+            pgconn.exit_pipeline_mode()
+            return answers, refused

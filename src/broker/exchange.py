@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -146,9 +147,24 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Reply)
 
 
-def exchange(connection: psycopg.Connection[Any], worker_id: int, request: Request) -> Reply:
-    """One statement, one transaction. Raises psycopg.Error where nothing of it is known to have happened."""
-    return _decoder.decode(answer(connection, "exchange", b"%d" % worker_id, _encoded(request)))
+def exchange(
+    connection: psycopg.Connection[Any],
+    worker_id: int,
+    request: Request,
+    ahead: Callable[[Reply], None] | None = None,
+) -> Reply:
+    """One statement, one transaction. Raises psycopg.Error where nothing of it is known to have happened.
+
+    `ahead` is given the reply as soon as it is here, while the server still commits: it may prepare, and begin nothing.
+    """
+
+    def read(content: bytes) -> Reply:
+        reply = _decoder.decode(content)
+        if ahead is not None:
+            ahead(reply)
+        return reply
+
+    return answer(connection, "exchange", read, b"%d" % worker_id, _encoded(request))
 
 
 def resume(connection: psycopg.Connection[Any], worker_id: int, incarnation: str) -> Resumed:

@@ -65,13 +65,16 @@ class Link:
         self._session = resumed.session
         return resumed.claims
 
-    def exchange(self, request: Request, now: float) -> Reply | None:
-        """One round trip; None where nothing of it is known to have happened. Raises Rejected."""
+    def exchange(self, request: Request, now: float, ahead: Callable[[Reply], None] | None = None) -> Reply | None:
+        """One round trip; None where nothing of it is known to have happened. Raises Rejected.
+
+        `ahead` is given the reply while the server still commits.
+        """
         assert self._connection is not None
         assert self._worker_id is not None
         request.session = self._session
         try:
-            reply = exchange(self._connection, self._worker_id, request)
+            reply = exchange(self._connection, self._worker_id, request, ahead)
         except psycopg.Error as error:
             if not is_away(error):
                 raise Rejected(str(error).strip().splitlines()[0]) from None

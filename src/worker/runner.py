@@ -72,6 +72,10 @@ class Runner:
         self._waiting.extend(runs)
         self._fill_seats()
 
+    def get_ready(self) -> None:
+        """A task will begin in a moment: the loop's thread, which was idle, may wake up and find its code meanwhile."""
+        self.loop.call_soon_threadsafe(_nothing)
+
     def take_waiting(self) -> list[Run]:
         """Every run that has no seat yet: it will not begin here."""
         taken = []
@@ -232,6 +236,10 @@ class Runner:
         if self._waiting:
             self._fill_seats()
         self.ring()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _are_equal(context: contextvars.Context, before: contextvars.Context) -> bool:

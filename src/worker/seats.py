@@ -9,7 +9,7 @@ from collections import Counter
 from ..broker.exchange import Claimed, Reply, Request
 from ..broker.surroundings import Surroundings
 from ..contract import HEARTBEAT_SECONDS
-from ..handler import Cancel, Context, Handler, Job, handlers
+from ..handler import Cancel, Context, Job, handlers
 from .apart import Apart
 from .hand import LOST, Hand
 from .identity import Identity, known_kinds, registration
@@ -56,6 +56,7 @@ class Seats:
         self._ended_since, self._ran_since = 0, 0.0  # attempts that ended since then, and their seconds together
         self._renew_at = self._poll_at = 0.0
         self._overdue_at = float("inf")  # no run is overdue before
+        self._prepared: dict[int, Run] = {}  # of the jobs of the last reply
 
     @property
     def free(self) -> int:
@@ -181,7 +182,7 @@ class Seats:
             self._say_apart(request, now, None)
             return
         try:
-            reply = self.link.exchange(request, now)
+            reply = self.link.exchange(request, now, self._prepare)
         except Rejected as error:
             self._say_apart(request, now, error)
             return
@@ -201,6 +202,12 @@ class Seats:
         if renew or reply.claimed:
             busy = self.hand.active or self._tally
             self._renew_at = now + (BUSY_RENEW_SECONDS if busy else HEARTBEAT_SECONDS)
+
+    def _prepare(self, reply: Reply) -> None:
+        """What can be done for claims before it is known that they are durable."""
+        self._prepared = {job.id: self._new_run(job) for job in reply.claimed or ()}
+        if any(run.handler.is_async for run in self._prepared.values()):
+            self.runner.get_ready()
 
     def _went_on(self, reply: Reply | None) -> bool:
         """Whether the queue has answered and still knows this worker; where it does not, nothing in hand is its own."""
@@ -248,9 +255,8 @@ class Seats:
             elif job.kind in batches and len(batches[job.kind].jobs) < batches[job.kind].handler.batch:
                 batches[job.kind].jobs.append(job)
             else:
-                handler = handlers()[job.kind]
-                runs.append(self._new_run(handler, job))
-                if handler.batch > 1:
+                runs.append(self._prepared.pop(job.id))
+                if runs[-1].handler.batch > 1:
                     batches[job.kind] = runs[-1]
         for run in runs:
             if run.handler.batch > 1:
@@ -259,9 +265,10 @@ class Seats:
         self._overdue_at = min([self._overdue_at, *(run.deadline for run in runs)])
         return runs
 
-    def _new_run(self, handler: Handler, job: Claimed) -> Run:
-        context = Context(_known(job), self._services)
-        return Run(handler, [job], context, handler.timeout_seconds or self._jobs.timeout_seconds)
+    def _new_run(self, job: Claimed) -> Run:
+        handler = handlers()[job.kind]
+        timeout_seconds = handler.timeout_seconds or self._jobs.timeout_seconds
+        return Run(handler, [job], Context(_known(job), self._services), timeout_seconds)
 
     def _stop_overdue(self, now: float) -> None:
         """A task is cancelled at its deadline and has a grace to clean up. What does not end then, as a thread never

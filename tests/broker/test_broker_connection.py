@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from workerctl.broker.connection import answer, connect, unreachable
-from workerctl.broker.exchange import Request, exchange
+from workerctl.broker.exchange import Reply, Request, exchange
 from workerctl.broker.fleet import KnownKind, Registration, register_worker
 from workerctl.broker.migrate import migrate
 from workerctl.contract import Unusable
@@ -31,7 +31,7 @@ def test_a_frozen_server_is_given_up_and_the_connection_closed(database_url: str
         try:
             began = time.monotonic()
             with pytest.raises(psycopg.OperationalError, match=r"has not answered for 0\.5 s"):
-                answer(connection, "exchange", b"1", b"{}")
+                answer(connection, "exchange", bytes, b"1", b"{}")
             assert time.monotonic() - began < 5
             assert connection.closed
         finally:
@@ -58,14 +58,14 @@ def test_what_goes_by_libpq_raises_the_servers_error_and_the_connection_lives(
 ) -> None:
     with connect(database_url, application="test", pooled=pooled) as connection:
         with pytest.raises(psycopg.errors.InvalidSchemaName):
-            answer(connection, "exchange", b"1", b"{}")
+            answer(connection, "exchange", bytes, b"1", b"{}")
         migrate(connection)
-        assert answer(connection, "exchange", b"1", b"{}") == b'{"gone": true}'
+        assert answer(connection, "exchange", bytes, b"1", b"{}") == b'{"gone": true}'
         with pytest.raises(psycopg.errors.InvalidTextRepresentation):
-            answer(connection, "exchange", b"1", b"no json")
-        assert answer(connection, "exchange", b"1", b"{}") == b'{"gone": true}'
-    with pytest.raises(psycopg.OperationalError, match="closed"):
-        answer(connection, "exchange", b"1", b"{}")
+            answer(connection, "exchange", bytes, b"1", b"no json")
+        assert answer(connection, "exchange", bytes, b"1", b"{}") == b'{"gone": true}'
+    with pytest.raises(psycopg.OperationalError, match="pipeline mode"):
+        answer(connection, "exchange", bytes, b"1", b"{}")
 
 
 def test_what_is_said_is_utf8_whatever_the_surroundings_say(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,10 +79,32 @@ def test_what_is_said_is_utf8_whatever_the_surroundings_say(database_url: str, m
         assert msgspec.json.decode(job.payload) == {"title": "café"}
 
 
+def test_what_is_read_ahead_counts_for_nothing_where_the_server_refuses_at_the_commit(database_url: str) -> None:
+    ahead: list[Reply] = []
+    with connect(database_url, application="test") as connection:
+        migrate(connection)
+        kinds = [KnownKind("a", "default", 3, 1)]
+        worker = register_worker(connection, Registration("n1.1", "n1", "h", "default", 1, 1, None, [], 30), kinds)
+        job_id = enqueue("a", conn=connection)
+        connection.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;"
+            "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON workerctl.live DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+        with pytest.raises(psycopg.errors.RaiseException, match="not this one"):
+            exchange(connection, worker, Request(want=1), ahead.append)
+        assert [job.id for reply in ahead for job in reply.claimed or ()] == [job_id]
+        connection.execute("DROP TRIGGER late ON workerctl.live")
+        assert [job.id for job in exchange(connection, worker, Request(want=1)).claimed or []] == [job_id]
+
+
 def test_a_large_request_goes_by_libpq_whole(database_url: str) -> None:
     with connect(database_url, application="test") as connection:
         migrate(connection)
-        assert answer(connection, "exchange", b"1", b'{"unheard": "' + b"x" * 20_000_000 + b'"}') == b'{"gone": true}'
+        assert (
+            answer(connection, "exchange", bytes, b"1", b'{"unheard": "' + b"x" * 20_000_000 + b'"}')
+            == b'{"gone": true}'
+        )
 
 
 def test_what_the_database_sets_for_its_sessions_changes_neither_how_limits_are_counted_nor_how_times_are_read(
