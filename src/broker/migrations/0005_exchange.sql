@@ -213,7 +213,7 @@ END $$;
 -- What a worker says: {renew_seconds?, firsts?, ended?, again?, parents?, follow_ups?, progress?, logs?, stats?}; `firsts`,
 -- as `finish` takes them, is the text of an array, which is read ten times as fast as JSON's. Returns the ids whose
 -- settlement touched nothing.
-CREATE FUNCTION workerctl.hear(me workerctl.worker, said jsonb, any_seats boolean) RETURNS bigint[] LANGUAGE plpgsql AS $$
+CREATE FUNCTION workerctl.hear(me workerctl.worker, said jsonb) RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     matched bigint[] := '{}';
     firsts bigint[] := (said ->> 'firsts')::bigint[];
@@ -260,7 +260,7 @@ BEGIN
          WHERE l.id = ANY (ARRAY(SELECT p.id FROM jsonb_to_recordset(said -> 'progress') AS p(id bigint)))
            AND l.id = r.id AND l.attempt = r.attempt AND l.worker_id IS NOT DISTINCT FROM me.id AND r.done BETWEEN 0 AND r.total;
     END IF;
-    IF matched <> '{}' AND any_seats THEN
+    IF matched <> '{}' AND EXISTS (SELECT FROM workerctl.seat) THEN
         PERFORM workerctl.vacate(matched);
     END IF;
     IF cardinality(matched) < coalesce(cardinality(firsts), 0) + coalesce(jsonb_array_length(said -> 'ended'), 0)
@@ -297,13 +297,13 @@ DECLARE
     stepped bigint;
     looked_later boolean := false;
     lanes integer[];  -- of the due jobs that stand first, two of each lane at most, in rank order
-    labels text[];  -- and "kind","queue" of each
+    labels text[];  -- and "kind","queue" of each,
+    batches integer[];  -- and how many make a batch
     picked bigint[];
     claimed text;
 BEGIN
     -- The row lock keeps a give-back of this worker from running in between. What else is asked here saves statements.
-    SELECT w AS worker, EXISTS (SELECT FROM workerctl.seat) AS seats,
-           EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates) AS limits,
+    SELECT w AS worker, EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates) AS limits,
            EXISTS (SELECT FROM workerctl.live WHERE status = 'pending' AND NOT held AND deaths > 0) AS suspects
       INTO now_holds
       FROM workerctl.worker w WHERE w.id = exchange.worker_id FOR UPDATE;
@@ -312,7 +312,7 @@ BEGIN
         RETURN '{"gone": true}';
     END IF;
     IF said <> '{}' THEN
-        lost := workerctl.hear(me, said, now_holds.seats);
+        lost := workerctl.hear(me, said);
         IF said ? 'renew_seconds' THEN
             SELECT array_agg(l.id) INTO cancelled
               FROM workerctl.live l WHERE l.worker_id = me.id AND l.cancel_asked_at IS NOT NULL;
@@ -331,8 +331,8 @@ BEGIN
         END IF;
         stepped := workerctl.stepped_over();
         LOOP
-            SELECT coalesce(array_agg(f.id), '{}'), array_agg(f.label) INTO lanes, labels
-              FROM (SELECT a.id, workerctl.label(a) AS label
+            SELECT coalesce(array_agg(f.id), '{}'), array_agg(f.label), array_agg(f.batch) INTO lanes, labels, batches
+              FROM (SELECT a.id, workerctl.label(a) AS label, a.batch
                       FROM workerctl.lane a
                      CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading every pending job instead of two per lane
                            SELECT l.rank FROM workerctl.live l
@@ -356,21 +356,19 @@ BEGIN
         END IF;
         IF lanes <> '{}' AND (now_holds.limits OR want > 1 AND NOT lanes[1] = ALL (lanes)) THEN
             picked := workerctl.pick_shares(lanes, want, now_holds.limits, low);
-        ELSIF lanes <> '{}' THEN
-            picked := ARRAY(
-                SELECT l.id FROM workerctl.live l
-                 WHERE l.lane_id = lanes[1] AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-                   AND l.rank >= workerctl.lowest(low, lanes[1]) AND l.rank < workerctl.later()
-                 ORDER BY l.rank, l.id
-                 LIMIT (SELECT CASE WHEN a.batch > 1 THEN a.batch ELSE want END FROM workerctl.lane a WHERE a.id = lanes[1])
-                   FOR UPDATE SKIP LOCKED);
         END IF;
     END IF;
-    IF picked <> '{}' THEN
+    IF lanes <> '{}' AND picked IS DISTINCT FROM '{}' THEN
         WITH claimed AS (  -- each as `Claimed` in broker/exchange.py; json_build_array would look up its types anew for each
             UPDATE workerctl.live l
                SET status = 'running', worker_id = me.id, reserved_by = NULL, attempt = l.attempt + 1, started_at = clock_timestamp()
-             WHERE l.id = ANY (picked)
+             WHERE l.id = ANY (coalesce(picked, ARRAY(  -- of one lane without limits: picked here, which saves a statement
+                   SELECT p.id FROM workerctl.live p
+                    WHERE p.lane_id = lanes[1] AND p.status = 'pending' AND NOT p.held AND p.deaths = 0
+                      AND p.rank >= workerctl.lowest(low, lanes[1]) AND p.rank < workerctl.later()
+                    ORDER BY p.rank, p.id
+                    LIMIT CASE WHEN batches[1] > 1 THEN batches[1] ELSE want END
+                      FOR UPDATE SKIP LOCKED)))
             RETURNING l.lane_id, l.rank, l.id, concat_ws(
                 ',', l.id, labels[array_position(lanes, l.lane_id)], l.attempt, l.failures, l.deaths, l.max_attempts, l.priority,
                 coalesce(to_json(l.user_id)::text, 'null'), coalesce(to_json(l.plan)::text, 'null'),
