@@ -239,12 +239,29 @@ def test_an_enqueue_rings_and_a_flood_rings_seldom(queue: Queue, database_url: s
     with psycopg.connect(database_url, autocommit=True) as listener:
         listener.execute("LISTEN workerctl")
         started = queue.execute("SELECT clock_timestamp()").fetchone()
-        for _ in range(200):
-            enqueue("a", conn=queue)
+        for _ in range(100):
+            enqueue_many([("a", None)] * 3, conn=queue)
         spent = queue.execute("SELECT extract(epoch FROM clock_timestamp() - %s)", started).fetchone()
         assert spent is not None
         rings = len(list(listener.notifies(timeout=0.5)))
         assert 1 <= rings <= float(spent[0]) / 0.020 + 2
+
+
+@pytest.mark.parametrize(
+    ("jobs", "milliseconds", "rings"),
+    [(1, 2, False), (1, 3, True), (2, 3, True), (3, 3, False), (3, 19, False), (3, 20, True), (2_000_000, 3, False),
+     (1, -1, True), (3, -5_000, True)],
+)  # fmt: skip
+def test_jobs_that_come_one_by_one_ring_sooner_than_many(
+    queue: Queue, jobs: int, milliseconds: int, rings: bool
+) -> None:
+    job, now = 2**20 - 1, 1_800_000_000_000
+    row = queue.execute(
+        "SELECT workerctl.may_ring((%(now)s::bigint << 20) | (%(job)s::bigint & 1048575), %(job)s + %(jobs)s,"
+        " %(now)s + %(milliseconds)s)",
+        {"now": now, "job": job, "jobs": jobs, "milliseconds": milliseconds},
+    ).fetchone()
+    assert row == (rings,)
 
 
 def test_ids_that_do_not_exist_are_said(queue: Queue) -> None:
