@@ -14,7 +14,7 @@ import pytest
 from workerctl.broker.exchange import Ended, FollowUp, Parent, Progress, Request
 from workerctl.broker.fleet import KnownKind, Registration
 from workerctl.broker.found import Database
-from workerctl.broker.jobs import show_job
+from workerctl.broker.jobs import list_jobs, show_job
 from workerctl.broker.limits import configure_limits, list_limits
 from workerctl.handler import Context, InvalidPayload, Job, Refused, Services, job_spec, job_specs
 from workerctl.producer import enqueue, enqueue_many
@@ -273,3 +273,10 @@ def test_a_payload_is_as_large_as_its_text_however_small_it_is_stored(queue: Que
             with pytest.raises(psycopg.errors.CheckViolation):
                 queue.execute("SELECT %s::jsonb::workerctl.payload", [text])
     assert octets > 1024 * 1024
+
+
+def test_a_number_that_python_does_not_read_hides_no_job_from_those_who_look(queue: Queue) -> None:
+    queue.execute("SELECT workerctl.enqueue('a', '{\"x\": 1e5000, \"y\": -7}')")
+    [job] = list_jobs(queue)
+    assert job["payload"] == {"x": "1" + "0" * 5000, "y": -7}
+    assert show_job(queue, job["id"])["payload"] == job["payload"]
