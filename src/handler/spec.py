@@ -16,6 +16,8 @@ PAYLOAD_LIMIT_BYTES = 1024 * 1024
 LONGEST = {"queue": 200, "unique_key": 500, "user_id": 200, "plan": 200}  # characters, as the queue's tables have it
 CHECKED_AT_ONCE = 1000
 DEEPEST = 500  # levels of nesting; the queue itself counts what stands in the last one too
+ONE_END = bytes.maketrans(b"]", b"}")
+MANY_ENDS = b"}" * 32  # how deep nesting ends as a rule; where it does not, the queue itself refuses it
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
 _encoder = msgspec.json.Encoder()
 
@@ -87,8 +89,12 @@ def _is_plain(specs: list[dict[str, Any]]) -> bool:
         text = _encoder.encode(specs)
     except ValueError:
         return False
-    brackets = text.count(b"{") + text.count(b"[") - 2 * len(specs)
-    return len(text) <= PAYLOAD_LIMIT_BYTES and brackets <= DEEPEST and b"null" not in text and b"\\u0000" not in text
+    return (
+        len(text) <= PAYLOAD_LIMIT_BYTES
+        and b"null" not in text
+        and b"\\u0000" not in text
+        and MANY_ENDS not in text.translate(ONE_END)
+    )
 
 
 def _check_one(spec: dict[str, Any]) -> None:
