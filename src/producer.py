@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from .broker.connection import UNSTORABLE, connect, is_away, statement, unreachable
@@ -54,12 +55,19 @@ def enqueue_many(jobs: Iterable[tuple[str, Any] | Spec], *, conn: psycopg.Connec
     """Put many jobs in, 1,000 a round trip, and return their ids in order.
 
     A job is `(kind, payload)` or a mapping with `kind`, `payload` and the options of `enqueue`. Each round
-    trip is one transaction, unless `conn` brings its own.
+    trip is one transaction, unless `conn` brings its own: what a later one raises as Refused or QueueFull has as
+    `put_in` the ids of those before it.
     """
     specs = job_specs(jobs)
     ids: list[int] = []
     for start in range(0, len(specs), ROUND_TRIP_JOBS):
-        ids += _insert(specs[start : start + ROUND_TRIP_JOBS], conn)
+        try:
+            ids += _insert(specs[start : start + ROUND_TRIP_JOBS], conn)
+        except Refused as error:
+            if ids and (conn is None or conn.info.transaction_status is TransactionStatus.IDLE):
+                error.args = (f"{error}; of these {len(specs)} jobs the first {len(ids)} are in",)
+                error.put_in = ids
+            raise
     return ids
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
 
 from ..contract import WorkerctlError
 from .connection import statement
 from .waiting import about_seconds, waits_because
 
 Row = dict[str, Any]
+
+LONGEST_NUMBER = 4300  # digits, of Python's `sys.set_int_max_str_digits`
 
 STATUSES = ("pending", "running", "waiting", "succeeded", "dead", "cancelled")
 
@@ -71,7 +75,17 @@ def job_memory(connection: psycopg.Connection[Any], job_id: int) -> Row:
 
 def _rows(connection: psycopg.Connection[Any], name: str, values: Row) -> list[Row]:
     with connection.cursor(row_factory=dict_row) as cursor:
+        set_json_loads(_loads, cursor)
         return cursor.execute(statement(name), values).fetchall()
+
+
+def _loads(text: str | bytes) -> Any:
+    return json.loads(text, parse_int=_number)
+
+
+def _number(digits: str) -> int | str:
+    """A number that Python neither reads nor writes, such as 1e5000 of SQL, is a text: it must not hide other jobs."""
+    return int(digits) if len(digits) <= LONGEST_NUMBER else digits
 
 
 def _value(connection: psycopg.Connection[Any], name: str, values: Row) -> int:

@@ -207,6 +207,8 @@ def _payload(pairs: list[str], text: str | None) -> Any:
         return json.loads(text, parse_constant=_no_json)
     except ValueError as error:
         fail(f"--payload: not JSON: {error}", Exit.USAGE)
+    except RecursionError:
+        fail("--payload: nested too deep", Exit.USAGE)
 
 
 def _fields(pairs: list[str]) -> dict[str, Any]:
@@ -219,6 +221,8 @@ def _fields(pairs: list[str]) -> dict[str, Any]:
             fields[key] = json.loads(value, parse_constant=_no_json)
         except ValueError:
             fields[key] = value
+        except RecursionError:
+            fail(f"{key}: nested too deep", Exit.USAGE)
     return fields
 
 

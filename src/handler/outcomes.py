@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..contract import WorkerctlError
 
@@ -19,7 +20,12 @@ class WrongField(ValueError):
 
 
 class Refused(WorkerctlError):
-    """A job that the queue does not take; the message says which part of it and why."""
+    """A job that the queue does not take; the message says which part of it and why.
+
+    `put_in` are the ids of the first jobs of the same `enqueue_many`, where its earlier round trips are committed.
+    """
+
+    put_in: Sequence[int] = ()
 
 
 class QueueFull(Refused):

@@ -10,11 +10,14 @@ import msgspec
 
 from .outcomes import InvalidPayload, Refused
 from .registry import handlers, validate
-from .texts import holds_no_number, holds_nul, to_json
+from .texts import holds_no_number, holds_nul, is_nested_over, to_json
 
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 LONGEST = {"queue": 200, "unique_key": 500, "user_id": 200, "plan": 200}  # characters, as the queue's tables have it
 CHECKED_AT_ONCE = 1000
+DEEPEST = 500  # levels of nesting; the queue itself counts what stands in the last one too
+ONE_END = bytes.maketrans(b"]", b"}")
+MANY_ENDS = b"}" * 32  # how deep nesting ends as a rule; where it does not, the queue itself refuses it
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
 _encoder = msgspec.json.Encoder()
 
@@ -27,10 +30,15 @@ def job_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
 
 
 def job_specs(jobs: Iterable[tuple[str, Any] | dict[str, Any]]) -> list[dict[str, Any]]:
-    """Many of them, each `(kind, payload)` or the arguments of `job_spec`."""
-    specs = [_unread_spec_of(job) for job in jobs]
+    """Many of them, each `(kind, payload)` or the arguments of `job_spec`. What is refused is named by its place."""
+    specs: list[dict[str, Any]] = []
+    try:
+        for job in jobs:
+            specs.append(_unread_spec_of(job))  # noqa: PERF401 -- its length says which of them is refused
+    except (InvalidPayload, Refused) as error:
+        raise type(error)(f"jobs[{len(specs)}]: {error}") from None
     for start in range(0, len(specs), CHECKED_AT_ONCE):
-        _check_text(specs[start : start + CHECKED_AT_ONCE])
+        _check_text(specs[start : start + CHECKED_AT_ONCE], start)
     return specs
 
 
@@ -45,7 +53,10 @@ def _unread_spec_of(job: tuple[str, Any] | dict[str, Any]) -> dict[str, Any]:
 def _unread_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
     if not isinstance(kind, str) or not 1 <= len(kind) <= 200:
         raise Refused(f"a kind is a text of 1 to 200 characters, not {kind!r:.40}")
-    content = {} if payload is None else to_json(payload)
+    try:
+        content = {} if payload is None else to_json(payload)
+    except InvalidPayload as error:
+        raise InvalidPayload(f"{kind}: {error}") from None
     handler = handlers().get(kind)
     if handler is not None:
         validate(handler, content)
@@ -59,20 +70,49 @@ def _unread_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, An
     return spec
 
 
-def _check_text(specs: list[dict[str, Any]]) -> None:
-    """What only their text tells: looked for in all of it at once, as most of it has none of that."""
-    text = _encoder.encode(specs)
-    if len(text) <= PAYLOAD_LIMIT_BYTES and b"null" not in text and b"\\u0000" not in text:
+def _check_text(specs: list[dict[str, Any]], first: int | None = None) -> None:
+    """What only their text tells: looked for in all of it at once, as most of it has none of that.
+
+    With `first`, the place of the first of them among its caller's jobs, a refusal says whose it is.
+    """
+    if _is_plain(specs):
         return
-    for spec in specs:
-        kind, content = spec["kind"], spec["payload"]
+    for place, spec in enumerate(specs, first or 0):
+        try:
+            _check_one(spec)
+        except (InvalidPayload, Refused) as error:
+            raise error if first is None else type(error)(f"jobs[{place}]: {error}") from None
+
+
+def _is_plain(specs: list[dict[str, Any]]) -> bool:
+    try:
+        text = _encoder.encode(specs)
+    except ValueError:
+        return False
+    return (
+        len(text) <= PAYLOAD_LIMIT_BYTES
+        and b"null" not in text
+        and b"\\u0000" not in text
+        and MANY_ENDS not in text.translate(ONE_END)
+    )
+
+
+def _check_one(spec: dict[str, Any]) -> None:
+    kind, content = spec["kind"], spec["payload"]
+    try:
         text = _encoder.encode(spec)
-        if b"null" in text and holds_no_number(content):
-            raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
-        if len(text) > PAYLOAD_LIMIT_BYTES and (size := len(_encoder.encode(content))) > PAYLOAD_LIMIT_BYTES:
-            raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
-        if holds_nul(text):
-            raise Refused(f"{kind}: the character NUL is in it, which PostgreSQL cannot store")
+    except UnicodeEncodeError:
+        raise Refused(f"{kind!a}: half a character (a lone surrogate) is in it, which is no text") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise InvalidPayload(f"{kind}: payload is not JSON: {error}") from None
+    if b"null" in text and holds_no_number(content):
+        raise InvalidPayload(f"{kind}: payload holds NaN or an infinity, which JSON does not have")
+    if len(text) > PAYLOAD_LIMIT_BYTES and (size := len(_encoder.encode(content))) > PAYLOAD_LIMIT_BYTES:
+        raise Refused(f"{kind}: payload of {size} bytes is over 1 MiB; put it into storage and pass its key")
+    if holds_nul(text):
+        raise Refused(f"{kind}: the character NUL is in it, which PostgreSQL cannot store")
+    if text.count(b"{") + text.count(b"[") > DEEPEST and is_nested_over(DEEPEST, content):
+        raise Refused(f"{kind}: payload is nested over {DEEPEST} deep")
 
 
 def _check_options(kind: str, options: dict[str, Any]) -> None:

@@ -51,3 +51,12 @@ def holds_no_number(content: Any) -> bool:
         case list() | tuple():
             return any(map(holds_no_number, content))
     return False
+
+
+def is_nested_over(levels: int, content: Any) -> bool:
+    """Whether there are more mappings and lists within each other than so many."""
+    layer = [content] if isinstance(content, dict | list | tuple) else []
+    for _ in range(levels):
+        layer = [inner for outer in layer for inner in (outer.values() if isinstance(outer, dict) else outer)
+                 if isinstance(inner, dict | list | tuple)]  # fmt: skip
+    return bool(layer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import threading
 from typing import Any
 
@@ -45,6 +46,16 @@ def test_what_no_wait_would_help_is_refused_without_a_time_to_try_again(queue: Q
     assert raised.value.sqlstate == "WQ001"
 
 
+def test_where_all_that_are_pending_are_for_later_the_wait_is_until_the_first_may_begin(queue: Queue) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 2})
+    for minutes in (20, 10):
+        run_at = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes)
+        enqueue("a", plan="free", run_at=run_at, conn=queue)
+    with pytest.raises(QueueFull) as caught:
+        enqueue("a", plan="free", conn=queue)
+    assert 590 <= caught.value.retry_after_seconds <= 600
+
+
 def test_a_claimed_job_makes_room(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {}, {}, {"plan:free": 1})
     enqueue("a", plan="free", conn=queue)
@@ -57,6 +68,18 @@ def test_many_at_once_are_all_in_or_all_out(queue: Queue) -> None:
     with pytest.raises(QueueFull):
         enqueue_many([{"kind": "a", "plan": "free"}] * 4, conn=queue)
     assert len(enqueue_many([{"kind": "a", "plan": "free"}] * 3, conn=queue)) == 3
+
+
+def test_more_than_a_round_trip_that_meets_the_bound_in_its_midst_says_which_are_in(queue: Queue) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 1200})
+    jobs = [{"kind": "a", "plan": "free"}] * 1500
+    with pytest.raises(QueueFull, match=r"; of these 1500 jobs the first 1000 are in$") as caught:
+        enqueue_many(jobs, conn=queue)
+    found = queue.execute("SELECT array_agg(id ORDER BY id) FROM workerctl.live").fetchone()
+    assert found == (caught.value.put_in,)
+    with pytest.raises(QueueFull, match=r"try again in 1 s$") as caught, queue.transaction():
+        enqueue_many([{"kind": "a"}] * 1000 + jobs[:201], conn=queue)
+    assert caught.value.put_in == (), "the transaction took the first thousand with it"
 
 
 def test_a_unique_key_that_is_there_already_needs_no_room(queue: Queue) -> None:

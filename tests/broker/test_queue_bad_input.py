@@ -14,9 +14,9 @@ import pytest
 from workerctl.broker.exchange import Ended, FollowUp, Parent, Progress, Request
 from workerctl.broker.fleet import KnownKind, Registration
 from workerctl.broker.found import Database
-from workerctl.broker.jobs import show_job
+from workerctl.broker.jobs import list_jobs, show_job
 from workerctl.broker.limits import configure_limits, list_limits
-from workerctl.handler import Context, InvalidPayload, Job, Refused, Services, job_spec
+from workerctl.handler import Context, InvalidPayload, Job, Refused, Services, job_spec, job_specs
 from workerctl.producer import enqueue, enqueue_many
 from workerctl.worker.link import Link, Rejected
 
@@ -54,6 +54,34 @@ def test_one_bad_payload_among_many_keeps_all_of_them_out(payload: Any, refusal:
         enqueue_many([*good, ("a", payload)], conn=queue)
     assert queue.execute("SELECT count(*) FROM workerctl.live").fetchone() == (0,)
     assert len(enqueue_many(good, conn=queue)) == len(good)
+
+
+def nested(depth: int) -> Any:
+    return {"x": nested(depth - 1)} if depth else 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "refusal", "words"),
+    [
+        ({"x": math.nan}, InvalidPayload, "NaN or an infinity"),
+        ({"x": "a\x00b"}, Refused, "NUL"),
+        ({"x": "\ud800"}, Refused, "half a character"),
+        ({"\udcff": 1}, Refused, "half a character"),
+        ({"x": "y" * (1 << 20)}, Refused, "over 1 MiB"),
+        ({"x": 10**5000}, InvalidPayload, "not JSON"),
+        ({"x": object()}, InvalidPayload, "not JSON"),
+        (nested(501), Refused, "nested over 500 deep"),
+    ],
+)
+def test_a_bad_job_among_many_is_named_by_its_place_before_any_of_them_is_put_in(
+    payload: Any, refusal: type[Exception], words: str
+) -> None:
+    with pytest.raises(refusal, match=f"^'?b'?: .*{words}"):
+        job_spec("b", payload)
+    good: list[tuple[str, Any]] = [("a", {"x": [n, None, "[{"]}) for n in range(1500)]
+    assert len(job_specs(good)) == 1500
+    with pytest.raises(refusal, match=rf"^jobs\[1317\]: '?b'?: .*{words}"):
+        job_specs([*good[:1317], ("b", payload), *good])
 
 
 @pytest.mark.parametrize(
@@ -95,9 +123,6 @@ def test_sql_is_told_in_plain_words_what_a_job_cannot_be(queue: Queue, arguments
 
 
 def test_a_payload_that_is_nested_too_deep_to_be_read_is_refused_at_every_door(queue: Queue, new_worker: Any) -> None:
-    def nested(depth: int) -> Any:
-        return {"x": nested(depth - 1)} if depth else 1
-
     with pytest.raises(InvalidPayload, match="recursion"):
         enqueue("a", {"y": cyclic()}, conn=queue)
     with pytest.raises(Refused, match="payload_at_most_500_deep"):
@@ -248,3 +273,10 @@ def test_a_payload_is_as_large_as_its_text_however_small_it_is_stored(queue: Que
             with pytest.raises(psycopg.errors.CheckViolation):
                 queue.execute("SELECT %s::jsonb::workerctl.payload", [text])
     assert octets > 1024 * 1024
+
+
+def test_a_number_that_python_does_not_read_hides_no_job_from_those_who_look(queue: Queue) -> None:
+    queue.execute("SELECT workerctl.enqueue('a', '{\"x\": 1e5000, \"y\": -7}')")
+    [job] = list_jobs(queue)
+    assert job["payload"] == {"x": "1" + "0" * 5000, "y": -7}
+    assert show_job(queue, job["id"])["payload"] == job["payload"]

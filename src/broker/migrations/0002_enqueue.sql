@@ -253,6 +253,7 @@ DECLARE
     asked record;
     pending bigint;
     oldest timestamptz;
+    soonest timestamptz;
     never boolean;
     wait_seconds integer;
 BEGIN
@@ -271,28 +272,29 @@ BEGIN
                 USING ERRCODE = 'WQ004', HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, or enqueue after its commit';
         END IF;
         PERFORM pg_advisory_xact_lock(hashtextextended('workerctl admission ' || asked.name, 0));
-        SELECT count(*), min(f.created_at) INTO pending, oldest
-          FROM (SELECT r.created_at  -- each lane from the index: never more rows than the cap, whatever else is pending
+        SELECT count(*), min(f.created_at), min(f.run_at) INTO pending, oldest, soonest
+          FROM (SELECT r.created_at, r.run_at  -- each lane from the index: never more rows than the cap, whatever else is pending
                   FROM workerctl.lane a
                  CROSS JOIN LATERAL (
-                       SELECT l.created_at FROM workerctl.live l
+                       SELECT l.created_at, l.run_at FROM workerctl.live l
                         WHERE l.lane_id = a.id AND l.status = 'pending' AND l.parent_id IS NULL AND a.kind = asked.name
                         LIMIT asked.most + 1) r
                 UNION ALL
-                SELECT r.created_at
+                SELECT r.created_at, r.run_at
                   FROM workerctl.lane a
                  CROSS JOIN LATERAL (
-                       SELECT l.created_at FROM workerctl.live l
+                       SELECT l.created_at, l.run_at FROM workerctl.live l
                         WHERE l.lane_id = a.id AND l.status = 'pending' AND l.parent_id IS NULL
                           AND l.plan = substr(asked.name, 6) AND asked.name LIKE 'plan:%'
                         LIMIT asked.most + 1) r
                  LIMIT asked.most + 1) f;
         IF pending + asked.jobs > asked.most THEN
             never := asked.jobs > asked.most;
-            -- at the pace at which the oldest got to the front
+            -- at the pace at which the oldest got to the front, and not before one of them may begin
             wait_seconds := CASE WHEN never THEN 3600 ELSE
-                least(3600, greatest(1, ceil(extract(epoch FROM now() - coalesce(oldest, now()))
-                                             * (pending + asked.jobs - asked.most) / greatest(pending, 1)))) END;
+                least(3600, greatest(1, ceil(extract(epoch FROM soonest - now())),
+                                     ceil(extract(epoch FROM now() - coalesce(oldest, now()))
+                                          * (pending + asked.jobs - asked.most) / greatest(pending, 1)))) END;
             RAISE EXCEPTION '%', CASE
                 WHEN asked.most = 0 THEN format('%s takes no jobs: its admission is 0', asked.name)
                 WHEN never THEN format('%s takes %s pending jobs at most, and these are %s', asked.name, asked.most, asked.jobs)
