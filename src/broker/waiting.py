@@ -77,6 +77,8 @@ def _limited(job: Row, detail: Row) -> str:
         return f"waiting for a seat of {limit['key']} ({limit['used']} of {limit['most']} taken{held_by}){place}"
     if detail["rates"]:
         rate = max(detail["rates"], key=lambda each: float(each["seconds"]))
+        if job["due_in_seconds"] > rate["seconds"] + 1:  # by its own time: a rate moves it to when it is free
+            return ""
         place = f"; {_before(detail['ahead'])}" if detail["ahead"] and job["due_in_seconds"] <= 0 else ""
         return f"rate {rate['key']} is used up ({rate['most']} starts) until {rate['until'].replace('T', ' ')}{place}"
     return ""

@@ -72,6 +72,15 @@ def test_a_rate_says_until_when(queue: Queue, new_worker: Any) -> None:
     assert why(queue, keyed).startswith("rate model:m is used up (1 starts) until ")
 
 
+def test_a_job_that_is_due_after_its_rate_is_free_says_when_it_is_due(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {"a": (1, 600.0)}, {})
+    enqueue("a", conn=queue)
+    new_worker().claims(8)
+    day, minute = (dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes) for minutes in (1440, 1))
+    assert why(queue, enqueue("a", run_at=day, conn=queue)).startswith("due in 86")
+    assert why(queue, enqueue("a", run_at=minute, conn=queue)).startswith("rate a is used up")
+
+
 def test_those_before_a_job_take_their_starts_of_a_rate_too(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {}, {"a": (2, 600.0)}, {})
     jobs = enqueue_many([("a", None)] * 7, conn=queue)
