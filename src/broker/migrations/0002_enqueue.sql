@@ -92,6 +92,7 @@ BEGIN
                  FROM (SELECT t AS name,
                               CASE WHEN t LIKE '%{%' THEN workerctl.render_key(t, s.user_id, s.plan, s.payload)
                                    WHEN t IN (translate(s.kind, '.-', '__') || ':' || s.plan,  -- image:paid, ds_chat:free
+                                              translate(split_part(s.kind, '.', 1), '-', '_') || ':' || s.plan,
                                               split_part(s.kind, '.', 1) || ':' || s.plan, s.kind || ':' || s.plan) THEN t
                               END AS key
                          FROM unnest(templates) AS t
