@@ -36,7 +36,7 @@ def waits_because(job: Row, detail: Row | None) -> str | None:
 
 
 def about_seconds(job: Row, detail: Row) -> float | None:
-    """Seconds until it may begin, as its kind went within the last ten minutes; None where that says nothing.
+    """Seconds until it may begin, as its kind went within ten minutes, an hour or a day; None where that says nothing.
 
     A kind that had little to do went slowly: it is not taken to need longer than one seat would. Its pace says
     nothing of jobs of other kinds that stand before it.

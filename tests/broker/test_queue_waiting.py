@@ -132,6 +132,14 @@ def test_the_place_in_line_and_the_pace_make_a_guess(queue: Queue, new_worker: A
     assert show_job(queue, jobs[59])["waits_seconds"] == pytest.approx(120)
 
 
+@pytest.mark.parametrize(("ago", "said"), [("40 min", True), ("20 hours", True), ("25 hours", False)])
+def test_a_kind_of_long_jobs_is_guessed_by_its_hour_or_day(queue: Queue, new_worker: Any, ago: str, said: bool) -> None:
+    job = enqueue("a", conn=queue)
+    went(new_worker(), 2, 1500.0)
+    queue.execute("UPDATE workerctl.run_stats SET at = at - %s::interval", [ago])
+    assert show_job(queue, job)["waits_seconds"] == (pytest.approx(1500) if said else None)
+
+
 def test_jobs_of_other_kinds_of_its_queue_stand_before_it_too(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"full": 0}, {}, {})
     new_worker(("a", "b", "full"))
