@@ -13,14 +13,14 @@ from typing import Any
 import psycopg
 
 from ..broker.connection import SLOW, is_away, statement
-from ..broker.fleet import database_now, hold_primary, is_dealt_with, make_tick, set_schedules
+from ..broker.fleet import bring_back_schedule, database_now, hold_primary, is_dealt_with, make_tick, set_schedules
 from ..broker.limits import configure_limits, tidy_limits
 from ..broker.migrate import has_post
 from ..settings import ScheduleSettings, Settings
 from ..settings.pools import pool_serving
 from ..settings.units import rate
 from .finishing import finish_in_background
-from .schedule import Task, due_times
+from .schedule import Task, due_times, next_due
 
 LEASE_SECONDS = 6.0  # another machine takes over within this, and its next look 2 s later, of a machine's end
 UPKEEP_SECONDS = 3600.0
@@ -149,6 +149,9 @@ class Primary:
         assert self.term is not None
         for name, task in self._tasks.items():
             with self._by_itself(f"schedule {name}"):
+                if self._last_due[name] > next_due(task, clock):  # the clock was ahead; ticks tell what was made then
+                    bring_back_schedule(connection, term=self.term, name=name, at=clock)
+                    self._last_due[name] = clock
                 for due_at in due_times(task, self._last_due[name], clock):
                     wanted = self._schedule[name]
                     job_id = make_tick(

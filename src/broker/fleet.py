@@ -126,6 +126,11 @@ def set_schedules(connection: Connection, tasks: list[dict[str, Any]]) -> dict[s
     )
 
 
+def bring_back_schedule(connection: Connection, *, term: int, name: str, at: dt.datetime) -> None:
+    """A task's last due time lies beyond its next one, as after a clock that was ahead: it goes on from `at`."""
+    connection.execute(statement("bring_back_schedule"), {"term": term, "name": name, "at": at})
+
+
 def make_tick(
     connection: Connection, *, term: int, name: str, due_at: dt.datetime, kind: str, payload: dict[str, Any]
 ) -> int | None:

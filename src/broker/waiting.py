@@ -36,7 +36,7 @@ def waits_because(job: Row, detail: Row | None) -> str | None:
 
 
 def about_seconds(job: Row, detail: Row) -> float | None:
-    """Seconds until it may begin, as its kind went within the last ten minutes; None where that says nothing.
+    """Seconds until it may begin, as its kind went within ten minutes, an hour or a day; None where that says nothing.
 
     A kind that had little to do went slowly: it is not taken to need longer than one seat would. Its pace says
     nothing of jobs of other kinds that stand before it.
@@ -77,6 +77,8 @@ def _limited(job: Row, detail: Row) -> str:
         return f"waiting for a seat of {limit['key']} ({limit['used']} of {limit['most']} taken{held_by}){place}"
     if detail["rates"]:
         rate = max(detail["rates"], key=lambda each: float(each["seconds"]))
+        if job["due_in_seconds"] > rate["seconds"] + 1:  # by its own time: a rate moves it to when it is free
+            return ""
         place = f"; {_before(detail['ahead'])}" if detail["ahead"] and job["due_in_seconds"] <= 0 else ""
         return f"rate {rate['key']} is used up ({rate['most']} starts) until {rate['until'].replace('T', ' ')}{place}"
     return ""

@@ -54,7 +54,7 @@ def unknown_job(kind: str, ever_known: Collection[str], here: Collection[str]) -
 def unknown_kind(name: str, kinds: Collection[str]) -> str | None:
     """The kind that a limit's name speaks of where it is not among `kinds`, with what was probably meant."""
     known = {*kinds, *(kind.partition(".")[0] for kind in kinds)}
-    spelled = known | {kind.translate(str.maketrans(".-", "__")) for kind in kinds}
+    spelled = known | {kind.translate(str.maketrans(".-", "__")) for kind in known}
     kind = name.partition(":")[0] if ":" in name and name not in known else name
     if "{" in name or kind in spelled:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -117,9 +117,19 @@ def _convert(raw: Raw, path: tuple[str, ...], key: Key, value: Any) -> Any:
             value_in_unit = value
         return msgspec.convert(value_in_unit, key.type)
     except msgspec.ValidationError:
+        if isinstance(value, dict) and get_origin(get_args(key.type)[0]) is dict:  # its names are the user's
+            path, value = next(((*path, name), each) for name, each in value.items() if not _fits({name: each}, key))
         raise refused(raw.source(path), path, value, f"expected {key.expects}") from None
     except ValueError as error:
         raise refused(raw.source(path), path, value, f"{error}; expected {key.expects}") from None
+
+
+def _fits(value: Any, key: Key) -> bool:
+    try:
+        msgspec.convert(value, key.type)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _unknown(raw: Raw, path: tuple[str, ...], value: Any) -> Unusable:

@@ -263,7 +263,10 @@ class Settings(Table, frozen=True, kw_only=True):
     )
     limits: Annotated[
         dict[str, Annotated[int, Meta(ge=0)]],
-        _key("how many jobs of a kind or key may run at once in the fleet", "a table of kind or key = number"),
+        _key(
+            "how many jobs of a kind or key may run at once in the fleet",
+            "a table of kind or key = whole number from 0",
+        ),
     ] = {}
     rates: Annotated[
         dict[str, str],
@@ -272,7 +275,8 @@ class Settings(Table, frozen=True, kw_only=True):
     admission: Annotated[
         dict[str, Annotated[int, Meta(ge=0)]],
         _key(
-            "how many root jobs may be pending before enqueueing is refused", 'a table of "plan:NAME" or kind = number'
+            "how many root jobs may be pending before enqueueing is refused",
+            'a table of "plan:NAME" or kind = whole number from 0',
         ),
     ] = {}
     supervisor: SupervisorSettings = SupervisorSettings()

@@ -64,6 +64,25 @@ def test_a_tick_whose_answer_was_lost_is_not_made_twice_and_the_next_is_made(que
     assert jobs == len(ticks(queue)) >= made
 
 
+def test_a_task_goes_on_after_a_clock_that_was_a_day_ahead_and_makes_nothing_twice(queue: Any) -> None:
+    primary = Primary(SECONDLY, "n1/1", "n1")
+    primary.renew(queue)
+    (clock,) = queue.execute("SELECT date_trunc('second', now()) FROM workerctl.leadership").fetchone()
+    second = dt.timedelta(seconds=1)
+    made_ahead = {clock + second, clock + 2 * second}
+    for due_at in made_ahead:
+        queue.execute("INSERT INTO workerctl.tick (name, due_at, job_id, term) VALUES ('beat', %s, 0, 0)", [due_at])
+    queue.execute("UPDATE workerctl.schedule SET last_due_at = now() + interval '1 day'")
+    primary.term = None
+    primary.renew(queue)
+    for later in range(5):
+        primary._make_due_ticks(queue, clock + later * second)
+    assert ticks(queue) == [clock + number * second for number in range(1, 5)]
+    assert queue.execute("SELECT count(*) FROM workerctl.job WHERE kind = 'beat'").fetchone() == (2,)
+    last = queue.execute("SELECT last_due_at FROM workerctl.schedule WHERE name = 'beat'").fetchone()
+    assert last == (clock + 4 * second,)
+
+
 def test_a_tick_that_is_full_does_not_take_the_agents_connection(queue: Any) -> None:
     crowded = Settings(schedule={"beat": ScheduleSettings(cron="* * * * * *", kind="beat")}, admission={"beat": 0})
     primary = Primary(crowded, "n1/1", "n1")

@@ -183,7 +183,7 @@ class QueueMachine(WatchedQueue):
     @rule()
     def an_hour_passes(self) -> None:
         self.connection.execute(
-            "UPDATE workerctl.live SET run_at = run_at - interval '1 hour', rank = rank - 3600000"
+            "UPDATE workerctl.live SET run_at = run_at - interval '1 hour', rank = rank - 256 * 3600000"
             " WHERE status = 'pending' AND run_at > now()"
         )
         self.connection.execute("UPDATE workerctl.start SET at = at - interval '1 hour'")

@@ -25,8 +25,8 @@ def in_an_hour() -> dt.datetime:
 def pass_an_hour(queue: Queue) -> None:
     """What is for later is due now; whoever moves a time moves the rank with it."""
     queue.execute(
-        "UPDATE workerctl.live SET run_at = run_at - interval '1 hour', rank = rank - 3600000"
-        " WHERE status = 'pending' AND run_at > now()"
+        "UPDATE workerctl.live SET run_at = run_at - interval '1 hour',"
+        " rank = workerctl.later_rank(run_at - interval '1 hour', priority) WHERE status = 'pending' AND run_at > now()"
     )
 
 
@@ -83,7 +83,7 @@ def test_what_was_due_once_stays_due_though_the_clock_be_set_back(queue: Queue, 
     enqueue("a", run_at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=60), conn=queue)
     queue.execute(  # as they would stand there if the clock had been an hour ahead
         "UPDATE workerctl.live SET run_at = run_at + interval '1 hour', created_at = created_at + interval '1 hour',"
-        " rank = rank + 3600000"
+        " rank = rank + CASE WHEN rank < workerctl.later() THEN 1 ELSE 256 END * 3600000"
     )
     assert list(queues_with_due_jobs(queue)) == ["default"]
     worker = new_worker()

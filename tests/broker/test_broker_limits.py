@@ -155,6 +155,24 @@ def test_a_key_rate_moves_the_job_to_when_it_may_start(queue: Queue, new_worker:
     assert 50 < show_job(queue, second)["due_in_seconds"] <= 60
 
 
+def test_an_urgent_job_is_the_next_of_a_long_backlog_of_its_rate(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {"user:{user_id}": (1, 3600.0)}, {})
+    worker = new_worker()
+    enqueue_many([{"kind": "a", "user_id": "u"}] * 400, conn=queue)
+    assert len(worker.claims(8)) == 1
+    later = enqueue("a", user_id="u", priority=1, conn=queue)
+    urgent = enqueue("a", user_id="u", priority=10, conn=queue)
+    for expected in (urgent, later):
+        while queue.execute("SELECT 1 FROM workerctl.live WHERE status = 'pending' AND run_at <= now()").fetchone():
+            assert worker.claims(8) == []
+        queue.execute("UPDATE workerctl.start SET at = at - interval '1 hour'")
+        queue.execute(
+            "UPDATE workerctl.live SET run_at = run_at - interval '1 hour',"
+            " rank = workerctl.later_rank(run_at - interval '1 hour', priority) WHERE rank > workerctl.later()"
+        )
+        assert worker.claims(8) == [(expected, 1)]
+
+
 def test_a_key_rate_is_listed_with_each_key_that_began_something(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {}, {"a": (9, 60.0), "model.v1:{model}": (2, 60.0)}, {})
     for model in ("m%1", "m%1", "m_2"):

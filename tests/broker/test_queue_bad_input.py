@@ -241,6 +241,12 @@ def test_a_child_can_be_no_parent_of_its_own_ancestor(queue: Queue, new_worker: 
     assert show_job(queue, top)["status"] == "succeeded"
 
 
+def test_a_limit_by_plan_holds_for_all_kinds_before_whose_dot_stand_dashes(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"ds_chat:paid": 1}, {}, {})
+    enqueue_many([{"kind": "ds-chat.fast", "plan": "paid"}] * 3, conn=queue)
+    assert len(new_worker(("ds-chat.fast",)).claims(8)) == 1
+
+
 def test_a_limit_holds_for_a_kind_and_a_plan_together(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"ds_chat:paid": 1, "image:free": 2}, {}, {})
     kinds = ("ds.chat", "image.make")

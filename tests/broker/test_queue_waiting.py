@@ -72,6 +72,15 @@ def test_a_rate_says_until_when(queue: Queue, new_worker: Any) -> None:
     assert why(queue, keyed).startswith("rate model:m is used up (1 starts) until ")
 
 
+def test_a_job_that_is_due_after_its_rate_is_free_says_when_it_is_due(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {"a": (1, 600.0)}, {})
+    enqueue("a", conn=queue)
+    new_worker().claims(8)
+    day, minute = (dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes) for minutes in (1440, 1))
+    assert why(queue, enqueue("a", run_at=day, conn=queue)).startswith("due in 86")
+    assert why(queue, enqueue("a", run_at=minute, conn=queue)).startswith("rate a is used up")
+
+
 def test_those_before_a_job_take_their_starts_of_a_rate_too(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {}, {"a": (2, 600.0)}, {})
     jobs = enqueue_many([("a", None)] * 7, conn=queue)
@@ -121,6 +130,14 @@ def test_the_place_in_line_and_the_pace_make_a_guess(queue: Queue, new_worker: A
     went(worker, 299, 5.0)
     assert why(queue, jobs[59]) == "waiting for a free worker; 59 before it; about 2 min"
     assert show_job(queue, jobs[59])["waits_seconds"] == pytest.approx(120)
+
+
+@pytest.mark.parametrize(("ago", "said"), [("40 min", True), ("20 hours", True), ("25 hours", False)])
+def test_a_kind_of_long_jobs_is_guessed_by_its_hour_or_day(queue: Queue, new_worker: Any, ago: str, said: bool) -> None:
+    job = enqueue("a", conn=queue)
+    went(new_worker(), 2, 1500.0)
+    queue.execute("UPDATE workerctl.run_stats SET at = at - %s::interval", [ago])
+    assert show_job(queue, job)["waits_seconds"] == (pytest.approx(1500) if said else None)
 
 
 def test_jobs_of_other_kinds_of_its_queue_stand_before_it_too(queue: Queue, new_worker: Any) -> None:

@@ -18,8 +18,15 @@ def test_limits_and_rates_are_tables_of_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[limits]\nimage = -1", "limits"),
-        ("[limits]\nimage = 'many'", "limits"),
+        ("[limits]\nvideo = 1\nimage = -1", "limits.image = -1: expected a table of kind or key = whole number from 0"),
+        ("[limits]\nimage = 'many'", 'limits.image = "many": expected a table of kind or key = whole number from 0'),
+        (
+            "[rates]\nimage = 60\nvideo = '1/1m'",
+            'rates.image = 60: expected a table of kind or key = "number/duration"',
+        ),
+        ("[admission]\n'plan:free' = true", 'admission."plan:free" = true: expected a table'),
+        ("limits = 5", "limits = 5: expected a table"),
+        ("[jobs]\nmodules = {}", "jobs.modules = {...}: expected "),
         ("[limits]\n'user:{user}' = 1", "{user_id}, {plan}, {model} or {payload.field}"),
         ("[limits]\n'user:{user_id' = 1", "{user_id}, {plan}, {model} or {payload.field}"),
         ("[rates]\nimage = '60'", "number of starts per duration"),

@@ -12,9 +12,14 @@ RETURN (extract(epoch FROM run_at) * 1000)::bigint - workerctl.head_start(priori
 -- What is below was due once and stays so, though the clock be set back.
 CREATE FUNCTION workerctl.later() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1152921504606846976;  -- 2^60
 
--- The rank of a job that comes to be or goes back now: among those for later in order of time, until `bring_due`.
+-- The rank of a job for later: by its time in ms, and within one by priority (256 ranks a ms). A used up rate moves its whole
+-- backlog to one instant, of which a bounded number comes forward at once.
+CREATE FUNCTION workerctl.later_rank(run_at timestamptz, priority integer) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
+RETURN workerctl.later() + 256 * workerctl.rank_of(run_at, 0) + 100 - priority;
+
+-- The rank of a job that comes to be or goes back now: among those for later, until `bring_due`.
 CREATE FUNCTION workerctl.place_of(run_at timestamptz, priority integer) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN run_at > now() THEN workerctl.later() + workerctl.rank_of(run_at, 0) ELSE workerctl.rank_of(run_at, priority) END;
+RETURN CASE WHEN run_at > now() THEN workerctl.later_rank(run_at, priority) ELSE workerctl.rank_of(run_at, priority) END;
 
 -- Jobs for later that are due now take their rank among the due ones, up to 200 of each lane; returns how many did. The
 -- agent asks every second, and a claim that finds nothing.
@@ -31,7 +36,7 @@ BEGIN
             CROSS JOIN LATERAL (
                   SELECT f.id FROM workerctl.live f
                    WHERE f.lane_id = a.id AND f.status = 'pending' AND NOT f.held AND f.deaths = 0
-                     AND f.rank BETWEEN workerctl.later() AND workerctl.later() + workerctl.rank_of(now(), 0)
+                     AND f.rank BETWEEN workerctl.later() AND workerctl.later_rank(now(), -100)
                    ORDER BY f.rank, f.id LIMIT 200 FOR UPDATE SKIP LOCKED) due));
     GET DIAGNOSTICS brought = ROW_COUNT;
     RETURN brought;
@@ -94,6 +99,7 @@ BEGIN
                  FROM (SELECT t AS name,
                               CASE WHEN t LIKE '%{%' THEN workerctl.render_key(t, s.user_id, s.plan, s.payload)
                                    WHEN t IN (translate(s.kind, '.-', '__') || ':' || s.plan,  -- image:paid, ds_chat:free
+                                              translate(split_part(s.kind, '.', 1), '-', '_') || ':' || s.plan,
                                               split_part(s.kind, '.', 1) || ':' || s.plan, s.kind || ':' || s.plan) THEN t
                               END AS key
                          FROM unnest(templates) AS t

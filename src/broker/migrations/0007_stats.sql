@@ -120,6 +120,7 @@ DECLARE
     used_rates jsonb;
     ahead bigint;
     of_others bigint := 0;
+    during interval;
     pace record;
 BEGIN
     SELECT * INTO job FROM workerctl.live l WHERE l.id = of_job AND l.status = 'pending';
@@ -169,11 +170,14 @@ BEGIN
                        AND coalesce((SELECT room.free FROM workerctl.kind_room(a.kind, '{}') room), 1) > 0
                  LIMIT 1000) f;
     END IF;
-    SELECT sum(s.succeeded + s.failed + s.dead + s.cancelled) / 600.0 AS per_second,
-           sum(s.run_seconds) / nullif(sum(s.succeeded + s.failed + s.dead + s.cancelled), 0) AS run_seconds
-      INTO pace
-      FROM workerctl.run_stats s
-     WHERE s.span IN (1, 10, 60) AND s.at > now() - interval '10 min' AND s.queue = lane.queue AND s.kind = lane.kind;
+    FOREACH during IN ARRAY '{10 min, 1 hour, 1 day}'::interval[] LOOP  -- of long jobs none may have ended lately
+        SELECT sum(s.succeeded + s.failed + s.dead + s.cancelled) / extract(epoch FROM during) AS per_second,
+               sum(s.run_seconds) / nullif(sum(s.succeeded + s.failed + s.dead + s.cancelled), 0) AS run_seconds
+          INTO pace
+          FROM workerctl.run_stats s
+         WHERE s.span IN (1, 10, 60, 300, 3600) AND s.at > now() - during AND s.queue = lane.queue AND s.kind = lane.kind;
+        EXIT WHEN pace.per_second > 0;
+    END LOOP;
     RETURN jsonb_build_object(
         'limits', coalesce(full_limits, '[]'), 'rates', coalesce(used_rates, '[]'), 'ahead', ahead, 'of_others', of_others, 'held', job.held,
         'per_second', pace.per_second::double precision, 'run_seconds', pace.run_seconds,
