@@ -118,7 +118,8 @@ def _convert(raw: Raw, path: tuple[str, ...], key: Key, value: Any) -> Any:
         return msgspec.convert(value_in_unit, key.type)
     except msgspec.ValidationError:
         if isinstance(value, dict) and get_origin(get_args(key.type)[0]) is dict:  # its names are the user's
-            path, value = next(((*path, name), each) for name, each in value.items() if not _fits({name: each}, key))
+            unfit = (((*path, name), each) for name, each in value.items() if not _fits({name: each}, key))
+            path, value = next(unfit, (path, value))
         raise refused(raw.source(path), path, value, f"expected {key.expects}") from None
     except ValueError as error:
         raise refused(raw.source(path), path, value, f"{error}; expected {key.expects}") from None
