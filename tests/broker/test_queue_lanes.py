@@ -38,3 +38,7 @@ def test_each_of_many_goes_to_its_own_queue_and_kind(
     assert queue.execute(WHERE_THEY_WENT, [ids]).fetchall() == [
         (kind, lane or defaults[kind][0], attempts or defaults[kind][1]) for kind, lane, attempts in jobs
     ]
+
+
+def test_no_jobs_are_no_error(queue: Queue) -> None:
+    assert queue.execute("SELECT workerctl.insert_jobs('[]')").fetchone() == ([],)

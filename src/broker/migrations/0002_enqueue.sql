@@ -172,6 +172,9 @@ DECLARE
     limited workerctl.limited[] := '{}';
     inserted bigint;
 BEGIN
+    IF specs = '[]' THEN
+        RETURN '{}';
+    END IF;
     IF EXISTS (SELECT FROM workerctl.limits) OR EXISTS (SELECT FROM workerctl.rates) THEN
         templates := ARRAY(SELECT name FROM workerctl.limits WHERE name LIKE '%{%' OR name LIKE '%:%'
                            UNION SELECT name FROM workerctl.rates WHERE name LIKE '%{%' OR name LIKE '%:%');
