@@ -91,6 +91,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     want: int = 0
     session: int | None = None  # of the connection that says this; None is not compared
     in_hand: int = 0
+    warm: bool = False  # this connection's first question: its server is to plan what is asked later, too
     renew_seconds: float | None = None
     ended: list[Ended] = []
     again: list[Again] = []

@@ -34,6 +34,7 @@ class Link:
         self._connection: psycopg.Connection[Any] | None = None
         self._worker_id: int | None = None
         self._session: int | None = None
+        self._warm = False  # the server has planned this connection's statements
         self._failures = 0  # since the queue answered last
         self.retry_at = 0.0  # monotonic; not before this
         self.too_slow = False  # the last request was not done in time,
@@ -63,6 +64,7 @@ class Link:
             self.lost(now, error)
             return None
         self._session = resumed.session
+        self._warm = False
         return resumed.claims
 
     def exchange(self, request: Request, now: float, ahead: Callable[[Reply], None] | None = None) -> Reply | None:
@@ -73,6 +75,7 @@ class Link:
         assert self._connection is not None
         assert self._worker_id is not None
         request.session = self._session
+        request.warm = request.want > 0 and not self._warm
         try:
             reply = exchange(self._connection, self._worker_id, request, ahead)
         except psycopg.Error as error:
@@ -84,6 +87,7 @@ class Link:
             return None
         self._failures = 0
         self.too_slow = False
+        self._warm = self._warm or request.warm
         if reply.gone:
             self._worker_id = None  # given up: register as a new worker, with nothing in hand
             self._disconnect()

@@ -173,6 +173,8 @@ class Seats:
         self._stop_lost(self.hand.reconcile(held))
         self._woken = True
         self._renew_at = now
+        if any(handler.is_async for handler in handlers().values()):
+            self.runner.get_ready()  # its thread is not to begin with the first job
 
     def _exchange(self, want: int, renew: bool, now: float) -> None:
         request = self.hand.request(want, self._jobs.lease_seconds if renew else None)

@@ -14,7 +14,7 @@ import pytest
 from broker_ends import ended, status
 from psycopg.rows import dict_row
 
-from workerctl.broker.exchange import Again, FollowUp, Progress
+from workerctl.broker.exchange import Again, Ended, FollowUp, Progress
 from workerctl.broker.fleet import release_worker
 from workerctl.broker.jobs import NoSuchJob, cancel_jobs, list_jobs, retry_jobs, show_job
 from workerctl.broker.migrate import migrate, migrations
@@ -300,3 +300,13 @@ def test_a_job_runs_at_a_worker_or_not_at_all(queue: Queue) -> None:
     enqueue("a", conn=queue)
     with pytest.raises(psycopg.errors.CheckViolation, match="running_has_a_worker"):
         queue.execute("UPDATE workerctl.live SET status = 'running', started_at = now()")
+
+
+def test_a_warm_question_plans_what_comes_later_and_changes_nothing(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    reply = worker.says(want=1, warm=True)
+    assert (reply.claimed, reply.lost, reply.more) == (None, None, False)
+    job_id = enqueue("a", conn=queue)
+    assert [job.id for job in worker.says(want=1, warm=True).claimed] == [job_id]
+    assert worker.says(ended=[Ended(job_id, 1)]).lost is None
+    assert status(queue, job_id) == "succeeded"

@@ -274,7 +274,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- One round trip of a worker. `request`: {want, session?, in_hand?} and what it says; that is heard before up to `want`
+-- One round trip of a worker. `request`: {want, session?, in_hand?, warm?} and what it says; that is heard before up to `want`
 -- seats' worth of due jobs are claimed for it in rank order over the lanes that it serves. A lane of a batch kind gives up
 -- to that kind's batch of jobs for one seat.
 -- Reply: {gone: true} where this worker has been given up (its lease ended or its supervisor reported it dead) or has
@@ -289,7 +289,7 @@ LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_pl
 DECLARE
     now_holds record;
     me workerctl.worker;
-    said jsonb := request - '{want,session,in_hand}'::text[];
+    said jsonb := request - '{want,session,in_hand,warm}'::text[];
     lost bigint[];
     cancelled bigint[];
     want integer := coalesce((request ->> 'want')::integer, 0);
@@ -357,6 +357,11 @@ BEGIN
         IF lanes <> '{}' AND (now_holds.limits OR want > 1 AND NOT lanes[1] = ALL (lanes)) THEN
             picked := workerctl.pick_shares(lanes, want, now_holds.limits, low);
         END IF;
+    END IF;
+    IF lanes = '{}' AND request ? 'warm' THEN  -- nothing is due: plan for no job what the first would wait for, 3 ms
+        lanes := '{0}';
+        picked := '{0}';
+        PERFORM workerctl.finish(NULL, me, picked);
     END IF;
     IF lanes <> '{}' AND picked IS DISTINCT FROM '{}' THEN
         WITH claimed AS (  -- each as `Claimed` in broker/exchange.py; json_build_array would look up its types anew for each
