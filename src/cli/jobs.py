@@ -58,7 +58,7 @@ def enqueue(
     Example: workerctl enqueue image.batch prompt="a red fox" count=2 --wait
     """
     from ..broker.fleet import database_now
-    from ..handler import InvalidPayload
+    from ..handler import InvalidPayload, Refused
     from ..producer import enqueue as put
     from .following import follow_job
 
@@ -73,6 +73,10 @@ def enqueue(
         except InvalidPayload as error:
             if pairs and "Expected `str`, got" in str(error):
                 fail(f"{error}; a text that reads as JSON has quotes of its own: key='\"5\"'")
+            raise
+        except Refused as error:
+            if isinstance(error.__cause__, UnicodeEncodeError):
+                fail(str(error), Exit.USAGE)  # as any other argument that is no text
             raise
         if not wait:
             _note_unknown(connection, kind)

@@ -81,7 +81,9 @@ def _check_text(specs: list[dict[str, Any]], first: int | None = None) -> None:
         try:
             _check_one(spec)
         except (InvalidPayload, Refused) as error:
-            raise error if first is None else type(error)(f"jobs[{place}]: {error}") from None
+            if first is None:
+                raise
+            raise type(error)(f"jobs[{place}]: {error}") from None
 
 
 def _is_plain(specs: list[dict[str, Any]]) -> bool:
@@ -101,8 +103,8 @@ def _check_one(spec: dict[str, Any]) -> None:
     kind, content = spec["kind"], spec["payload"]
     try:
         text = _encoder.encode(spec)
-    except UnicodeEncodeError:
-        raise Refused(f"{kind!a}: half a character (a lone surrogate) is in it, which is no text") from None
+    except UnicodeEncodeError as error:
+        raise Refused(f"{kind!a}: half a character (a lone surrogate) is in it, which is no text") from error
     except ValueError as error:  # a number of thousands of digits
         raise InvalidPayload(f"{kind}: payload is not JSON: {error}") from None
     if b"null" in text and holds_no_number(content):
