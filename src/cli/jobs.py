@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,7 +60,6 @@ def enqueue(
     Example: workerctl enqueue image.batch prompt="a red fox" count=2 --wait
     """
     from ..broker.fleet import database_now
-    from ..handler import InvalidPayload, Refused
     from ..producer import enqueue as put
     from .following import follow_job
 
@@ -67,17 +68,9 @@ def enqueue(
     _know_kinds(loaded().settings, kind)
     with database() as connection:
         run_at = database_now(connection) + due if isinstance(due, dt.timedelta) else due
-        try:
+        with _refusals(by_pairs=bool(pairs)):
             job_id = put(kind, content, queue=queue, priority=priority, run_at=run_at, unique_key=unique,
                          user_id=user, plan=plan, conn=connection)  # fmt: skip
-        except InvalidPayload as error:
-            if pairs and "Expected `str`, got" in str(error):
-                fail(f"{error}; a text that reads as JSON has quotes of its own: key='\"5\"'")
-            raise
-        except Refused as error:
-            if isinstance(error.__cause__, UnicodeEncodeError):
-                fail(str(error), Exit.USAGE)  # as any other argument that is no text
-            raise
         if not wait:
             _note_unknown(connection, kind)
             sys.stdout.write(f"{job_id}\n")
@@ -85,6 +78,23 @@ def enqueue(
         job = follow_job(connection, job_id)
     _refuse_failed(job_id, job)
     print_json(job["result"])
+
+
+@contextlib.contextmanager
+def _refusals(*, by_pairs: bool) -> Iterator[None]:
+    """What the queue refuses, where more is to be said of it here."""
+    from ..handler import InvalidPayload, Refused
+
+    try:
+        yield
+    except InvalidPayload as error:
+        if by_pairs and "Expected `str`, got" in str(error):
+            fail(f"{error}; a text that reads as JSON has quotes of its own: key='\"5\"'")
+        raise
+    except Refused as error:
+        if isinstance(error.__cause__, UnicodeEncodeError):
+            fail(str(error), Exit.USAGE)  # as any other argument that is no text
+        raise
 
 
 def _refuse_failed(job_id: int, job: dict[str, Any]) -> None:
