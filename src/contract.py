@@ -208,10 +208,9 @@ def ring_wake_pipe(descriptor: int) -> None:
     workers would look for work that often once they are idle.
     """
     unread = array.array("i", [0])
-    with contextlib.suppress(OSError):  # a system that cannot tell has the pipe's own size as its limit
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
         fcntl.ioctl(descriptor, termios.FIONREAD, unread)
-    if unread[0] < UNREAD_WAKES_LIMIT:
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        if unread[0] < UNREAD_WAKES_LIMIT:
             os.write(descriptor, b"!")
 
 

@@ -172,14 +172,18 @@ def statement(name: str) -> str:
 
 
 def answer(
-    connection: psycopg.Connection[Any], name: str, read: Callable[[bytes], Answer], *arguments: bytes
+    connection: psycopg.Connection[Any],
+    name: str,
+    read: Callable[[bytes], Answer],
+    *arguments: bytes,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Answer:
     """What `read` makes of the one value that sql/NAME.sql answers; `arguments` are its $1 and so on, all as text.
 
-    `read` is called while the server still commits, which takes as long as the reading; that it has committed is
-    known when this returns. Raises psycopg.Error. By libpq itself: what psycopg does around a statement costs a
-    worker 45 us, and 200 us one that was idle, whose processor has forgotten all that code. The connection is an
-    autocommit one, or has a transaction open.
+    `meanwhile` is called once the question is sent, `read` while the server still commits, which takes as long as the
+    reading; that it has committed is known when this returns. Raises psycopg.Error. By libpq itself: what psycopg does
+    around a statement costs a worker 45 us, and 200 us one that was idle, whose processor has forgotten all that code.
+    The connection is an autocommit one, or has a transaction open.
     """
     pgconn = connection.pgconn
     pgconn.enter_pipeline_mode()
@@ -192,7 +196,7 @@ def answer(
         pgconn.send_query_prepared(name.encode(), arguments)
     pgconn.send_flush_request()  # the value comes before its commit
     pgconn.pipeline_sync()
-    answers, refused = connection.wait(_answers(pgconn, read))
+    answers, refused = connection.wait(_answers(pgconn, read, meanwhile))
     if refused is not None:
         raise error_from_result(refused)
     if connection.prepare_threshold is not None:
@@ -200,11 +204,15 @@ def answer(
     return answers[0]
 
 
-def _answers(pgconn: PGconn, read: Callable[[bytes], Answer]) -> PQGen[tuple[list[Answer], PGresult | None]]:
+def _answers(
+    pgconn: PGconn, read: Callable[[bytes], Answer], meanwhile: Callable[[], None] | None
+) -> PQGen[tuple[list[Answer], PGresult | None]]:
     """Up to the end of the transaction: what was read, and what was refused, be it the commit."""
     answers: list[Answer] = []
     refused: PGresult | None = None
     yield from generators.send(pgconn)
+    if meanwhile is not None:
+        meanwhile()
     while True:
         try:
             result = yield from generators.fetch(pgconn)

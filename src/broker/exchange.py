@@ -153,10 +153,12 @@ def exchange(
     worker_id: int,
     request: Request,
     ahead: Callable[[Reply], None] | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Reply:
     """One statement, one transaction. Raises psycopg.Error where nothing of it is known to have happened.
 
     `ahead` is given the reply as soon as it is here, while the server still commits: it may prepare, and begin nothing.
+    `meanwhile` is called before that, while the server works.
     """
 
     def read(content: bytes) -> Reply:
@@ -165,7 +167,7 @@ def exchange(
             ahead(reply)
         return reply
 
-    return answer(connection, "exchange", read, b"%d" % worker_id, _encoded(request))
+    return answer(connection, "exchange", read, b"%d" % worker_id, _encoded(request), meanwhile=meanwhile)
 
 
 def resume(connection: psycopg.Connection[Any], worker_id: int, incarnation: str) -> Resumed:

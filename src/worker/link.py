@@ -67,17 +67,23 @@ class Link:
         self._warm = False
         return resumed.claims
 
-    def exchange(self, request: Request, now: float, ahead: Callable[[Reply], None] | None = None) -> Reply | None:
+    def exchange(
+        self,
+        request: Request,
+        now: float,
+        ahead: Callable[[Reply], None] | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Reply | None:
         """One round trip; None where nothing of it is known to have happened. Raises Rejected.
 
-        `ahead` is given the reply while the server still commits.
+        `meanwhile` is called while the server works, `ahead` is given the reply while the server still commits.
         """
         assert self._connection is not None
         assert self._worker_id is not None
         request.session = self._session
         request.warm = request.want > 0 and not self._warm
         try:
-            reply = exchange(self._connection, self._worker_id, request, ahead)
+            reply = exchange(self._connection, self._worker_id, request, ahead, meanwhile)
         except psycopg.Error as error:
             if not is_away(error):
                 raise Rejected(str(error).strip().splitlines()[0]) from None

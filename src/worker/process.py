@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import selectors
+import select
 import signal
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -40,7 +41,8 @@ class WorkerProcess:
         self._seats = Seats(me, around)
         self._stop_timeout_seconds = pool.stop_timeout_seconds
         self._give_up_at = time.monotonic() + BOOT_SHARE * pool.boot_timeout_seconds
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._hear: dict[int, Callable[[], None]] = {}  # by the descriptor that is readable
         self._listening_to_wake = False
         self._terms = 0
         self._leave_at: float | None = None  # monotonic; draining since this is set
@@ -74,8 +76,15 @@ class WorkerProcess:
         self._signals, self._signal_ring = ours, theirs  # both kept: the ring's descriptor is the signal module's
         signal.signal(signal.SIGTERM, self._on_term)
         signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        for source in (self._channel, self._signals, self._seats.runner):
-            self._selector.register(source, selectors.EVENT_READ)
+        self._hear = {
+            self._channel.fileno(): self._hear_the_supervisor,
+            ours.fileno(): self._hear_signals,
+            self._seats.runner.fileno(): self._seats.runner.heard,
+        }
+        for descriptor in self._hear:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        if self._wake is not None:
+            self._hear[self._wake[0]] = self._take_a_wake_byte
 
     def _on_term(self, _signal: int, _frame: FrameType | None) -> None:
         self._terms += 1
@@ -83,7 +92,7 @@ class WorkerProcess:
     def _wait_for_go(self) -> None:
         """Nothing happens before the supervisor has recorded this pid; without a supervisor there is nothing to do."""
         while not self._terms:
-            self._selector.select()
+            self._epoll.poll()
             try:
                 for message in self._channel.receive():
                     if message["type"] == "go":
@@ -99,16 +108,8 @@ class WorkerProcess:
         dues = [self._heartbeat_at, self._news_at, self._seats.due_at(now)]
         if self._leave_at is not None:
             dues.append(self._leave_at)
-        for key, _ in self._selector.select(max(0.0, min(dues) - now)):
-            if key.fileobj is self._channel:
-                self._hear_the_supervisor()
-            elif key.fileobj is self._signals:
-                with contextlib.suppress(BlockingIOError):
-                    self._signals.recv(4096)
-            elif key.data == "wake":
-                self._take_a_wake_byte()
-            elif key.fileobj is self._seats.runner:
-                self._seats.runner.heard()
+        for descriptor, _ in self._epoll.poll(max(0.0, min(dues) - now)):
+            self._hear[descriptor]()
         if self._terms:
             self._drain()
 
@@ -118,16 +119,22 @@ class WorkerProcess:
             return
         wanted = self._seats.listens
         if wanted and not self._listening_to_wake:
-            self._selector.register(self._wake[0], selectors.EVENT_READ, "wake")
+            self._epoll.register(self._wake[0], select.EPOLLIN | select.EPOLLEXCLUSIVE)  # one byte wakes one of them
         elif self._listening_to_wake and not wanted:
-            self._selector.unregister(self._wake[0])
+            self._epoll.unregister(self._wake[0])
         self._listening_to_wake = wanted
 
     def _take_a_wake_byte(self) -> None:
         assert self._wake is not None
-        with contextlib.suppress(BlockingIOError):  # a sibling was faster
+        try:
             if os.read(self._wake[0], 1):
                 self._seats.wake()
+        except BlockingIOError:
+            pass  # a sibling was faster
+
+    def _hear_signals(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._signals.recv(4096)
 
     def _hear_the_supervisor(self) -> None:
         try:
@@ -141,7 +148,7 @@ class WorkerProcess:
                     case "trim":
                         give_memory_back()
         except ChannelClosed:
-            self._selector.unregister(self._channel)
+            self._epoll.unregister(self._channel)
             self._drain()
 
     def _drain(self, reason: str | None = None) -> None:

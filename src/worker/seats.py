@@ -6,10 +6,10 @@ import random
 import time
 from collections import Counter
 
-from ..broker.exchange import Claimed, Reply, Request
+from ..broker.exchange import Reply, Request
 from ..broker.surroundings import Surroundings
 from ..contract import HEARTBEAT_SECONDS
-from ..handler import Cancel, Context, Job, handlers
+from ..handler import Cancel, handlers
 from .apart import Apart
 from .hand import LOST, Hand
 from .identity import Identity, known_kinds, registration
@@ -19,6 +19,7 @@ from .outcome import HandedBack, Raised, TimedOut
 from .pace import QUICK_JOBS, hand_size, is_plenty
 from .run import Run
 from .runner import Runner
+from .seating import Seating
 from .services import WorkerServices
 from .tally import Tally
 
@@ -28,7 +29,6 @@ BUSY_RENEW_SECONDS = 1.0  # with jobs in hand: progress goes out, cancellations 
 TASK_GRACE_SECONDS = 10.0  # for an `async def` handler to clean up after its deadline
 SHARE_SECONDS = 0.003  # after a full claim, idle siblings have so long to take the next jobs before we do
 REFUSED_SECONDS = 1.0  # before the queue is asked again that answered with an error
-CLAIM_IN_HAND_SECONDS = 5.0  # a job whose earlier attempt still runs here is put back for so long
 
 
 class Seats:
@@ -36,6 +36,7 @@ class Seats:
 
     def __init__(self, me: Identity, around: Surroundings) -> None:
         self._concurrency = around.settings.pools[me.pool].concurrency
+        self._has_tasks = any(handler.is_async for handler in handlers().values())
         self.runner = Runner(self._concurrency)
         self.hand = Hand(around.settings.jobs.retry_delay_seconds, random.random)
         kinds = known_kinds(around.settings.jobs.max_attempts)
@@ -47,7 +48,8 @@ class Seats:
         self._jobs = around.settings.jobs
         self._finished_jobs = FinishedJobs(around.settings.logs)
         self._tally = Tally()
-        self._services = WorkerServices(around.settings, around.home, around.database)
+        services = WorkerServices(around.settings, around.home, around.database)
+        self._seating = Seating(self.hand, services, around.settings.jobs.timeout_seconds)
         self.claimed_kinds: Counter[str] = Counter()  # since the last report, which takes them
         self._woken = True  # look for work as soon as there is a link
         self._appetite = 1  # how many to claim at once: doubles while there is more, so that idle siblings get a share
@@ -56,7 +58,6 @@ class Seats:
         self._ended_since, self._ran_since = 0, 0.0  # attempts that ended since then, and their seconds together
         self._renew_at = self._poll_at = 0.0
         self._overdue_at = float("inf")  # no run is overdue before
-        self._prepared: dict[int, Run] = {}  # of the jobs of the last reply
 
     @property
     def free(self) -> int:
@@ -173,8 +174,6 @@ class Seats:
         self._stop_lost(self.hand.reconcile(held))
         self._woken = True
         self._renew_at = now
-        if any(handler.is_async for handler in handlers().values()):
-            self.runner.get_ready()  # its thread is not to begin with the first job
 
     def _exchange(self, want: int, renew: bool, now: float) -> None:
         request = self.hand.request(want, self._jobs.lease_seconds if renew else None)
@@ -184,32 +183,32 @@ class Seats:
             self._say_apart(request, now, None)
             return
         try:
-            reply = self.link.exchange(request, now, self._prepare)
+            reply = self.link.exchange(
+                request, now, self._seating.prepare, self._stand_by if want and self._woken else None
+            )
         except Rejected as error:
             self._say_apart(request, now, error)
             return
         if reply is None or not self._went_on(reply):
             return
         self.hand.said(request)
-        if want:
-            self.apart.no_claims = None
+        self._begin(reply, want, now)
+        for job_id in reply.lost or ():
+            write_to_stderr(f"job {job_id} finished too late: its claim had been given to another; nothing written\n")
+        for run in self.hand.unwanted(reply.cancel or ()):
+            self.runner.stop(run, Cancel("cancelled by request"))
         if renew:
             self._tally.clear()
         self._heard_at = time.monotonic()
         self._ended_since, self._ran_since = 0, 0.0
-        if want:
-            self._woken = False
-            self._poll_at = now + self._jobs.poll_interval_seconds
-        self._hear(reply, want, now)
         if renew or reply.claimed:
             busy = self.hand.active or self._tally
             self._renew_at = now + (BUSY_RENEW_SECONDS if busy else HEARTBEAT_SECONDS)
 
-    def _prepare(self, reply: Reply) -> None:
-        """What can be done for claims before it is known that they are durable."""
-        self._prepared = {job.id: self._new_run(job) for job in reply.claimed or ()}
-        if any(run.handler.is_async for run in self._prepared.values()):
-            self.runner.get_ready()
+    def _stand_by(self) -> None:
+        """Somebody rang: while the queue looks, the loop can get ready."""
+        if self._has_tasks:
+            self.runner.stand_by()
 
     def _went_on(self, reply: Reply | None) -> bool:
         """Whether the queue has answered and still knows this worker; where it does not, nothing in hand is its own."""
@@ -228,49 +227,20 @@ class Seats:
         self._share_until = None
         self._poll_at = self._renew_at = now + REFUSED_SECONDS
 
-    def _hear(self, reply: Reply, want: int, now: float) -> None:
-        for job_id in reply.lost or ():
-            write_to_stderr(f"job {job_id} finished too late: its claim had been given to another; nothing written\n")
-        for run in self.hand.unwanted(reply.cancel or ()):
-            self.runner.stop(run, Cancel("cancelled by request"))
-        runs = self._seat(reply.claimed or [], stale=time.monotonic() - now > self._jobs.lease_seconds)
+    def _begin(self, reply: Reply, want: int, now: float) -> None:
+        """Start what was claimed, before anything else is done with a reply: a job waits for this."""
+        runs = self._seating.seat(reply.claimed or [], stale=time.monotonic() - now > self._jobs.lease_seconds)
         self.runner.start(runs)
+        self._overdue_at = min([self._overdue_at, *(run.deadline for run in runs)])
         if want:
             got_all = len(runs) >= want
             self.more_due = got_all and reply.more
             self._appetite = min(2 * self._appetite, max(QUICK_JOBS, self._concurrency)) if got_all else 1
             self._share_until = now + SHARE_SECONDS if got_all else None
-
-    def _seat(self, claimed: list[Claimed], *, stale: bool) -> list[Run]:
-        """Jobs as runs: those of one batch kind together. A job whose earlier attempt is still here is put back.
-
-        So is what is `stale`: this process slept for a lease between question and answer; others may have it by now.
-        """
-        runs: list[Run] = []
-        batches: dict[str, Run] = {}
-        self.claimed_kinds.update(job.kind for job in claimed)
-        for job in claimed:
-            if stale:
-                self.hand.put_back(job.id, job.attempt)
-            elif self.hand.knows(job):
-                self.hand.put_back(job.id, job.attempt, CLAIM_IN_HAND_SECONDS)
-            elif job.kind in batches and len(batches[job.kind].jobs) < batches[job.kind].handler.batch:
-                batches[job.kind].jobs.append(job)
-            else:
-                runs.append(self._prepared.pop(job.id))
-                if runs[-1].handler.batch > 1:
-                    batches[job.kind] = runs[-1]
-        for run in runs:
-            if run.handler.batch > 1:
-                run.context.jobs = tuple(map(_known, run.jobs))
-            self.hand.add(run)
-        self._overdue_at = min([self._overdue_at, *(run.deadline for run in runs)])
-        return runs
-
-    def _new_run(self, job: Claimed) -> Run:
-        handler = handlers()[job.kind]
-        timeout_seconds = handler.timeout_seconds or self._jobs.timeout_seconds
-        return Run(handler, [job], Context(_known(job), self._services), timeout_seconds)
+            self._woken = False
+            self._poll_at = now + self._jobs.poll_interval_seconds
+            self.apart.no_claims = None
+            self.claimed_kinds.update(job.kind for job in reply.claimed or ())
 
     def _stop_overdue(self, now: float) -> None:
         """A task is cancelled at its deadline and has a grace to clean up. What does not end then, as a thread never
@@ -291,12 +261,6 @@ class Seats:
     def _stop_lost(self, runs: list[Run]) -> None:
         for run in runs:
             self.runner.stop(run, LOST)
-
-
-def _known(job: Claimed) -> Job:
-    return Job(id=job.id, kind=job.kind, queue=job.queue, attempt=job.attempt, failures=job.failures,
-               max_attempts=job.max_attempts, priority=job.priority, user_id=job.user_id, plan=job.plan,
-               parent_id=job.parent_id, created_at=job.created_at)  # fmt: skip
 
 
 def _next_check(run: Run, now: float) -> float:
