@@ -24,6 +24,10 @@ Spec = dict[str, Any]
 ROUND_TRIP_JOBS = 1000
 QUEUE_FULL_SQLSTATE = "WQ001"
 UNCOUNTABLE_SQLSTATE = "WQ004"  # admission, in a transaction that does not see what others do
+PAYLOAD_REFUSALS = {  # what this process does not see at a glance
+    "payload_at_most_1_mib": "a payload is over 1 MiB; put it into storage and pass its key",
+    "payload_at_most_500_deep": "a payload is nested over 500 deep",
+}
 
 
 def enqueue(
@@ -119,6 +123,8 @@ def _refusal(error: psycopg.Error) -> Exception:
         return QueueFull(words, float(details.get("retry_after_seconds", 1)))
     if error.sqlstate == UNCOUNTABLE_SQLSTATE:
         return Refused(f"{words}; {error.diag.message_hint}")
+    if error.diag.constraint_name in PAYLOAD_REFUSALS:
+        return Refused(PAYLOAD_REFUSALS[error.diag.constraint_name])
     if isinstance(error, UNSTORABLE):
         return Refused(f"refused by the queue: {words}")
     return error

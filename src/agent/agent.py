@@ -58,7 +58,7 @@ class Agent:
         self._since: dt.datetime | None = None
         self._ready = False
         self._failures = 0  # turns in a row that failed
-        self._said: str | None = None  # why, as it was said last
+        self._said: set[str] = set()  # why, each once until it goes well again
         self._rung = False  # the listener had something to hear, and the workers have been woken
         self._reconnect_at = self._look_at = self._renew_at = self._self_ring_at = self._beat_at = 0.0
         self._deaf_at = float("inf")
@@ -98,7 +98,8 @@ class Agent:
                 self._renew_primary()
             if now >= self._look_at:
                 self._look(now)
-                self._failures, self._said = 0, None
+                self._failures = 0
+                self._said.clear()
         except (psycopg.Error, Unreachable) as error:
             self._disconnect(now, error)
 
@@ -145,10 +146,10 @@ class Agent:
     def _disconnect(self, now: float, error: Exception) -> None:
         refused = isinstance(error, psycopg.Error) and not is_away(error)
         words = f"{'the queue cannot be used' if refused else 'database away'}: {str(error).strip().splitlines()[0]}"
-        if words != self._said:
+        if words not in self._said:
             sys.stderr.write(f"{words}\n")
             sys.stderr.flush()
-        self._said = words
+        self._said.add(words)
         self._failures += 1
         longest = REFUSED_LIMIT_SECONDS if refused else RECONNECT_SECONDS
         pause = min(RECONNECT_SECONDS * 2 ** min(self._failures, 4), longest)

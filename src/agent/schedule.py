@@ -11,7 +11,8 @@ from cronsim import CronSim
 
 from ..settings.units import every_seconds
 
-GRACE_SECONDS = 300.0  # a due time that is late by less was not missed: a failover takes its time
+GRACE_SECONDS = 300.0  # the latest due time that is late by less was not missed, and neither were those
+FAILOVER_SECONDS = 30.0  # that are late by less than this: another primary takes its time
 MOST_AT_ONCE = 1000  # of missed = "all"; what is older is given up
 
 Missed = Literal["skip", "once", "all"]
@@ -41,18 +42,31 @@ def next_due(task: Task, after: dt.datetime) -> dt.datetime:
 
 
 def due_times(task: Task, last: dt.datetime, now: dt.datetime) -> list[dt.datetime]:
-    """Due times after `last` and up to `now` that are to be made, oldest first.
+    """Due times after `last` and up to `now` that are to be made, oldest first; 1,000 at most.
 
-    What nobody was there for, late by more than the grace, goes by `missed`: skip all of it, make the latest once,
-    or make all.
+    What nobody was there for goes by `missed`: skip all of it, make the latest once where none is in time, or make all.
     """
-    last, now = last.astimezone(dt.UTC), now.astimezone(dt.UTC)
-    late = now - dt.timedelta(seconds=GRACE_SECONDS)
-    in_time = _between(task, max(last, late), now)
-    if task.missed == "skip" or last >= late:
-        return in_time
-    before = _between(task, last, late)
-    return [*(before if task.missed == "all" else before[-1:] if not in_time else []), *in_time]
+    due = _latest_between(task, last.astimezone(dt.UTC), now.astimezone(dt.UTC))
+    if task.missed == "all":
+        return due
+    in_time = [at for at in due if not _was_missed(at, now, is_latest=at is due[-1])]
+    return in_time or (due[-1:] if task.missed == "once" else [])
+
+
+def _was_missed(due: dt.datetime, now: dt.datetime, *, is_latest: bool) -> bool:
+    """A task that comes often is not made up for all at once; one that comes seldom is worth a wait."""
+    return (now - due).total_seconds() >= (GRACE_SECONDS if is_latest else FAILOVER_SECONDS)
+
+
+def _latest_between(task: Task, start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:
+    """Looked for from the end, further and further: of a month by the second nobody could look at all in time."""
+    seconds = GRACE_SECONDS
+    while True:
+        begin = max(start, end - dt.timedelta(seconds=seconds))
+        found = _between(task, begin, end)
+        if begin == start or len(found) >= MOST_AT_ONCE:
+            return found[-MOST_AT_ONCE:]
+        seconds *= 8
 
 
 def _between(task: Task, start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:
@@ -60,4 +74,4 @@ def _between(task: Task, start: dt.datetime, end: dt.datetime) -> list[dt.dateti
     while (due := next_due(task, start)) <= end:
         found.append(due)
         start = due
-    return found[-MOST_AT_ONCE:]
+    return found

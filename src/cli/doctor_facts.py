@@ -92,7 +92,7 @@ class Unserved:
 
     kind: str
     queue: str
-    known: bool  # some worker knows the kind, but none of its queue
+    known: bool | None  # some worker knows the kind, but none of its queue; None: no worker lives
     jobs: int
 
 

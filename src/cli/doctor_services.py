@@ -12,6 +12,9 @@ from .plain import seconds
 
 SNAPSHOT_WARNING_SECONDS = 60.0
 UNSERVED_COUNTED = 1000
+NO_WORKER_ADVICE = (
+    "`workerctl start`; where one runs, `workerctl status` says why it has no workers, and `scale 2` makes some"
+)
 SKEW_WARNING_SECONDS = 2.0
 STORAGE_WARNING_SECONDS = 2.0
 STOP_ALLOWANCE_SECONDS = 30.0  # beyond stop_timeout: the agent gives back, PostgreSQL stops
@@ -75,13 +78,20 @@ def _judge_snapshot(database: DatabaseState) -> Iterator[Finding]:
 
 def _judge_unserved(database: DatabaseState) -> Iterator[Finding]:
     for lane in database.unserved:
-        number = f"{lane.jobs} or more" if lane.jobs >= UNSERVED_COUNTED else str(lane.jobs)
-        text = f"{number} of kind {lane.kind} in queue {lane.queue} wait: "
+        text = f"{_at_least(lane.jobs)} of kind {lane.kind} in queue {lane.queue} wait: "
+        if lane.known is None:
+            jobs = sum(each.jobs for each in database.unserved)
+            yield Finding("warning", "jobs", f"{_at_least(jobs)} jobs wait and no worker runs", NO_WORKER_ADVICE)
+            return
         if lane.known:
             yield Finding("warning", "jobs", f"{text}no worker serves that queue", "name it in a pool, then `reload`")
         else:
             advice = "the module that has it belongs in [jobs] modules, then `reload`; or cancel them"
             yield Finding("warning", "jobs", f"{text}no worker knows that kind", advice)
+
+
+def _at_least(jobs: int) -> str:
+    return f"{jobs} or more" if jobs >= UNSERVED_COUNTED else str(jobs)
 
 
 def judge_connections(database: DatabaseState, wanted: Wanted) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from .texts import holds_no_number, holds_nul, is_nested_over, to_json
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 LONGEST = {"queue": 200, "unique_key": 500, "user_id": 200, "plan": 200}  # characters, as the queue's tables have it
 CHECKED_AT_ONCE = 1000
-DEEPEST = 500  # levels of nesting; the queue itself counts what stands in the last one too
+DEEPEST = 500  # mappings and lists within each other, as the queue itself counts them
 ONE_END = bytes.maketrans(b"]", b"}")
 MANY_ENDS = b"}" * 32  # how deep nesting ends as a rule; where it does not, the queue itself refuses it
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})

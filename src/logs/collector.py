@@ -77,7 +77,7 @@ class Collector:
         for stream in list(self._streams.values()):
             self._read_what_is_there(stream)
             self._complete_the_line(stream, until)
-            self._end(stream)
+            self._write_last_words(stream)  # of ours: the stream has not ended, the next collector goes on reading
             if stream.refused:
                 self._outlet.hurry(stream)
         self._mind_the_disk(PATIENCE_SECONDS)
@@ -203,10 +203,13 @@ class Collector:
         else:
             self._listen(stream)
 
-    def _end(self, stream: Stream) -> None:
+    def _write_last_words(self, stream: Stream) -> None:
         last_words = stream.cutter.last_words()
         if last_words:
             self._outlet.write(stream, last_words)
+
+    def _end(self, stream: Stream) -> None:
+        self._write_last_words(stream)
         stream.ended = True
         if not stream.refused:  # else as soon as that is written or lost
             self._selector.unregister(stream.fd)

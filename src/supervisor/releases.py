@@ -64,7 +64,7 @@ def committed(roster: Roster, event: ev.Committed) -> Roster:
         fresh = replace(teams[name], group=group, release=reload.number)
         teams[name] = every_slot(fresh, _may_try)
     for name, group in reload.others.items():
-        changed = replace(teams[name], group=group, release=reload.number, restart_at=event.at)
+        changed = replace(every_slot(teams[name], _may_try), group=group, release=reload.number, restart_at=event.at)
         teams[name] = changed if group.role else scaled(changed, group.instances)
     for name, group in reload.added.items():
         gone = teams.get(name)  # its last processes may still be leaving

@@ -16,6 +16,7 @@ from ..broker.surroundings import Surroundings
 from ..contract import Channel, Exit, WorkerctlError
 from ..settings import settings_of_pool
 from .identity import Identity
+from .journal import take_pipes
 from .process import WorkerProcess
 
 ADOPTION_SECONDS = 10.0
@@ -109,8 +110,7 @@ def _child(wanted: Wanted, parents: tuple[int, int], foreign: Iterable[int]) -> 
 
 def _take_descriptors(fds: list[int], foreign: Iterable[int]) -> None:
     _, out, err, *_ = fds
-    os.dup2(out, 1)
-    os.dup2(err, 2)
+    take_pipes(out, err)
     for descriptor in (out, err, *foreign):
         os.close(descriptor)
 

@@ -34,6 +34,7 @@ _CHATTY = ("httpx", "httpcore", "botocore", "boto3", "urllib3", "s3transfer", "P
 
 Settlement = Ended | Again | Parent
 _own: list[TextIO] = []  # standard error as it was when it was marked
+_pipes: list[_MarkedPipe] = []
 
 
 def write_to_stderr(text: str) -> None:
@@ -70,6 +71,14 @@ def log_to_stderr(settings: LogsSettings | None = None) -> None:
     logging.getLogger().setLevel(level)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+
+
+def take_pipes(out: int, err: int) -> None:
+    """Standard output and error of this process, a fork, are these pipes from now on."""
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    for pipe in _pipes:
+        pipe.follow()
 
 
 class _JobFormatter(logging.Formatter):
@@ -110,7 +119,8 @@ class FinishedJobs:
         """Write what there is as far as the pipe takes it now; the rest waits for the next call."""
         if not self._lines:
             return
-        _offer(self._lines, own_stderr())
+        with contextlib.suppress(OSError):  # a pipe that nobody reads any more is no reason to end
+            _offer(self._lines, own_stderr())
         if self._lost_lines and len(self._lines) < HELD_LINES:
             text = f"[workerctl] {self._lost_lines} lines of finished jobs were lost: nobody read them in time\n"
             self._lines.append(text.encode())
@@ -151,7 +161,8 @@ class _MarkedPipe(io.RawIOBase):
 
     def __init__(self, descriptor: int, name: str) -> None:
         self.name = name
-        self._descriptor = descriptor
+        self._standard = descriptor
+        self._descriptor = os.dup(descriptor)  # of our own: what a handler closes, others still write to
         self._renew()
         os.register_at_fork(after_in_child=self._renew)  # another thread may have held the lock
 
@@ -162,8 +173,12 @@ class _MarkedPipe(io.RawIOBase):
         self._owned_since = 0.0
         self._ended_by_others: set[Any] = set()
 
+    def follow(self) -> None:
+        """Go where the standard descriptor leads now."""
+        os.dup2(self._standard, self._descriptor, inheritable=False)
+
     def fileno(self) -> int:
-        return self._descriptor
+        return self._standard
 
     def writable(self) -> bool:
         return True
@@ -254,6 +269,7 @@ def _marked(name: str) -> TextIO:
         return old
     old.flush()
     pipe: Any = _MarkedPipe(old.fileno(), old.name)
+    _pipes.append(pipe)
     new = io.TextIOWrapper(pipe, encoding=old.encoding, errors=old.errors, newline="\n", write_through=True)
     setattr(sys, name, new)
     return new

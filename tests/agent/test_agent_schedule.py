@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
+
+import pytest
 
 from workerctl.agent.agent import pools_of
-from workerctl.agent.schedule import GRACE_SECONDS, Task, due_times, next_due
+from workerctl.agent.schedule import GRACE_SECONDS, Missed, Task, due_times, next_due
 from workerctl.settings import PoolSettings
+
+MISSED: tuple[Missed, ...] = ("skip", "once", "all")
 
 
 def at(text: str) -> dt.datetime:
@@ -14,9 +19,9 @@ def at(text: str) -> dt.datetime:
 
 
 def test_every_due_time_since_the_last_is_made_in_order() -> None:
-    task = Task("t", "* * * * *", "UTC")
-    made = due_times(task, at("2026-01-01T00:00:30+00:00"), at("2026-01-01T00:03:00+00:00"))
-    assert [due.minute for due in made] == [1, 2, 3]
+    task = Task("t", "*/10 * * * * *", "UTC")
+    made = due_times(task, at("2026-01-01T00:00:05+00:00"), at("2026-01-01T00:00:39+00:00"))
+    assert [due.second for due in made] == [10, 20, 30]
 
 
 def test_a_due_time_is_made_once() -> None:
@@ -60,10 +65,26 @@ def test_only_pools_that_serve_a_queue_are_woken() -> None:
 def test_missed_due_times_go_by_the_setting() -> None:
     last, now = at("2026-01-01T00:00:00+00:00"), at("2026-01-01T03:30:00+00:00")
     made = {
-        missed: [due.hour for due in due_times(Task("t", "0 * * * *", "UTC", missed), last, now)]
-        for missed in ("skip", "once", "all")
+        missed: [due.hour for due in due_times(Task("t", "0 * * * *", "UTC", missed), last, now)] for missed in MISSED
     }
     assert made == {"skip": [], "once": [3], "all": [1, 2, 3]}
+
+
+@pytest.mark.parametrize("stopped_seconds", [100, 300, 3600, 90 * 86400])
+def test_a_task_that_comes_often_is_not_made_up_for_all_at_once(stopped_seconds: int) -> None:
+    now = at("2026-01-01T00:00:25+00:00")
+    last = now - dt.timedelta(seconds=stopped_seconds)
+    made = {missed: due_times(Task("t", "@every 20s", "UTC", missed), last, now) for missed in MISSED}
+    assert [len(made[missed]) for missed in MISSED] == [2, 2, min(1000, stopped_seconds // 20)]
+    assert made["skip"] == made["once"] == made["all"][-2:], "5 and 25 s ago: a failover may take as long"
+
+
+def test_a_task_of_every_second_that_nobody_was_there_for_for_months_is_dealt_with_at_once() -> None:
+    now = at("2026-06-01T00:00:00+00:00")
+    began = time.monotonic()
+    made = due_times(Task("t", "* * * * * *", "UTC", "all"), at("2026-01-01T00:00:00+00:00"), now)
+    assert time.monotonic() - began < 5, "an agent that is busy for longer is taken for hung, again and again"
+    assert made == [now - dt.timedelta(seconds=seconds) for seconds in reversed(range(1000))]
 
 
 def test_once_is_not_made_beside_a_due_time_that_is_in_time() -> None:

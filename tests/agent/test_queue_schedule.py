@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workerctl.agent.primary import Primary
-from workerctl.agent.schedule import GRACE_SECONDS, Missed, Task, due_times
+from workerctl.agent.schedule import FAILOVER_SECONDS, Missed, Task, due_times
 from workerctl.broker.overview import duties
 from workerctl.settings import Settings
 
@@ -41,7 +41,7 @@ def test_no_due_time_is_made_twice_however_the_clock_steps(
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.sampled_from(CHANGES), st.sampled_from(["*/7 * * * *", "30 2 * * *"]), st.integers(60, int(GRACE_SECONDS)))
+@given(st.sampled_from(CHANGES), st.sampled_from(["*/7 * * * *", "30 2 * * *"]), st.integers(10, int(FAILOVER_SECONDS)))
 def test_a_clock_that_goes_on_misses_nothing_through_the_change_of_the_season(
     change: dt.datetime, cron: str, seconds: int
 ) -> None:

@@ -106,7 +106,9 @@ def test_jobs_that_no_living_worker_takes_are_found_by_kind_and_queue(queue, dat
     found = load(None, None, {"DATABASE_URL": database_url}, Path("/"))
     for kind, lane in (("known", "default"), ("known", "elsewhere"), ("gone", "default"), ("gone", "default")):
         enqueue(kind, queue=lane, conn=queue)
-    assert ask_database(found).unserved == (), "nobody runs, which is another matter"
+    [alone] = [finding for finding in judge_database(ask_database(found)) if finding.level == "warning"]
+    assert alone.text == "4 jobs wait and no worker runs"
+    assert "workerctl start" in alone.advice
     me = Registration("n.1", "n", "host", "default", 1, 1, ["default"], [], 30.0)
     register_worker(queue, me, [KnownKind("known", "default", 3, 1)])
     state = ask_database(found)
@@ -116,6 +118,8 @@ def test_jobs_that_no_living_worker_takes_are_found_by_kind_and_queue(queue, dat
         "2 of kind gone in queue default wait: no worker knows that kind",
         "1 of kind known in queue elsewhere wait: no worker serves that queue",
     ]
+    queue.execute("UPDATE workerctl.worker SET lease_until = now() - interval '1 s'")
+    assert {lane.known for lane in ask_database(found).unserved} == {None}, "its machine is gone"
 
 
 def test_more_workers_than_the_connection_limit_are_an_error(doctor, database_url):

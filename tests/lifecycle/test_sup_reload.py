@@ -115,3 +115,16 @@ def test_a_pool_without_workers_proves_new_code_and_touches_no_job(house: House)
     assert house.job(job)["status"] == "pending"
     house.ok("scale", 1)
     house.until_status(job, "succeeded")
+
+
+def test_workers_outlive_the_collector_that_a_reload_replaces(house: House) -> None:
+    house.start(1)
+    collector = house.role("collector")
+    house.configure(CONFIG + "[logs]\nkeep = 3\n")
+    house.ok("reload")
+    until(lambda: house.role("collector") not in (None, collector), what="a collector of the new settings")
+    [worker] = house.ready()
+    house.until_status(house.enqueue("add", a=1), "succeeded")
+    assert [each["pid"] for each in house.ready()] == [worker["pid"]]
+    assert [end["cause"] for end in house.exits()] == ["reload"]
+    until(lambda: "succeeded" in house.ok("logs", "default/1"), what="its lines are read")

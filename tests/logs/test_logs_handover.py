@@ -80,3 +80,20 @@ def test_a_collector_that_is_replaced_under_a_flood_leaves_every_line_whole(coll
     lines = list(read(tmp_path / "logs"))
     assert [line.text.split()[0] for line in lines] == [str(number) for number in range(150_000)]
     assert [line.seq for line in lines] == list(range(1, 150_001))
+
+
+def test_a_hurried_collector_calls_no_stream_ended_that_is_still_written_to(collect, pipe, tmp_path, wait_until):
+    first = collect()
+    stream = first.follow(pipe, serial=5)
+    pipe.write(b"one\n")
+    wait_until(lambda: texts(tmp_path / "logs") == ["one"])
+    first.process.send_signal(signal.SIGTERM)
+    first.wait_until_taken()
+    assert first.stop(signal.SIGTERM) == 0
+    assert not first.has_ended(stream), "the supervisor would close the pipe, and its writers die of it"
+    second = collect()
+    second.follow(pipe, serial=5)
+    pipe.write(b"two\n")
+    pipe.end()
+    second.wait_for("stream-ended", stream=stream)
+    assert [(line.seq, line.text) for line in read(tmp_path / "logs")] == [(1, "one"), (2, "two")]

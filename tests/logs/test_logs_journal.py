@@ -17,7 +17,7 @@ PRELUDE = """
 import asyncio, datetime, logging, os, sys, threading, time
 from workerctl.broker.exchange import Again, Claimed, Ended
 from workerctl.settings import LogsSettings
-from workerctl.worker.journal import FinishedJobs, log_to_stderr, running_job
+from workerctl.worker.journal import FinishedJobs, log_to_stderr, running_job, take_pipes
 
 def job(number, kind="talk"):
     return Claimed(**{**dict.fromkeys(Claimed.__struct_fields__), "id": number, "kind": kind, "attempt": 1,
@@ -125,6 +125,31 @@ def test_last_words_without_an_end_survive_a_kill(run_worker):
     assert [(line.job, line.text) for line in lines] == [(7, "last words")]
 
 
+def test_what_one_job_closes_others_still_write_to(run_worker):
+    lines = run_worker("""
+log_to_stderr()
+as_job(1, lambda: (os.close(1), os.close(2))).join()
+as_job(2, lambda: print("still heard")).join()
+as_job(2, lambda: print("and here", file=sys.stderr)).join()
+""")
+    assert [(line.job, line.text, line.stream) for line in lines] == [
+        (2, "and here", "err"), (2, "still heard", "out"),
+    ]  # fmt: skip
+
+
+def test_a_pipe_that_nobody_reads_ends_no_worker(tmp_path):
+    program = """
+log_to_stderr()
+finished = FinishedJobs(LogsSettings())
+finished.add(job(1), Ended(1, 1, "succeeded"), 0.1)
+finished.write()
+"""
+    reading, writing = os.pipe()
+    os.close(reading)
+    subprocess.run([sys.executable, "-c", PRELUDE + program], stderr=writing, check=True, timeout=60)
+    os.close(writing)
+
+
 def test_nobody_writes_in_the_name_of_another_job(run_worker):
     lines = run_worker(r"""
 log_to_stderr()
@@ -200,7 +225,7 @@ def test_lines_of_finished_jobs_never_wait_for_a_full_pipe(run_worker):
 log_to_stderr()
 reading, writing = os.pipe()
 os.dup2(2, 9)
-os.dup2(writing, 2)
+take_pipes(1, writing)
 jobs = FinishedJobs(LogsSettings())
 began = time.monotonic()
 for number in range(15_000):
@@ -208,7 +233,7 @@ for number in range(15_000):
     if number % 50 == 0:
         jobs.write()
 assert time.monotonic() - began < 10
-os.dup2(9, 2)
+take_pipes(1, 9)
 while jobs:
     jobs.write()
 """)

@@ -107,6 +107,21 @@ def test_an_app_of_several_instances_changes_one_by_one_and_takes_its_new_number
     assert ends == {Cause.RELOAD}
 
 
+def test_an_agent_that_was_given_up_tries_the_new_code() -> None:
+    world = World(HOUSE).run(3)
+    world.fails = lambda group: 78 if group == "agent" else None
+    for found in world.members("agent"):
+        world.end(*found, 78, None)
+    world.run(10)
+    assert world.phases("agent") == ["parked"], "the schema has left its code behind"
+    world.fails = lambda _: None
+    newer = (msgspec.structs.replace(group, command=("newer",)) if group.name == "agent" else group for group in HOUSE)
+    world.groups = tuple(newer)
+    world.reload()
+    world.run(20)
+    assert world.phases("agent") == ["ready"]
+
+
 def test_an_app_whose_new_definition_does_not_start_costs_one_instance() -> None:
     app = Group("app", "command", command=("old",), instances=3)
     world = World((*HOUSE, app)).run(3)

@@ -8,7 +8,9 @@ CREATE TYPE workerctl.job_status AS ENUM ('pending', 'running', 'waiting', 'succ
 -- A worker that reads what is nested 1,000 deep ends with all that it has in hand; 500 levels take 4,000 bytes.
 CREATE DOMAIN workerctl.payload AS jsonb
     CONSTRAINT payload_at_most_1_mib CHECK (pg_column_size(VALUE) <= 80 OR octet_length(VALUE::text) <= 1048576)
-    CONSTRAINT payload_at_most_500_deep CHECK (pg_column_size(VALUE) <= 4000 OR NOT jsonb_path_exists(VALUE, '$.**{500}'));
+    CONSTRAINT payload_at_most_500_deep CHECK (
+        pg_column_size(VALUE) <= 4000
+        OR NOT jsonb_path_exists(VALUE, 'strict $.**{500} ? (@.type() == "object" || @.type() == "array")'));
 
 -- What concerns one column is a domain for the same reason, and another: PostgreSQL parses the text of every CHECK of a
 -- table anew in each statement that writes to it, 10 us a CHECK. `live` has one, for the fence; what else relates its
