@@ -120,7 +120,8 @@ CREATE TABLE workerctl.worker (
     started_at      timestamptz NOT NULL DEFAULT now(),
     lease_until     timestamptz NOT NULL,
     schema          integer NOT NULL,  -- the last migration that its code knows
-    session         integer NOT NULL DEFAULT 0  -- + 1 with every connection: what an earlier one said late is not heard
+    session         integer NOT NULL DEFAULT 0,  -- + 1 with every connection: what an earlier one said late is not heard
+    seats           integer NOT NULL DEFAULT 1   -- jobs that it runs at once
 );
 
 CREATE TABLE workerctl.live (
