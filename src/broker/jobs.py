@@ -16,6 +16,7 @@ from .waiting import waits_because
 
 Row = dict[str, Any]
 
+LARGEST_ID = 2**63 - 1
 LONGEST_NUMBER = 4300  # digits, of Python's `sys.set_int_max_str_digits`
 
 WAITS_FOR = ("limits", "rates", "held", "suspect", "batch", "ripe_in_seconds", "seats")  # of what a job waits for
@@ -44,7 +45,7 @@ def list_jobs(
 
 def show_job(connection: psycopg.Connection[Any], job_id: int) -> Row:
     """Everything about one job, with `waits_because` where it has not begun, and about how long. Raises NoSuchJob."""
-    rows = _rows(connection, "show_job", {"id": job_id})
+    rows = _rows(connection, "show_job", {"id": job_id}) if abs(job_id) <= LARGEST_ID else []
     if not rows:
         raise NoSuchJob(f"no job {job_id}")
     job, detail = rows[0], None

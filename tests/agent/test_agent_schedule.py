@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
+
 from workerctl.agent.agent import pools_of
 from workerctl.agent.schedule import GRACE_SECONDS, Task, due_times, next_due
 from workerctl.settings import PoolSettings
@@ -17,6 +19,15 @@ def test_every_due_time_since_the_last_is_made_in_order() -> None:
     task = Task("t", "* * * * *", "UTC")
     made = due_times(task, at("2026-01-01T00:00:30+00:00"), at("2026-01-01T00:03:00+00:00"))
     assert [due.minute for due in made] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("word", "due"),
+    [("@hourly", "2026-01-01T13:00"), ("@daily", "2026-01-02T00:00"), ("@weekly", "2026-01-04T00:00"),
+     ("@monthly", "2026-02-01T00:00"), ("@yearly", "2027-01-01T00:00")],
+)  # fmt: skip
+def test_crons_words_are_understood(word: str, due: str) -> None:
+    assert next_due(Task("t", word, "UTC"), at("2026-01-01T12:30:00+00:00")) == at(f"{due}:00+00:00")
 
 
 def test_a_due_time_is_made_once() -> None:

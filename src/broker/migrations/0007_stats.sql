@@ -58,10 +58,30 @@ CREATE FUNCTION workerctl.add_up_spans(
       FROM counted c LEFT JOIN histogram h USING (begun, queue, kind);
 $$;
 
+-- How far one user's jobs stand apart in a lane: as long as its runs took within the hour, or as a rate of its kind leaves
+-- between two starts; a second at least, an hour at the most. If they stood closer, all that a user enqueued at once would
+-- soon stand before whoever comes new.
+CREATE FUNCTION workerctl.set_turns(clock timestamptz DEFAULT now()) RETURNS void LANGUAGE sql AS $$
+    WITH run AS (
+        SELECT s.queue, s.kind, sum(s.run_seconds) / sum(s.succeeded + s.failed + s.dead + s.cancelled) AS seconds
+          FROM workerctl.run_stats s
+         WHERE s.span IN (1, 10, 60, 300, 3600) AND s.at > clock - interval '1 hour'
+         GROUP BY s.queue, s.kind HAVING sum(s.succeeded + s.failed + s.dead + s.cancelled) > 0
+    ), turn AS (
+        SELECT a.id, greatest(1000, least(3600000, greatest(coalesce(1000 * r.seconds / a.batch, a.turn_ms), rated.ms)))::integer AS ms
+          FROM workerctl.lane a
+          LEFT JOIN run r USING (queue, kind)
+         CROSS JOIN LATERAL (SELECT max(1000 * extract(epoch FROM m.period) / m.most) AS ms
+                               FROM workerctl.rates m WHERE m.name IN (a.kind, split_part(a.kind, '.', 1))) rated
+    )
+    UPDATE workerctl.lane a SET turn_ms = t.ms FROM turn t WHERE a.id = t.id AND abs(a.turn_ms - t.ms) > 0.2 * a.turn_ms;
+$$;
+
 -- Upkeep: few rows are left for every kind, and none that is older than what `jobs stats` looks back.
 CREATE FUNCTION workerctl.tidy_stats(clock timestamptz DEFAULT now()) RETURNS void LANGUAGE sql AS $$
     SELECT workerctl.add_up_spans(1, 10, '15 s', clock), workerctl.add_up_spans(10, 60, '70 s', clock),
            workerctl.add_up_spans(60, 300, '10 min', clock), workerctl.add_up_spans(300, 3600, '65 min', clock);
+    SELECT workerctl.set_turns(clock);
     DELETE FROM workerctl.run_stats s WHERE s.at < clock - interval '26 h';
 $$;
 
