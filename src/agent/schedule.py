@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from ..settings.units import every_seconds
+from ..settings.units import cron_fields, every_seconds
 
 GRACE_SECONDS = 300.0  # the latest due time that is late by less was not missed, and neither were those
 FAILOVER_SECONDS = 30.0  # that are late by less than this: another primary takes its time
@@ -36,7 +36,8 @@ def next_due(task: Task, after: dt.datetime) -> dt.datetime:
     """
     period = every_seconds(task.cron)
     if period is None:
-        times = (due.astimezone(dt.UTC) for due in CronSim(task.cron, after.astimezone(ZoneInfo(task.timezone))))
+        zone = ZoneInfo(task.timezone)
+        times = (due.astimezone(dt.UTC) for due in CronSim(cron_fields(task.cron), after.astimezone(zone)))
         return next(due for due in times if due > after)  # within the hour that comes twice it begins with its first
     return dt.datetime.fromtimestamp((after.timestamp() // period + 1) * period, dt.UTC)
 

@@ -44,6 +44,7 @@ class Registration:
     excluded_queues: list[str]
     lease_seconds: float
     schema: int = field(default_factory=newest)  # the last migration that its code knows
+    seats: int = 1  # jobs that it runs at once
 
 
 @dataclass(frozen=True, slots=True)

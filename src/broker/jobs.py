@@ -11,12 +11,15 @@ from psycopg.types.json import set_json_loads
 
 from ..contract import WorkerctlError
 from .connection import statement
-from .waiting import about_seconds, waits_because
+from .line import about_seconds
+from .waiting import waits_because
 
 Row = dict[str, Any]
 
+LARGEST_ID = 2**63 - 1
 LONGEST_NUMBER = 4300  # digits, of Python's `sys.set_int_max_str_digits`
 
+WAITS_FOR = ("limits", "rates", "held", "suspect", "batch", "ripe_in_seconds", "seats")  # of what a job waits for
 STATUSES = ("pending", "running", "waiting", "succeeded", "dead", "cancelled")
 
 
@@ -42,7 +45,7 @@ def list_jobs(
 
 def show_job(connection: psycopg.Connection[Any], job_id: int) -> Row:
     """Everything about one job, with `waits_because` where it has not begun, and about how long. Raises NoSuchJob."""
-    rows = _rows(connection, "show_job", {"id": job_id})
+    rows = _rows(connection, "show_job", {"id": job_id}) if abs(job_id) <= LARGEST_ID else []
     if not rows:
         raise NoSuchJob(f"no job {job_id}")
     job, detail = rows[0], None
@@ -50,7 +53,7 @@ def show_job(connection: psycopg.Connection[Any], job_id: int) -> Row:
         found = connection.execute(statement("why_waiting"), {"id": job_id}).fetchone()
         detail = found[0] if found is not None else None
     waits = {"waits_because": waits_because(job, detail), "waits_seconds": detail and about_seconds(job, detail)}
-    return _public(job) | waits | {"waits_for": detail}
+    return _public(job) | waits | {"waits_for": detail and {name: detail[name] for name in WAITS_FOR}}
 
 
 def retry_jobs(connection: psycopg.Connection[Any], ids: list[int]) -> int:

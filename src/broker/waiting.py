@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from .line import about_seconds, before_at, is_moved, jobs_before, own_lane
+
 Row = dict[str, Any]
 
-COUNTED = 1000  # more jobs before it than so many are not counted
+COUNTED = 1000  # more jobs than so many are guessed
 
 
 def waits_because(job: Row, detail: Row | None) -> str | None:
@@ -29,39 +31,11 @@ def waits_because(job: Row, detail: Row | None) -> str | None:
         return f"provider {pause['name']} is left alone for {_span(pause['seconds'])}: {pause['reason']}"
     if detail is None:
         return "waiting for a free worker"
+    limited = _limited(job, detail)
+    if job["due_in_seconds"] > 0 and not limited:
+        return f"due in {job['due_in_seconds']:.0f} s, at {job['run_at'].astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}Z"
     about = about_seconds(job, detail)
-    how = "at least" if detail["ahead"] >= COUNTED else "about"
-    soon = "" if about is None or job["due_in_seconds"] > 0 else f"; {how} {_span(about)}"
-    return (_limited(job, detail) or _in_line(job, detail)) + soon
-
-
-def about_seconds(job: Row, detail: Row) -> float | None:
-    """Seconds until it may begin, as its kind went within ten minutes, an hour or a day; None where that says nothing.
-
-    A kind that had little to do went slowly: it is not taken to need longer than one seat would. Its pace says
-    nothing of jobs of other kinds that stand before it.
-    """
-    if job["due_in_seconds"] > 0:
-        return float(job["due_in_seconds"])
-    if job["paused_provider"]:
-        return float(job["paused_provider"]["seconds"])
-    if any(limit["most"] == 0 for limit in detail["limits"]):
-        return None
-    if detail["rates"]:
-        return max(_until_start(rate, detail["ahead"]) for rate in detail["rates"])
-    seats = min((limit["most"] for limit in detail["limits"]), default=0)
-    if detail["held"] and seats and detail["run_seconds"]:
-        return float((detail["ahead"] + 1) * detail["run_seconds"] / seats)
-    if detail["per_second"] and not detail["suspect"] and not detail["of_others"]:
-        seconds_a_job = min(1 / detail["per_second"], detail["run_seconds"])
-        return float(max(detail["ripe_in_seconds"], (detail["ahead"] + 1) * seconds_a_job))
-    return None
-
-
-def _until_start(rate: Row, ahead: int) -> float:
-    """Those before it take a period for each `most` of them; of a key's rate it is not known how many have its key."""
-    is_of_kind = rate["name"] == rate["key"] and ":" not in rate["name"]
-    return float(rate["seconds"] + (ahead // rate["most"] * rate["period_seconds"] if is_of_kind else 0))
+    return (limited or _in_line(job, detail)) + ("" if about is None else f"; {_soon(about)}")
 
 
 def _limited(job: Row, detail: Row) -> str:
@@ -73,34 +47,37 @@ def _limited(job: Row, detail: Row) -> str:
         who = ", ".join(f"job {h['job_id']} on {h['worker']} for {_span(h['seconds'])}" for h in holders)
         more = f" and {limit['used'] - len(holders)} more" if limit["used"] > len(holders) else ""
         held_by = f": held by {who}{more}" if who else ""
-        place = f"; {_before(detail['ahead'])}" if detail["held"] or detail["ahead"] else ""
+        before = jobs_before(detail) if detail["held"] else own_lane(detail)["jobs"]
+        place = f"; {_before(before)}" if detail["held"] or before else ""
         return f"waiting for a seat of {limit['key']} ({limit['used']} of {limit['most']} taken{held_by}){place}"
-    if detail["rates"]:
-        rate = max(detail["rates"], key=lambda each: float(each["seconds"]))
-        if job["due_in_seconds"] > rate["seconds"] + 1:  # by its own time: a rate moves it to when it is free
-            return ""
-        place = f"; {_before(detail['ahead'])}" if detail["ahead"] and job["due_in_seconds"] <= 0 else ""
+    used_up = [rate for rate in detail["rates"] if rate["free"] == 0]
+    if used_up and (job["due_in_seconds"] <= 0 or is_moved(job["due_in_seconds"], used_up)):
+        rate = max(used_up, key=lambda each: float(each["seconds"]))
+        before = before_at(rate, detail)
+        place = f"; {_before(before)}" if before else ""
         return f"rate {rate['key']} is used up ({rate['most']} starts) until {rate['until'].replace('T', ' ')}{place}"
     return ""
 
 
 def _in_line(job: Row, detail: Row) -> str:
-    if job["due_in_seconds"] > 0:
-        return f"due in {job['due_in_seconds']:.0f} s, at {job['run_at'].astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}Z"
     if detail["held"]:
-        return f"waiting for its turn at a seat of {' or '.join(job['limit_keys'])}; {_before(detail['ahead'])}"
+        return f"waiting for its turn at a seat of {' or '.join(job['limit_keys'])}; {_before(jobs_before(detail))}"
     if detail["suspect"]:
         return "a worker died with it: it waits for a worker with empty hands, to run alone"
     if detail["ripe_in_seconds"] > 0:
-        place = f"number {detail['ahead'] - detail['of_others'] + 1} of {detail['batch']}"
+        place = f"number {own_lane(detail)['jobs'] + 1} of {detail['batch']}"
         return f"gathering a batch: {place}, for {_span(detail['ripe_in_seconds'])} at most"
-    return f"waiting for a free worker; {_before(detail['ahead'])}"
+    return f"waiting for a free worker; {_before(jobs_before(detail))}"
 
 
-def _before(ahead: int) -> str:
-    if ahead == 0:
+def _before(jobs: int) -> str:
+    if jobs == 0:
         return "next in line"
-    return f"{'more than ' if ahead >= COUNTED else ''}{ahead} before it"
+    return f"{jobs} before it" if jobs <= COUNTED else f"about {jobs} before it"
+
+
+def _soon(seconds: float) -> str:
+    return f"about {_span(seconds)}" if seconds >= 1 else "within a second"
 
 
 def _span(seconds: float) -> str:

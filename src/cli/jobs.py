@@ -231,6 +231,8 @@ def _fields(pairs: list[str]) -> dict[str, Any]:
         key, separator, value = pair.partition("=")
         if not separator or not key:
             fail(f"{pair!r}: expected KEY=VALUE", Exit.USAGE)
+        if key in fields:
+            fail(f"{pair!r}: {key} is given twice; a list is {key}='[1, 2]'", Exit.USAGE)
         try:
             fields[key] = json.loads(value, parse_constant=_no_json)
         except ValueError:

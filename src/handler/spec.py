@@ -63,9 +63,8 @@ def _unread_spec(kind: str, payload: Any = None, **options: Any) -> dict[str, An
     spec = {"kind": kind, "payload": content}
     if options:
         _check_options(kind, options)
-        run_at = options.get("run_at")
-        if isinstance(run_at, dt.datetime) and run_at.tzinfo is None:
-            options["run_at"] = run_at.astimezone()  # this machine's time, as everywhere in Python; not the database's
+        if options.get("run_at") is not None:
+            options["run_at"] = _instant(kind, options["run_at"])
         spec |= {name: value for name, value in options.items() if value is not None}
     return spec
 
@@ -128,5 +127,16 @@ def _check_options(kind: str, options: dict[str, Any]) -> None:
             raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")
     for name, least, most in (("priority", -100, 100), ("max_attempts", 1, 1000)):
         number = options.get(name)
-        if number is not None and not (isinstance(number, int) and least <= number <= most):
+        if number is not None and (type(number) is bool or not (isinstance(number, int) and least <= number <= most)):
             raise Refused(f"{kind}: {name} {number!r} is not a whole number between {least} and {most}")
+
+
+def _instant(kind: str, run_at: Any) -> dt.datetime:
+    """A datetime or its ISO text; without a zone this machine's time, as everywhere in Python; not the database's."""
+    try:
+        found = dt.datetime.fromisoformat(run_at) if isinstance(run_at, str) else run_at
+    except ValueError:
+        found = None
+    if not isinstance(found, dt.datetime):
+        raise Refused(f"{kind}: run_at {run_at!r:.60} is no datetime; in ten minutes: now(UTC) + timedelta(minutes=10)")
+    return found if found.tzinfo is not None else found.astimezone()

@@ -16,7 +16,7 @@ from .check_apps import check_apps
 from .check_providers import check_providers
 from .refusal import dotted, refused
 from .types import Settings
-from .units import every_seconds, rate, size_text
+from .units import cron_fields, every_seconds, rate, size_text
 
 RESERVED_NAMES = frozenset({"collector", "postgres", "migrate", "agent", "template", "web", "supervisor", "default"})
 _LEASE = ("jobs", "lease")
@@ -152,8 +152,8 @@ def _wrong_timezone(name: str) -> str | None:
         known = zoneinfo.available_timezones()
         if not known:
             return "this machine has no time zones; `pip install tzdata`"
-        close = get_close_matches(name, known, n=1)
-        return f"unknown time zone{f'; did you mean {close[0]}?' if close else ''}"
+        close = get_close_matches(name, known, n=1, cutoff=0.85)
+        return f"unknown time zone; {f'did you mean {close[0]}?' if close else 'expected one such as Asia/Shanghai'}"
     return None
 
 
@@ -162,7 +162,7 @@ def _wrong_cron(expression: str) -> str | None:
 
     try:
         if every_seconds(expression) is None:
-            next(cronsim.CronSim(expression, dt.datetime(2024, 1, 1)))
+            next(cronsim.CronSim(cron_fields(expression), dt.datetime(2024, 1, 1)))
     except cronsim.CronSimError as error:
         return f'{error}; expected a cron expression such as "0 3 * * *"'
     except ValueError as error:

@@ -9,6 +9,16 @@ from typing import Any
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_SECONDS = 10_000 * 86400.0
 
+CRON_WORDS = {  # as cron has them
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+
 # PM2's rule: MB is 1024 * 1024, and so is a bare M
 _BYTES = {"": 1, "B": 1} | {
     f"{prefix}{suffix}": 1024**power for power, prefix in enumerate("KMGT", start=1) for suffix in ("", "B", "IB")
@@ -43,6 +53,11 @@ def rate(text: str) -> tuple[int, float]:
     if seconds <= 0:
         raise ValueError("the period must be longer than 0")
     return int(count), seconds
+
+
+def cron_fields(cron: str) -> str:
+    """`@daily` and its like as the fields that they stand for; any other expression as it is."""
+    return CRON_WORDS.get(cron, cron)
 
 
 def every_seconds(cron: str) -> float | None:

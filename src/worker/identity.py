@@ -54,6 +54,7 @@ def registration(me: Identity, around: Surroundings) -> Registration:
         queues=list(pool.queues) or None,
         excluded_queues=[] if pool.queues else _queues_of_others(around.settings.pools, me.pool),
         lease_seconds=around.settings.jobs.lease_seconds,
+        seats=pool.concurrency,
     )
 
 

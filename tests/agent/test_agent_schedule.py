@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+import pytest
+
 from workerctl.agent.agent import pools_of
 from workerctl.agent.schedule import GRACE_SECONDS, Missed, Task, due_times, next_due
 from workerctl.settings import PoolSettings
@@ -22,6 +24,15 @@ def test_every_due_time_since_the_last_is_made_in_order() -> None:
     task = Task("t", "*/10 * * * * *", "UTC")
     made = due_times(task, at("2026-01-01T00:00:05+00:00"), at("2026-01-01T00:00:39+00:00"))
     assert [due.second for due in made] == [10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("word", "due"),
+    [("@hourly", "2026-01-01T13:00"), ("@daily", "2026-01-02T00:00"), ("@weekly", "2026-01-04T00:00"),
+     ("@monthly", "2026-02-01T00:00"), ("@yearly", "2027-01-01T00:00")],
+)  # fmt: skip
+def test_crons_words_are_understood(word: str, due: str) -> None:
+    assert next_due(Task("t", word, "UTC"), at("2026-01-01T12:30:00+00:00")) == at(f"{due}:00+00:00")
 
 
 def test_a_due_time_is_made_once() -> None:

@@ -46,12 +46,15 @@ def new_worker(queue: psycopg.Connection[Any], database_url: str) -> Iterator[Ca
         lease: float = 30,
         batch: int = 1,
         batch_wait: float = 0.0,
+        seats: int = 1,
     ) -> Worker:
         connection = connect(database_url, application="test worker")
         connections.append(connection)
         number = next(numbers)
         known = [KnownKind(kind, "default", 3, batch, batch_wait) for kind in kinds]
-        registration = Registration(f"{node}.{number}", node, "host", "default", number, 1, queues, [], lease)
+        registration = Registration(
+            f"{node}.{number}", node, "host", "default", number, 1, queues, [], lease, seats=seats
+        )
         return Worker(connection, register_worker(connection, registration, known), registration.incarnation)
 
     yield make

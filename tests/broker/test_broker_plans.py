@@ -181,6 +181,8 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     look("what falls due", lambda: bring_due(queue))
     look("show", lambda: show_job(queue, 5000))
     look("newest", lambda: list_jobs(queue, limit=50))
+    look("dead ones", lambda: list_jobs(queue, status="dead", limit=50))
+    look("what runs", lambda: list_jobs(queue, status="running", limit=50))
     look("children of a batch", lambda: list_jobs(queue, parent_id=newest(queue, "status = 'waiting'"), limit=50))
     look("cancel one", lambda: cancel_jobs(queue, [newest(queue, "status = 'pending' AND parent_id IS NULL")]))
     look("cancel a batch", lambda: cancel_jobs(queue, [newest(queue, "status = 'waiting'")]))

@@ -165,3 +165,9 @@ def test_the_figures_are_json(queue: Queue, new_worker: Any) -> None:
     worker.claims(1)
     worker.says(ended=[Ended(job, 1, "succeeded")], stats=[said()])
     assert json.loads(json.dumps(stats(queue)))[0]["kind"] == "a"
+
+
+def test_a_backlog_that_the_planner_knows_nothing_of_yet_is_counted(queue: Queue) -> None:
+    enqueue_many([("a", None)] * 7_000, conn=queue)
+    (row,) = stats(queue)
+    assert (row["pending"], row["guessed"]) == (7_000, True)

@@ -17,6 +17,7 @@ from cli_typed import WORKERCTL, Call, run
         (("--in", "-5m"), "no number in front; expected a duration"),
         (("--at", "tomorrow"), "such as 2026-12-24T18:00"),
         (("--payload", "@missing.json"), "No such file or directory"),
+        (("size=1", "size=2"), "'size=2': size is given twice"),
     ],
 )
 def test_wrong_times_and_files_are_wrong_usage_that_says_what_is_right(

@@ -146,6 +146,8 @@ def test_a_share_of_the_memory_is_of_what_this_machine_has(tmp_path):
         ("[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\ntimezone = 'Asia/Shangai'",
          'schedule.x.timezone = "Asia/Shangai": unknown time zone; did you mean Asia/Shanghai?'),
         ("[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\ntimezone = '/etc/passwd'", "unknown time zone"),
+        ("[schedule.x]\ncron = '@daily'\nkind = 'k'\ntimezone = 'Asia/Bejing'",
+         'schedule.x.timezone = "Asia/Bejing": unknown time zone; expected one such as Asia/Shanghai'),
         ("[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\npayload = {a = [{b = \"x\\u0000\"}]}",
          "schedule.x.payload = {...}: holds the character NUL"),
         ("[schedule.x]\ncron = '0 3 * * *'\nkind = 'k'\npayload = {a = nan}", "holds NaN or an infinity"),

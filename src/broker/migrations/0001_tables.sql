@@ -46,6 +46,7 @@ CREATE TABLE workerctl.lane (
     batch integer NOT NULL DEFAULT 1,      -- as kind.batch says, here because every claim reads it
     batch_wait double precision NOT NULL DEFAULT 0,  -- as kind.batch_wait says
     paused boolean NOT NULL DEFAULT false, -- as queue.paused_at says
+    turn_ms integer NOT NULL DEFAULT 1000, -- by how much of rank one user's jobs stand apart: as long as one runs
     provider text,                         -- that its jobs met while it was paused: while it is, they are not handed out
     UNIQUE (queue, kind, keyed)
 );
@@ -122,7 +123,8 @@ CREATE TABLE workerctl.worker (
     started_at      timestamptz NOT NULL DEFAULT now(),
     lease_until     timestamptz NOT NULL,
     schema          integer NOT NULL,  -- the last migration that its code knows
-    session         integer NOT NULL DEFAULT 0  -- + 1 with every connection: what an earlier one said late is not heard
+    session         integer NOT NULL DEFAULT 0,  -- + 1 with every connection: what an earlier one said late is not heard
+    seats           integer NOT NULL DEFAULT 1   -- jobs that it runs at once
 );
 
 CREATE TABLE workerctl.live (

@@ -108,19 +108,20 @@ BEGIN
          ORDER BY s.ordinal);
 END $$;
 
--- For each of `specs`, in order, the rank of a user's job that is due: a second behind the one before it, in this call or
--- in the lane, so that users take turns. NULL for any other.
+-- For each of `specs`, in order, the rank of a user's job that is due: as far behind the one before it, in this call or in
+-- the lane, as a run takes (`turn_ms`), so that users take turns however late one comes. NULL for any other.
 CREATE FUNCTION workerctl.turns(specs jsonb, lanes integer[]) RETURNS bigint[] LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN ARRAY(
         SELECT CASE WHEN g.user_id IS NOT NULL AND o.run_at <= now()
-                    THEN greatest(workerctl.rank_of(o.run_at, g.priority) - 1000, coalesce(e.rank, 0)) + 1000 * o.turn END
+                    THEN greatest(workerctl.rank_of(o.run_at, g.priority) - a.turn_ms, coalesce(e.rank, 0)) + a.turn_ms * o.turn END
           FROM (SELECT lanes[s.ordinal] AS lane_id, s.user_id, coalesce(s.priority, 0) AS priority,
                        array_agg(s.ordinal ORDER BY s.ordinal) AS ordinals,
                        array_agg(coalesce(s.run_at, now()) ORDER BY s.ordinal) AS run_ats
                   FROM ROWS FROM (jsonb_to_recordset(specs) AS (user_id text, priority smallint, run_at timestamptz))
                        WITH ORDINALITY AS s(user_id, priority, run_at, ordinal)
                  GROUP BY 1, 2, 3) g
+          JOIN workerctl.lane a ON a.id = g.lane_id
           LEFT JOIN LATERAL (
                SELECT l.rank FROM workerctl.live l
                 WHERE l.lane_id = g.lane_id AND l.user_id = g.user_id AND l.priority = g.priority

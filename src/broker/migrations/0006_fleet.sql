@@ -2,7 +2,7 @@
 
 CREATE FUNCTION workerctl.register_worker(
     incarnation text, node_id text, host text, pool text, slot integer, pid integer, kinds jsonb, queues text[],
-    excluded_queues text[], lease_seconds double precision, schema integer DEFAULT 2147483647
+    excluded_queues text[], lease_seconds double precision, schema integer DEFAULT 2147483647, seats integer DEFAULT 1
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
@@ -22,10 +22,10 @@ BEGIN
     UPDATE workerctl.lane a SET batch = k.batch, batch_wait = k.batch_wait
       FROM workerctl.kind k WHERE k.name = a.kind AND (k.batch, k.batch_wait) <> (a.batch, a.batch_wait);
     INSERT INTO workerctl.worker AS w (incarnation, node_id, host, pool, slot, pid, kinds, queues, excluded_queues, lease_until,
-                                       schema)
+                                       schema, seats)
     VALUES (incarnation, node_id, host, pool, slot, pid,
             ARRAY(SELECT r.name FROM jsonb_to_recordset(kinds) AS r(name text)), queues, excluded_queues,
-            now() + make_interval(secs => lease_seconds), schema)
+            now() + make_interval(secs => lease_seconds), schema, seats)
         ON CONFLICT ON CONSTRAINT worker_incarnation_key DO UPDATE SET lease_until = excluded.lease_until  -- its answer was lost
     RETURNING w.id INTO new_id;
     PERFORM set_config('synchronous_commit', 'off', true);  -- a row that is lost with its server is made anew by its worker

@@ -1,5 +1,5 @@
 -- Newest jobs first, live and ended alike, that match every filter given. Each half is read from its newest backwards,
--- which the planner does not find out through the view.
+-- which the planner does not find out through the view, and only where the status may be found there.
 SELECT id, kind, queue, status::text AS status, priority, attempt, max_attempts, payload, result, error, user_id, plan,
        parent_id, progress_done, progress_total, created_at, run_at, started_at, finished_at, node, worker
   FROM ((SELECT l.id, a.kind, a.queue, l.status, l.priority, l.attempt, l.max_attempts, l.payload::jsonb AS payload, l.result,
@@ -13,6 +13,8 @@ SELECT id, kind, queue, status::text AS status, priority, attempt, max_attempts,
            JOIN workerctl.lane a ON a.id = l.lane_id
            LEFT JOIN workerctl.worker w ON w.id = l.worker_id
           WHERE (%(status)s::text IS NULL OR l.status = %(status)s::text::workerctl.job_status)
+            AND (%(status)s::text IS NULL OR %(status)s::text IN ('pending', 'running', 'waiting'))
+            AND (%(status)s::text IS DISTINCT FROM 'running' OR l.worker_id IS NOT NULL)
             AND (%(kind)s::text IS NULL OR a.kind = %(kind)s::text)
             AND (%(user_id)s::text IS NULL OR l.user_id = %(user_id)s::text)
             AND (%(parent_id)s::bigint IS NULL OR l.parent_id = %(parent_id)s::bigint)
@@ -28,6 +30,7 @@ SELECT id, kind, queue, status::text AS status, priority, attempt, max_attempts,
                 h.started_at, h.finished_at, h.node, h.worker
            FROM workerctl.history h
           WHERE (%(status)s::text IS NULL OR h.status = %(status)s::text::workerctl.job_status)
+            AND (%(status)s::text IS NULL OR %(status)s::text IN ('succeeded', 'dead', 'cancelled'))
             AND (%(kind)s::text IS NULL OR h.kind = %(kind)s::text)
             AND (%(user_id)s::text IS NULL OR h.user_id = %(user_id)s::text)
             AND (%(parent_id)s::bigint IS NULL OR h.parent_id = %(parent_id)s::bigint)

@@ -1,4 +1,5 @@
--- Every lane, per queue and kind, with how much waits and runs in it; what is over 5,000 is guessed.
+-- Every lane, per queue and kind, with how much waits and runs in it; what is over 5,000, or 50,000 in all, is guessed. Of what
+-- is held for want of a seat 20,000 are looked at.
 WITH running AS (
     SELECT l.lane_id, count(*) AS jobs FROM workerctl.live l WHERE l.worker_id IS NOT NULL GROUP BY l.lane_id
 ), parent AS (
@@ -11,13 +12,18 @@ WITH running AS (
             ) SELECT s.parent_id FROM step s WHERE s.parent_id IS NOT NULL LIMIT 10000) f
       JOIN workerctl.live p ON p.id = f.parent_id
      GROUP BY p.lane_id
+), held AS (
+    SELECT l.lane_id, count(*) AS jobs, min(l.run_at) AS oldest_due_at
+      FROM (SELECT h.job_id FROM workerctl.hold h LIMIT 20000) h JOIN workerctl.live l ON l.id = h.job_id AND l.held
+     GROUP BY l.lane_id
 )
-SELECT a.queue, a.kind, bool_or(a.paused) AS paused, sum(d.pending)::bigint AS pending, bool_or(d.guessed) AS guessed,
-       sum(d.later)::bigint AS later, sum(d.retries)::bigint AS retries, sum(d.held)::bigint AS held,
+SELECT a.queue, a.kind, bool_or(a.paused) AS paused, sum(d.pending + coalesce(h.jobs, 0))::bigint AS pending, bool_or(d.guessed) AS guessed,
+       sum(d.later)::bigint AS later, sum(d.retries)::bigint AS retries, coalesce(sum(h.jobs), 0)::bigint AS held,
        coalesce(sum(r.jobs), 0)::bigint AS running, coalesce(sum(p.jobs), 0)::bigint AS waiting,
-       extract(epoch FROM now() - min(d.oldest_due_at))::double precision AS oldest_due_seconds
+       extract(epoch FROM now() - min(least(d.oldest_due_at, h.oldest_due_at)))::double precision AS oldest_due_seconds
   FROM workerctl.lane a
- CROSS JOIN LATERAL workerctl.lane_depth(a.id) d
+ CROSS JOIN LATERAL workerctl.lane_depth(a.id, least(5000, 50000 / (SELECT count(*) FROM workerctl.lane))) d
+  LEFT JOIN held h ON h.lane_id = a.id
   LEFT JOIN running r ON r.lane_id = a.id
   LEFT JOIN parent p ON p.lane_id = a.id
  GROUP BY a.queue, a.kind

@@ -1,0 +1,75 @@
+"""Users take turns within a kind, however late one comes and however long its runs take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from workerctl.broker.exchange import RunStats
+from workerctl.broker.limits import configure_limits
+from workerctl.producer import enqueue_many
+
+Queue = psycopg.Connection[Any]
+
+
+def jobs(queue: Queue, user: str, count: int, **more: Any) -> list[int]:
+    return enqueue_many([{"kind": "a", "user_id": user} | more] * count, conn=queue)
+
+
+def ran_for(queue: Queue, worker: Any, seconds: float) -> None:
+    """As if some jobs of kind `a` had run for so long each, and the primary had seen to its statistics."""
+    worker.says(stats=[RunStats("default", "a", succeeded=4, run_seconds=4 * seconds)])
+    queue.execute("SELECT workerctl.tidy_stats()")
+
+
+def time_passes(queue: Queue, seconds: int) -> None:
+    """As if all that waits had been enqueued so long ago."""
+    queue.execute("UPDATE workerctl.live SET rank = rank - 1000 * %s", [seconds])
+
+
+def test_a_late_comer_waits_for_one_job_of_each_and_not_for_a_batch_of_long_runs(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    jobs(queue, "big", 1)
+    worker.claims(1)
+    ran_for(queue, worker, 8.0)
+    jobs(queue, "big", 50)
+    time_passes(queue, 100)
+    assert len(worker.claims(25)) == 25  # 100 s of 2 seats
+    late = jobs(queue, "small", 2)
+    claimed = {job for job, _ in worker.claims(4)}
+    assert claimed >= set(late)
+
+
+@pytest.mark.parametrize("is_rated", [True, False])
+def test_a_kinds_rate_sets_users_as_far_apart_as_it_lets_jobs_begin(
+    queue: Queue, new_worker: Any, is_rated: bool
+) -> None:
+    worker = new_worker()
+    jobs(queue, "big", 1)
+    configure_limits(queue, {}, {"a": (10, 60.0)} if is_rated else {}, {})
+    ran_for(queue, worker, 0.01)
+    first, second = jobs(queue, "new", 2)
+    ranks = dict(queue.execute("SELECT id, rank FROM workerctl.live").fetchall())
+    assert ranks[second] - ranks[first] == (6000 if is_rated else 1000)
+
+
+def test_a_priority_stands_above_turns_and_a_job_of_the_lowest_has_its_turn(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    low = jobs(queue, "big", 1, priority=-1)
+    high = jobs(queue, "big", 3, priority=1)
+    (small,) = jobs(queue, "small", 1)
+    assert [job for job, _ in worker.claims(4)] == [*high, small]
+    time_passes(queue, 700)  # a step is worth ten minutes
+    jobs(queue, "small", 5)
+    assert worker.claims(1) == [(low[0], 1)]
+
+
+def test_turns_survive_an_hour_without_a_run(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    jobs(queue, "big", 1)
+    ran_for(queue, worker, 30.0)
+    queue.execute("UPDATE workerctl.run_stats SET at = at - interval '3 hours'")
+    queue.execute("SELECT workerctl.tidy_stats()")
+    assert queue.execute("SELECT turn_ms FROM workerctl.lane").fetchall() == [(30_000,)]
