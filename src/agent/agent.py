@@ -211,14 +211,14 @@ class Agent:
         """Wake the pools whose queues have due work; scheduled tasks fall due on the same beat."""
         assert self._queries is not None
         self._look_at = now + IDLE_LOOK_SECONDS
-        self._primary.work(self._queries, now)
+        more = self._primary.work(self._queries, now)
         brought = bring_due(self._queries)
         ripe_in = queues_with_due_jobs(self._queries)
         due = [queue for queue, seconds in ripe_in.items() if seconds <= 0]
         if due:
             self._wakes.wake(pools_of(due, self._around.settings.pools))
         gathering = min((seconds for seconds in ripe_in.values() if seconds > 0), default=IDLE_LOOK_SECONDS)
-        if brought:
+        if brought or more:
             gathering = 0.0  # there may be more
         self._look_at = min(self._look_at, now + max(LOOK_AGAIN_SECONDS, gathering))
 

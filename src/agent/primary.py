@@ -14,6 +14,7 @@ import psycopg
 
 from ..broker.connection import SLOW, is_away, statement
 from ..broker.fleet import bring_back_schedule, database_now, hold_primary, is_dealt_with, make_tick, set_schedules
+from ..broker.jobs import sweep_on
 from ..broker.limits import configure_limits, tidy_limits
 from ..broker.migrate import has_post
 from ..settings import ScheduleSettings, Settings
@@ -26,6 +27,7 @@ LEASE_SECONDS = 6.0  # another machine takes over within this, and its next look
 UPKEEP_SECONDS = 3600.0
 UPKEEP_AGAIN_SECONDS = 5.0  # while there is more to remove: a bounded piece at a time, under the statement timeout
 TIDY_SECONDS = 5.0  # how long a job may wait beside a free seat after an accident
+SWEEP_JOBS = 1000  # of a batch whose cancel or retry was left half done: 25 ms, in which the agent does nothing else
 PARTITION_DAYS = 3
 ORPHANS = ScheduleSettings(cron="0 4 * * 0", kind="storage.orphans")  # counts them; [schedule.orphans] replaces it
 NOTE_SECONDS = 10.0  # how often the look at leases is noted
@@ -47,7 +49,7 @@ class Primary:
         self._post_migrations = has_post()
         self._url_direct = settings.database_url_direct or settings.database_url or ""
         self._finishing: threading.Thread | None = None
-        self._upkeep_at = self._tidy_at = self._finish_at = self._note_at = 0.0
+        self._upkeep_at = self._tidy_at = self._finish_at = self._note_at = self._sweep_at = 0.0
         self._tidied_to = ""  # the key at which the next look for free seats begins
         self._configured = False
         self._refused: dict[str, str] = {}  # duties that the database refuses -> why, as it was said
@@ -69,10 +71,13 @@ class Primary:
             connection.execute(statement("leave_primary"), {"agent": self._agent})
             self.term = None
 
-    def work(self, connection: psycopg.Connection[Any], now: float) -> None:
-        """Make the ticks that are due, by the database's clock; every hour the upkeep. `now` is monotonic."""
+    def work(self, connection: psycopg.Connection[Any], now: float) -> bool:
+        """Make the ticks that are due, by the database's clock; every hour the upkeep. `now` is monotonic.
+
+        Returns whether there is more to do at once.
+        """
         if self.term is None:
-            return
+            return False
         if self._tasks:
             self._make_due_ticks(connection, database_now(connection))
         if now >= self._tidy_at:
@@ -91,6 +96,7 @@ class Primary:
                 self._finishing = finish_in_background(self._url_direct)
         if now >= self._upkeep_at:
             self._keep_up(connection, now)
+        return now >= self._sweep_at and self._sweep(connection, now)
 
     def note_leases(
         self, connection: psycopg.Connection[Any], every_seconds: float, seconds: float, now: float
@@ -99,6 +105,19 @@ class Primary:
         if self.term is not None and now >= self._note_at:
             self._note_at = now + NOTE_SECONDS
             connection.execute(statement("note_duty"), {"name": "leases", "every": every_seconds, "seconds": seconds})
+
+    def _sweep(self, connection: psycopg.Connection[Any], now: float) -> bool:
+        """Go on with what somebody asked for who is gone; returns whether there is more of it."""
+        self._sweep_at = now + TIDY_SECONDS
+        with self._by_itself("cancel and retry"):
+            jobs, more = sweep_on(connection, None, SWEEP_JOBS)
+            if jobs:
+                sys.stdout.write(f"went on with a cancel or retry that was left behind: {jobs} jobs\n")
+                sys.stdout.flush()
+            if more:
+                self._sweep_at = now
+                return True
+        return False
 
     def _keep_up(self, connection: psycopg.Connection[Any], now: float) -> None:
         self._upkeep_at = now + UPKEEP_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -20,11 +21,18 @@ LARGEST_ID = 2**63 - 1
 LONGEST_NUMBER = 4300  # digits, of Python's `sys.set_int_max_str_digits`
 
 WAITS_FOR = ("limits", "rates", "held", "suspect", "batch", "ripe_in_seconds", "seats")  # of what a job waits for
+SWEEP_JOBS = 5000  # children of a batch that are cancelled or redone in one transaction: a tenth of a second
+BEING_CANCELLED_SQLSTATE = "WQ005"
+
 STATUSES = ("pending", "running", "waiting", "succeeded", "dead", "cancelled")
 
 
 class NoSuchJob(WorkerctlError):
     """No job has this id, or retention has removed it."""
+
+
+class BeingCancelled(WorkerctlError):
+    """A job of this batch cannot be retried before all of them are cancelled."""
 
 
 def list_jobs(
@@ -56,14 +64,53 @@ def show_job(connection: psycopg.Connection[Any], job_id: int) -> Row:
     return _public(job) | waits | {"waits_for": detail and {name: detail[name] for name in WAITS_FOR}}
 
 
-def retry_jobs(connection: psycopg.Connection[Any], ids: list[int]) -> int:
-    """Redo ended jobs; of a batch just the children that did not succeed. Returns how many jobs will run."""
-    return sum(_value(connection, "retry_job", {"id": job_id}) for job_id in ids)
+def retry_jobs(connection: psycopg.Connection[Any], ids: list[int], so_far: Callable[[int], object] = int) -> int:
+    """Redo ended jobs; of a batch just the children that did not succeed. Returns how many jobs will run.
+
+    `so_far` is told after each transaction how many do. Raises BeingCancelled for a batch that still is.
+    """
+    count = 0
+    for job_id in ids:
+        try:
+            count += _value(connection, "retry_job", {"id": job_id, "most": SWEEP_JOBS})
+        except psycopg.Error as error:
+            if error.sqlstate == BEING_CANCELLED_SQLSTATE:
+                raise BeingCancelled(f"{error.diag.message_primary}; {error.diag.message_hint}") from None
+            raise
+        count = _sweep(connection, [job_id], count, so_far)
+    return count
 
 
-def cancel_jobs(connection: psycopg.Connection[Any], ids: list[int]) -> int:
-    """Cancel unfinished jobs and their children; returns how many were ended or asked to stop."""
-    return _value(connection, "cancel_jobs", {"ids": ids})
+def cancel_jobs(connection: psycopg.Connection[Any], ids: list[int], so_far: Callable[[int], object] = int) -> int:
+    """Cancel unfinished jobs and their children; returns how many were ended or asked to stop.
+
+    `so_far` is told after each transaction how many were. What this leaves behind, the fleet's primary goes on with.
+    """
+    count = 0
+    for first in range(0, len(ids), SWEEP_JOBS):
+        some = ids[first : first + SWEEP_JOBS]
+        count += _value(connection, "cancel_jobs", {"ids": some, "most": SWEEP_JOBS})
+        count = _sweep(connection, some, count, so_far)
+    return count
+
+
+def sweep_on(connection: psycopg.Connection[Any], asked: list[int] | None, most: int) -> tuple[int, bool]:
+    """Go on with what these batches were asked for: how many jobs, and whether there is more.
+
+    None: with what nobody has gone on with for 10 s.
+    """
+    row = connection.execute(statement("sweep_on"), {"asked": asked, "most": most}).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def _sweep(connection: psycopg.Connection[Any], asked: list[int], count: int, so_far: Callable[[int], object]) -> int:
+    more = True
+    while more:
+        so_far(count)
+        jobs, more = sweep_on(connection, asked, SWEEP_JOBS)
+        count += jobs
+    return count
 
 
 def job_log(connection: psycopg.Connection[Any], job_id: int, limit: int = 200) -> list[Row]:

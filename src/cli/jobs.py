@@ -158,11 +158,12 @@ def retry(ids: Annotated[list[int], typer.Argument(help="Ids of ended jobs", met
     Example: workerctl jobs retry 42
     """
     from ..broker.jobs import retry_jobs, show_job
+    from .so_far import SoFar
 
-    with database() as connection:
+    with database() as connection, SoFar("will run again") as so_far:
         for job_id in ids:
             show_job(connection, job_id)
-        count = retry_jobs(connection, ids)
+        count = retry_jobs(connection, ids, so_far)
     if count == 0:
         fail("nothing to redo: no job of these has failed")
     note_change(f"jobs retry {' '.join(map(str, ids))}")
@@ -172,14 +173,17 @@ def retry(ids: Annotated[list[int], typer.Argument(help="Ids of ended jobs", met
 def cancel(ids: Annotated[list[int], typer.Argument(help="Ids of unfinished jobs", metavar="ID...")]) -> None:
     """Cancel jobs and their children. Pending ones end at once, running ones are stopped within about a second.
 
+    Of a large batch some thousand children at a time: others may begin until it is their turn, and are stopped then.
+
     Example: workerctl jobs cancel 42
     """
     from ..broker.jobs import cancel_jobs, show_job
+    from .so_far import SoFar
 
-    with database() as connection:
+    with database() as connection, SoFar("cancelled") as so_far:
         for job_id in ids:
             show_job(connection, job_id)
-        count = cancel_jobs(connection, ids)
+        count = cancel_jobs(connection, ids, so_far)
     if count == 0:
         fail("nothing to cancel: these jobs have ended")
     note_change(f"jobs cancel {' '.join(map(str, ids))}")

@@ -7,8 +7,6 @@ import time
 
 import pytest
 
-import pytest
-
 from workerctl.agent.agent import pools_of
 from workerctl.agent.schedule import GRACE_SECONDS, Missed, Task, due_times, next_due
 from workerctl.settings import PoolSettings

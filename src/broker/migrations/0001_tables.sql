@@ -218,7 +218,7 @@ CREATE TABLE workerctl.history (
 ) PARTITION BY RANGE (finished_at);
 
 CREATE INDEX history_id ON workerctl.history (id);
-CREATE INDEX history_parent ON workerctl.history (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX history_parent ON workerctl.history (parent_id, child_index) WHERE parent_id IS NOT NULL;
 CREATE INDEX history_dead ON workerctl.history (id) WHERE status = 'dead';
 CREATE TABLE workerctl.history_default PARTITION OF workerctl.history DEFAULT;  -- no insert fails for want of upkeep
 

@@ -1,2 +1,2 @@
--- Cancels jobs and their children; how many were ended or asked.
-SELECT workerctl.cancel(%(ids)s::bigint[])
+-- Cancels jobs and their children, so many at once; how many were ended or asked.
+SELECT workerctl.cancel(%(ids)s::bigint[], %(most)s::integer)

@@ -1,0 +1,293 @@
+-- Families: a job with all that stand above and below it. Cancel and retry, which users ask for; of a large batch some thousand
+-- children in a transaction, because a statement has 5 seconds and a batch may have a million children.
+
+-- Batches whose children are being cancelled, or retried, some thousand in a transaction: by whoever asked for it, or by the
+-- primary once that one is gone.
+CREATE TABLE workerctl.sweep (
+    job_id   bigint PRIMARY KEY,
+    asked_of bigint NOT NULL,   -- the job that was named: this one, or a batch above it
+    redo     boolean NOT NULL,  -- a retry, else a cancel
+    after    integer NOT NULL DEFAULT -1,  -- the index of the last child that was looked at
+    at       timestamptz NOT NULL DEFAULT now()  -- when whoever asked last went on
+);
+
+-- These jobs, live or ended, and all that stand above them.
+CREATE FUNCTION workerctl.line_of(ids bigint[]) RETURNS TABLE (
+    id bigint, parent_id bigint, status workerctl.job_status, is_live boolean, is_batch boolean, unique_key text
+) LANGUAGE sql STABLE SET enable_seqscan = off AS $$
+    WITH RECURSIVE line AS (
+        SELECT i AS id, NULL::bigint AS parent_id, NULL::workerctl.job_status AS status, NULL::boolean AS is_live,
+               NULL::boolean AS is_batch, NULL::text AS unique_key, i AS next
+          FROM unnest(ids) AS i
+        UNION
+        SELECT j.id, j.parent_id, j.status, j.is_live, j.children_total > 0, j.unique_key, j.parent_id
+          FROM line
+         CROSS JOIN LATERAL (
+               SELECT l.id, l.parent_id, l.status, true AS is_live, l.children_total, l.unique_key::text
+                 FROM workerctl.live l WHERE l.id = line.next
+                UNION ALL
+               SELECT h.id, h.parent_id, h.status, false, h.children_total, h.unique_key
+                 FROM workerctl.history h WHERE h.id = line.next) j
+    )
+    SELECT line.id, line.parent_id, line.status, line.is_live, line.is_batch, line.unique_key FROM line WHERE line.is_live IS NOT NULL;
+$$;
+
+-- Who changes a family's members keeps others who do so out, by the lock of its topmost job, before any lock of a row. Workers
+-- that settle are not kept out. A job by itself has no such lock: thousands of them are cancelled at once.
+CREATE FUNCTION workerctl.lock_families(ids bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    top bigint;
+BEGIN
+    FOR top IN SELECT DISTINCT o.id FROM workerctl.line_of(ids) o
+                WHERE o.is_batch AND NOT EXISTS (SELECT FROM workerctl.line_of(ARRAY[o.parent_id])) ORDER BY o.id LOOP
+        PERFORM pg_advisory_xact_lock(hashtextextended('workerctl family ' || top, 0));
+    END LOOP;
+END $$;
+
+-- Lock these jobs, a family and all that stand above it. A worker that settles some of them locks them in an order of its
+-- own, and then those above: whoever has to wait here for long lets go of all, so that the worker gets them, and begins anew.
+CREATE FUNCTION workerctl.lock_family(family bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    FOR attempt IN 1 .. 40 LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', CASE WHEN attempt < 40 THEN '100ms' ELSE '4s' END, true);
+            PERFORM 1 FROM workerctl.live WHERE id = ANY (family) ORDER BY id DESC FOR UPDATE;
+            PERFORM set_config('lock_timeout', '4s', true);
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            IF attempt = 40 THEN
+                RAISE;
+            END IF;
+        END;
+    END LOOP;
+END $$;
+
+-- Cancel jobs and everything below them. Pending ones end now; running ones are asked, and end when their worker has
+-- stopped them; waiting ones end `cancelled` with their last child. Returns how many were ended or asked. Past `most` the
+-- rest is left to `sweep_on`, and may begin until it comes to it; a batch that was asked ends `cancelled` all the same.
+CREATE FUNCTION workerctl.cancel(ids bigint[], most integer DEFAULT 1000000000) RETURNS bigint LANGUAGE plpgsql
+SET enable_seqscan = off SET lock_timeout = '4s' AS $$
+BEGIN
+    PERFORM workerctl.lock_families(ids);
+    DELETE FROM workerctl.sweep s  -- a retry that was under way below
+     WHERE s.redo AND EXISTS (SELECT FROM workerctl.line_of(ARRAY[s.job_id]) o WHERE o.id = ANY (ids));
+    RETURN workerctl.sweep_up(ids, workerctl.cancel_each(ids, NULL), most);
+END $$;
+
+-- Cancel these jobs themselves, and note the batches among them, whose children are next; `above` is the sweep that came by them.
+CREATE FUNCTION workerctl.cancel_each(ids bigint[], above workerctl.sweep) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    found bigint[];
+    pending jsonb;
+    keys text[];
+    freed text;
+BEGIN
+    PERFORM workerctl.lock_family(ids || workerctl.lines_of(ids));
+    found := ARRAY(SELECT l.id FROM workerctl.live l WHERE l.id = ANY (ids));  -- without those that have ended meanwhile
+    UPDATE workerctl.live SET cancel_asked_at = now()
+     WHERE id = ANY (found) AND status <> 'pending' AND cancel_asked_at IS NULL;
+    INSERT INTO workerctl.sweep (job_id, asked_of, redo, at)
+    SELECT l.id, coalesce(above.asked_of, l.id), false, coalesce(above.at, now())
+      FROM workerctl.live l WHERE l.id = ANY (found) AND l.status = 'waiting'
+        ON CONFLICT DO NOTHING;
+    SELECT jsonb_agg(jsonb_build_object('id', l.id, 'status', 'cancelled', 'error', 'cancelled by request'))
+      INTO pending
+      FROM workerctl.live l WHERE l.id = ANY (found) AND l.status = 'pending';
+    IF pending IS NOT NULL THEN
+        keys := ARRAY(SELECT DISTINCT k FROM workerctl.live l, unnest(l.limit_keys) AS k
+                       WHERE l.id = ANY (found) AND l.status = 'pending' AND NOT l.held);
+        DELETE FROM workerctl.hold h  -- nobody lets them in meanwhile: their rows are locked here
+         WHERE (h.key, h.rank, h.job_id) IN (
+               SELECT o.key, o.rank, o.job_id
+                 FROM workerctl.live l
+                CROSS JOIN unnest(l.limit_keys) AS k
+                 JOIN workerctl.hold o ON o.key = k AND o.rank = l.rank AND o.job_id = l.id
+                WHERE l.id = ANY (found) AND l.held);
+        PERFORM workerctl.finish(pending);
+        FOREACH freed IN ARRAY keys LOOP  -- who was let in and leaves makes room for the next; only tried, as rows are locked here
+            IF pg_try_advisory_xact_lock(workerctl.key_lock(freed)) THEN
+                PERFORM workerctl.let_in(freed);
+                PERFORM workerctl.ring();
+            END IF;
+        END LOOP;
+    END IF;
+    RETURN cardinality(found);
+END $$;
+
+-- Try an ended job again, with its failures forgiven and its attempt number kept: a batch redoes the children that did
+-- not succeed; a pending job that waits for its next attempt is due now. A child takes its ended parents back to
+-- `waiting`. Returns how many jobs will run; 0 where there was nothing to redo. Past `most` children the rest is left to
+-- `sweep_on`; their batch does not end before. Raises WQ005 for one of a batch that is being cancelled.
+CREATE FUNCTION workerctl.retry(job_id bigint, most integer DEFAULT 1000000000) RETURNS bigint
+LANGUAGE plpgsql SET enable_seqscan = off SET lock_timeout = '4s' AS $$
+#variable_conflict use_column
+DECLARE
+    job record;
+    cancelled bigint;
+    redone bigint;
+BEGIN
+    PERFORM workerctl.lock_families(ARRAY[retry.job_id]);
+    UPDATE workerctl.live l SET run_at = now(), rank = workerctl.rank_of(now(), l.priority)
+     WHERE l.id = retry.job_id AND l.status = 'pending' AND l.run_at > now();
+    IF FOUND THEN
+        PERFORM workerctl.ring();
+        RETURN 1;
+    END IF;
+    SELECT s.job_id INTO cancelled
+      FROM workerctl.line_of(ARRAY[retry.job_id]) o JOIN workerctl.sweep s ON s.job_id = o.id
+     WHERE o.is_live AND NOT s.redo LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'job % is still being cancelled', cancelled USING ERRCODE = 'WQ005', HINT = 'try again once it has ended';
+    END IF;
+    SELECT * INTO job FROM workerctl.line_of(ARRAY[retry.job_id]) o WHERE o.id = retry.job_id;
+    IF job.is_batch THEN
+        INSERT INTO workerctl.sweep AS s (job_id, asked_of, redo) VALUES (retry.job_id, retry.job_id, true)
+            ON CONFLICT (job_id) DO UPDATE SET redo = true, after = -1;
+        RETURN workerctl.sweep_up(ARRAY[retry.job_id], 0, most);
+    END IF;
+    IF job.is_live OR job.status = 'succeeded' OR workerctl.is_taken(retry.job_id) THEN
+        RETURN 0;
+    END IF;
+    redone := workerctl.revive(ARRAY[retry.job_id], 'pending');
+    PERFORM workerctl.ring();
+    RETURN redone;
+END $$;
+
+-- Whether an unfinished job has the key of this ended one, or of an ended batch that it would take back: another does its work.
+CREATE FUNCTION workerctl.is_taken(ended bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM workerctl.line_of(ARRAY[ended]) o JOIN workerctl.live l ON l.unique_key = o.unique_key
+                    WHERE NOT o.is_live);
+$$;
+
+-- Move ended siblings back to live work, without those whose key an unfinished job has; their parents, ended or waiting,
+-- count so many ended children less. Returns how many came back.
+CREATE FUNCTION workerctl.revive(ids bigint[], new_status workerctl.job_status) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    moved record;
+BEGIN
+    INSERT INTO workerctl.lane (queue, kind, keyed)
+    SELECT DISTINCT h.queue, h.kind, h.limit_keys IS NOT NULL FROM workerctl.history h WHERE h.id = ANY (ids) ORDER BY 1, 2, 3
+        ON CONFLICT DO NOTHING;
+    DELETE FROM workerctl.sweep s WHERE s.job_id = ANY (ids) AND NOT s.redo;  -- what is left of an earlier cancel
+    WITH put AS (
+        INSERT INTO workerctl.live (
+            id, lane_id, rank, status, priority, max_attempts, attempt, child_index, parent_id, children_total,
+            children_succeeded, children_dead, children_cancelled, run_at, created_at, unique_key, user_id, plan, payload,
+            result, on_done, limit_names, limit_keys)
+        SELECT h.id, a.id, workerctl.rank_of(now(), h.priority), new_status, h.priority, h.max_attempts,
+               h.attempt, h.child_index, h.parent_id, h.children_total, h.children_succeeded,
+               h.children_dead, h.children_cancelled, now(), h.created_at, h.unique_key, h.user_id,
+               h.plan, h.payload, CASE WHEN new_status = 'waiting' THEN h.result END, h.on_done,
+               h.limit_names, h.limit_keys
+          FROM workerctl.history h
+          JOIN workerctl.lane a ON a.queue = h.queue AND a.kind = h.kind AND a.keyed = (h.limit_keys IS NOT NULL)
+         WHERE h.id = ANY (ids)
+         ORDER BY h.unique_key, h.id  -- two who do so wait for each other in one direction
+            ON CONFLICT DO NOTHING
+        RETURNING id
+    ), gone AS (
+        DELETE FROM workerctl.history h WHERE h.id = ANY (ARRAY(SELECT id FROM put)) RETURNING h.parent_id, h.status
+    )
+    SELECT count(*) AS jobs, min(g.parent_id) AS parent_id, count(*) FILTER (WHERE g.status = 'succeeded') AS succeeded,
+           count(*) FILTER (WHERE g.status = 'dead') AS dead, count(*) FILTER (WHERE g.status = 'cancelled') AS cancelled
+      INTO moved FROM gone g;
+    WHILE moved.parent_id IS NOT NULL LOOP
+        UPDATE workerctl.live p  -- where it is just ending, this waits for its end
+           SET children_succeeded = p.children_succeeded - moved.succeeded, children_dead = p.children_dead - moved.dead,
+               children_cancelled = p.children_cancelled - moved.cancelled, cancel_asked_at = NULL
+         WHERE p.id = moved.parent_id;
+        EXIT WHEN FOUND;
+        IF workerctl.revive(ARRAY[moved.parent_id], 'waiting') = 0 THEN
+            EXIT WHEN NOT EXISTS (SELECT FROM workerctl.history h WHERE h.id = moved.parent_id);  -- retention has removed it
+            RAISE EXCEPTION 'another job has the unique key of batch %', moved.parent_id USING ERRCODE = 'unique_violation';
+        END IF;
+    END LOOP;
+    RETURN moved.jobs;
+END $$;
+
+-- Go on with what these were asked for until `most` jobs are done; `done` are already. Returns how many are then.
+CREATE FUNCTION workerctl.sweep_up(asked bigint[], done bigint, most integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    step record;
+BEGIN
+    LOOP
+        EXIT WHEN done >= most;
+        SELECT * INTO step FROM workerctl.sweep_on(asked, (most - done)::integer);
+        done := done + step.jobs;
+        EXIT WHEN NOT step.more;
+    END LOOP;
+    RETURN done;
+END $$;
+
+-- The next children, `most` at most, of one batch that is cancelled or retried, by the jobs that were named or, without
+-- any, of those that nobody has gone on with for 10 seconds. The greatest id comes first, so that a batch is done with after all
+-- that stand below it. Returns how many jobs were ended, asked or redone, and whether there is more to do.
+CREATE FUNCTION workerctl.sweep_on(asked bigint[], most integer, OUT jobs bigint, OUT more boolean)
+LANGUAGE plpgsql SET enable_seqscan = off SET lock_timeout = '4s' AS $$
+DECLARE
+    batch bigint := (SELECT max(s.job_id) FROM workerctl.sweeps_of(asked) s);
+    sweep workerctl.sweep;
+BEGIN
+    jobs := 0;
+    IF batch IS NOT NULL THEN
+        PERFORM workerctl.lock_families(ARRAY[batch]);
+        UPDATE workerctl.sweep s SET at = now() WHERE s.asked_of = ANY (asked);
+        SELECT * INTO sweep FROM workerctl.sweep s WHERE s.job_id = batch;  -- what is left of it now
+        IF FOUND THEN
+            jobs := CASE WHEN sweep.redo THEN workerctl.redo_some(sweep, most) ELSE workerctl.cancel_some(sweep, most) END;
+        END IF;
+    END IF;
+    more := EXISTS (SELECT FROM workerctl.sweeps_of(asked));
+END $$;
+
+CREATE FUNCTION workerctl.sweeps_of(asked bigint[]) RETURNS SETOF workerctl.sweep LANGUAGE sql STABLE AS $$
+    SELECT * FROM workerctl.sweep s
+     WHERE CASE WHEN asked IS NULL THEN s.at < now() - interval '10 seconds' ELSE s.asked_of = ANY (asked) END;
+$$;
+
+-- Note how far a sweep is; after its last child it is over, and its batch may end, which it was kept from.
+CREATE FUNCTION workerctl.note_sweep(of_batch bigint, last integer) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF last IS NOT NULL THEN
+        UPDATE workerctl.sweep s SET after = last WHERE s.job_id = of_batch;
+    ELSE
+        DELETE FROM workerctl.sweep s WHERE s.job_id = of_batch;
+        PERFORM workerctl.count_into_parents(ARRAY[of_batch], '{NULL}');
+    END IF;
+END $$;
+
+-- In the order in which they would be claimed, so that few of them still begin.
+CREATE FUNCTION workerctl.cancel_some(sweep workerctl.sweep, most integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    next record;
+BEGIN
+    SELECT array_agg(f.id) AS ids, max(f.child_index) AS last INTO next
+      FROM (SELECT l.id, l.child_index FROM workerctl.live l
+             WHERE l.parent_id = sweep.job_id AND l.child_index > sweep.after ORDER BY l.child_index LIMIT most) f;
+    PERFORM workerctl.note_sweep(sweep.job_id, next.last);
+    RETURN CASE WHEN next.ids IS NULL THEN 0 ELSE workerctl.cancel_each(next.ids, sweep) END;
+END $$;
+
+-- Batches among the children come next. Where another does the work, all is left as it is.
+CREATE FUNCTION workerctl.redo_some(sweep workerctl.sweep, most integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    next record;
+    redone bigint := 0;
+BEGIN
+    SELECT array_agg(f.id) FILTER (WHERE f.status <> 'succeeded' AND f.children_total = 0) AS jobs,
+           array_agg(f.id) FILTER (WHERE f.status <> 'succeeded' AND f.children_total > 0) AS batches,
+           max(f.child_index) AS last
+      INTO next
+      FROM (SELECT h.id, h.child_index, h.status, h.children_total FROM workerctl.history h
+             WHERE h.parent_id = sweep.job_id AND h.child_index > sweep.after AND NOT workerctl.is_taken(sweep.job_id)
+             ORDER BY h.child_index LIMIT most) f;
+    INSERT INTO workerctl.sweep (job_id, asked_of, redo, at)
+    SELECT b, sweep.asked_of, true, sweep.at FROM unnest(next.batches) AS b
+        ON CONFLICT (job_id) DO UPDATE SET redo = true, after = -1;
+    IF next.jobs IS NOT NULL THEN
+        redone := workerctl.revive(next.jobs, 'pending');
+        PERFORM workerctl.ring();
+    END IF;
+    PERFORM workerctl.note_sweep(sweep.job_id, next.last);
+    RETURN redone;
+END $$;
