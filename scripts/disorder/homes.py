@@ -38,6 +38,7 @@ limited = {KIND_LIMIT}
 [schedule.tick]
 cron = "* * * * * *"
 kind = "tick"
+missed = "all"
 """
 
 

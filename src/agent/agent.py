@@ -86,6 +86,8 @@ class Agent:
 
     def turn(self, now: float) -> None:
         """Connect where there is no connection; then everything that is due."""
+        if self._primary.lapse(now):
+            self._tell_primary()
         try:
             if self._queries is None and not self._connect(now):
                 return
@@ -204,8 +206,11 @@ class Agent:
     def _renew_primary(self) -> None:
         assert self._queries is not None
         if self._primary.renew(self._queries):
-            holds, host = self._primary.term is not None, self._around.host
-            self._channel.send({"type": "primary", "holds_lease": holds, "holder": host if holds else None})
+            self._tell_primary()
+
+    def _tell_primary(self) -> None:
+        holds, host = self._primary.term is not None, self._around.host
+        self._channel.send({"type": "primary", "holds_lease": holds, "holder": host if holds else None})
 
     def _look(self, now: float) -> None:
         """Wake the pools whose queues have due work; scheduled tasks fall due on the same beat."""

@@ -53,17 +53,26 @@ class Primary:
         self._tidied_to = ""  # the key at which the next look for free seats begins
         self._configured = False
         self._refused: dict[str, str] = {}  # duties that the database refuses -> why, as it was said
+        self._until = 0.0  # monotonic; the lease is ours before that, whatever became of the database
         self.term: int | None = None
 
     def renew(self, connection: psycopg.Connection[Any]) -> bool:
         """Take or keep the lease; returns whether that changed. A new term is ours once its first duties are done."""
+        until = time.monotonic() + LEASE_SECONDS
         term = hold_primary(connection, agent=self._agent, node_id=self._node_id, lease_seconds=LEASE_SECONDS)
         if term is not None and term != self.term:
             self._last_due = self._known_schedules(connection)
             self._configured = False
             self._configure(connection)
-        before, self.term = self.term, term
+        before, self.term, self._until = self.term, term, until
         return (before is None) != (self.term is None)
+
+    def lapse(self, now: float) -> bool:
+        """Whether the lease ends now, because nobody could be asked to renew it: another's may have begun."""
+        if self.term is None or now < self._until:
+            return False
+        self.term = None
+        return True
 
     def step_down(self, connection: psycopg.Connection[Any]) -> None:
         """Leave the lease, so that another machine need not wait for its end."""

@@ -12,7 +12,7 @@ from cronsim import CronSim
 from ..settings.units import cron_fields, every_seconds
 
 GRACE_SECONDS = 300.0  # the latest due time that is late by less was not missed, and neither were those
-FAILOVER_SECONDS = 30.0  # that are late by less than this: another primary takes its time
+FAILOVER_SECONDS = 60.0  # that are late by less than this: another primary takes its time
 MOST_AT_ONCE = 1000  # of missed = "all"; what is older is given up
 
 Missed = Literal["skip", "once", "all"]

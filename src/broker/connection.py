@@ -139,7 +139,8 @@ def unreachable(url: str, error: Exception) -> Unreachable:
         reason = reason.replace(str(password), "***")
     if "unsupported startup parameter" in reason:
         reason += "; it is a transaction pooler: say so with ?pgbouncer=true at the end of the URL"
-    return Unreachable(f"database at {place(url)} does not answer: {reason}")
+    verb = "refuses" if reason.startswith("FATAL: ") else "does not answer"
+    return Unreachable(f"database at {place(url)} {verb}: {reason.removeprefix('FATAL: ').lstrip()}")
 
 
 def is_away(error: psycopg.Error) -> bool:

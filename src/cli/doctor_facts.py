@@ -111,6 +111,7 @@ class DatabaseState:
     ring_seconds: float | None = None  # from NOTIFY to our own ear on the direct URL; None: not within the limit
     pending: tuple[str, ...] = ()  # migrations that are missing
     schema_problem: str = ""
+    write_problem: str = ""  # why it takes nothing in: a full disk, a standby
     oldest: Snapshot | None = None
     unserved: tuple[Unserved, ...] = ()
     max_connections: int = 0

@@ -31,6 +31,7 @@ SELECT current_setting('max_connections')::integer - current_setting('superuser_
        (SELECT count(*) FROM pg_stat_activity
          WHERE backend_type = 'client backend' AND application_name NOT LIKE 'workerctl%')::integer
 """
+WRITE = "CREATE TEMP TABLE workerctl_doctor ON COMMIT DROP AS SELECT n FROM generate_series(1, 5000) AS n"  # 23 pages
 
 
 def ask_database(found: Loaded) -> DatabaseState:
@@ -85,6 +86,7 @@ def _answers(database: Database) -> dict[str, Any]:
         [number] = _row(connection, "SELECT current_setting('server_version_num')::integer")
         allowed, used = _row(connection, CONNECTIONS)
         oldest = connection.execute(OLDEST_SNAPSHOT).fetchone()
+        write_problem = _write_problem(connection)
     only_pooled = database.pooled and database.url_direct == database.url
     with connect(database.url_direct, application="doctor", pooled=only_pooled) as direct:
         missing, schema_problem = _schema(direct)
@@ -100,9 +102,22 @@ def _answers(database: Database) -> dict[str, Any]:
         "round_trip_seconds": after - before,
         "pending": missing,
         "schema_problem": schema_problem,
+        "write_problem": write_problem,
         "unserved": tuple(Unserved(*row) for row in unserved),
         "ring_seconds": ring_seconds,
     }
+
+
+def _write_problem(connection: psycopg.Connection[Any]) -> str:
+    """Why a new table gets no room; empty where it does, or where making one is not for us."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(WRITE)
+    except psycopg.errors.InsufficientPrivilege:
+        return ""
+    except psycopg.Error as error:
+        return str(error).splitlines()[0]
+    return ""
 
 
 def _schema(connection: psycopg.Connection[Any]) -> tuple[tuple[str, ...], str]:

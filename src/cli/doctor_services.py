@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 from ..broker.migrate import OLDEST_SERVER
@@ -17,6 +18,18 @@ NO_WORKER_ADVICE = (
 )
 SKEW_WARNING_SECONDS = 2.0
 STORAGE_WARNING_SECONDS = 2.0
+REFUSALS = {  # what the server says -> what to do; where it says so in another language, look at it yourself
+    "too many clients|connection slots|too many connections|no more connections": (
+        "all connections are taken: fewer workers (`workerctl scale`), end sessions that pg_stat_activity shows, or "
+        "raise max_connections; workers come back by themselves"
+    ),
+    "No space left|Disk quota": (
+        "free the database's disk; nothing acknowledged is lost, and the queue goes on by itself"
+    ),
+    "read-only transaction": "that is a standby, or set read-only: DATABASE_URL must lead to the primary server",
+    "starting up|shutting down|not yet accepting|recovery mode": "wait for the server; workers come back by themselves",
+    "authentication failed|does not exist|no pg_hba.conf entry": "check user, password and database of DATABASE_URL",
+}
 STOP_ALLOWANCE_SECONDS = 30.0  # beyond stop_timeout: the agent gives back, PostgreSQL stops
 
 
@@ -25,14 +38,23 @@ def judge_database(database: DatabaseState) -> Iterator[Finding]:
         yield Finding("ok", "database", "embedded, not running: `workerctl start`, then ask again to have it checked")
         return
     if database.problem:
-        advice = "see `workerctl logs postgres`" if database.embedded else "check DATABASE_URL, the server, the network"
-        yield Finding("error", "database", database.problem, advice)
+        yield Finding("error", "database", database.problem, _advice(database.problem, embedded=database.embedded))
         return
     yield from _judge_version(database)
+    if database.write_problem:
+        text = f"it takes nothing in: {database.write_problem}"
+        yield Finding("error", "database", text, _advice(database.write_problem, embedded=database.embedded))
     yield from _judge_listening(database)
     yield from _judge_schema(database)
     yield from _judge_snapshot(database)
     yield from _judge_unserved(database)
+
+
+def _advice(problem: str, *, embedded: bool) -> str:
+    for words, advice in REFUSALS.items():
+        if re.search(words, problem):
+            return advice
+    return "see `workerctl logs postgres`" if embedded else "check DATABASE_URL, the server, the network"
 
 
 def _judge_version(database: DatabaseState) -> Iterator[Finding]:

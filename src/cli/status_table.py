@@ -45,9 +45,7 @@ def _headline(document: dict[str, Any]) -> str:
     ready = sum(team["ready"] for team in document["pools"])
     desired = sum(team["desired"] for team in document["pools"])
     state = coloured(supervisor["state"], STATE_COLOURS.get(supervisor["state"], "yellow"))
-    primary = document["primary"] or {}
-    role = f"primary is {primary['holder']}" if primary.get("holder") else "no primary known yet"
-    role = "primary" if primary.get("holds_lease") else role
+    role = "primary" if (document["primary"] or {}).get("holds_lease") else "not primary"
     up = seconds(supervisor["uptime_seconds"])
     return (
         f"workerctl {supervisor['version']}  {state}  pid {supervisor['pid']}, up {up}  {ready}/{desired} workers ready"

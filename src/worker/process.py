@@ -25,7 +25,7 @@ from .memory import give_memory_back
 from .seats import Seats
 
 LEAVE_MARGIN_SECONDS = 1.0  # hand back what is left so long before the supervisor would kill
-NEWS_SECONDS = 0.25  # a worker that became busy or idle says so, but not more often,
+NEWS_SECONDS = 0.25  # a worker that became busy or idle, or lost the database, says so, but not more often,
 LASTING_SECONDS = 0.01  # and not before it has been so for so long: a job that just began needs the interpreter more
 BOOT_SHARE = 0.8  # of the boot deadline is spent on reaching the database; then it is the database's fault
 
@@ -47,7 +47,7 @@ class WorkerProcess:
         self._terms = 0
         self._leave_at: float | None = None  # monotonic; draining since this is set
         self._ready = False
-        self._told_busy = 0
+        self._told = (0, True)  # how many it runs, and whether the queue answers it
         self._growth = Growth()
         self._heartbeat_at = self._told_at = 0.0
         self._news_at = float("inf")
@@ -162,20 +162,25 @@ class WorkerProcess:
             self._leave_at = now
 
     def _report(self, now: float) -> None:
-        """Ready once, heartbeats for ever, and between them news: busy became idle or the other way."""
+        """Ready once, heartbeats for ever, and between them news: busy or idle, the queue lost or found."""
         if not self._ready and self._seats.link.up:
             self._ready = True
             self._channel.send({"type": "ready"})
-        busy = self._seats.runner.busy
-        if busy == self._told_busy:
+        state = self._seats.runner.busy, self._serves
+        if state == self._told:
             self._news_at = float("inf")
         elif self._news_at == float("inf"):
             self._news_at = max(now + LASTING_SECONDS, self._told_at + NEWS_SECONDS)
         if now >= min(self._heartbeat_at, self._news_at):
             self._heartbeat_at = next_beat(now)
-            self._told_at, self._told_busy, self._news_at = now, busy, float("inf")
+            self._told_at, self._told, self._news_at = now, state, float("inf")
+            busy, _ = state
             setproctitle(f"workerctl: worker {self._name}" + (f", {busy} running" if busy else ""))
             self._channel.send(self._heartbeat(now))
+
+    @property
+    def _serves(self) -> bool:
+        return self._seats.link.serves and self._seats.apart.no_claims is None
 
     def _heartbeat(self, now: float) -> dict[str, Any]:
         hand = self._seats.hand
@@ -193,5 +198,5 @@ class WorkerProcess:
             "jobs": jobs,
             "growth": self._growth.told(),
             "caches": [{"use": use, **asdict(counts)} for use, counts in cache_counts().items()],
-            "database": self._seats.link.serves and self._seats.apart.no_claims is None,
+            "database": self._serves,
         }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import Any
 
 import psycopg
 import pytest
 
-from workerctl.agent.primary import Primary
+from workerctl.agent.primary import LEASE_SECONDS, Primary
 from workerctl.settings import ScheduleSettings, Settings
 
 SECONDLY = Settings(schedule={"beat": ScheduleSettings(cron="* * * * * *", kind="beat")})
@@ -44,6 +45,16 @@ def test_due_times_of_a_pause_longer_than_the_lease_are_made_up_for(queue: Any) 
     primary.renew(queue)
     primary.work(queue, 2.0)
     assert len(ticks(queue)) >= 10
+
+
+def test_a_lease_that_could_not_be_renewed_is_not_claimed_beyond_its_end(queue: Any) -> None:
+    primary = Primary(SECONDLY, "n1/1", "n1")
+    began = time.monotonic()
+    assert primary.renew(queue)
+    assert not primary.lapse(began + LEASE_SECONDS - 0.5)
+    assert primary.lapse(time.monotonic() + LEASE_SECONDS)
+    assert primary.term is None
+    assert primary.renew(queue), "it is told that it is primary again"
 
 
 def test_a_tick_whose_answer_was_lost_is_not_made_twice_and_the_next_is_made(queue: Any) -> None:

@@ -122,6 +122,16 @@ def test_jobs_that_no_living_worker_takes_are_found_by_kind_and_queue(queue, dat
     assert {lane.known for lane in ask_database(found).unserved} == {None}, "its machine is gone"
 
 
+def test_a_database_that_takes_nothing_in_is_an_error(doctor, database_url):
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        state = ask_database(load(None, None, {"DATABASE_URL": database_url}, Path("/")))
+    [finding] = [each for each in judge_database(state) if each.level == "error"]
+    assert finding.text.startswith("it takes nothing in: cannot execute CREATE TABLE AS in a read-only transaction")
+    assert "primary server" in finding.advice
+
+
 def test_more_workers_than_the_connection_limit_are_an_error(doctor, database_url):
     code, found = doctor("connection_limit = 5\n[supervisor]\ninstances = 4\n", DATABASE_URL=database_url)
     assert (code, found["connections"]["level"]) == (1, "error")

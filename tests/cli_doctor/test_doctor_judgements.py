@@ -155,6 +155,21 @@ def test_a_database_that_does_not_answer_is_the_only_finding_about_it():
     assert finding.level == "error"
 
 
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("refuses: sorry, too many clients already", "workerctl scale"),
+        ("refuses: remaining connection slots are reserved for roles with the SUPERUSER attribute", "max_connections"),
+        ("refuses: the database system is starting up", "wait for the server"),
+        ('refuses: password authentication failed for user "u"', "password"),
+        ("does not answer: connection timeout expired", "the network"),
+    ],
+)
+def test_a_refusal_of_the_database_comes_with_what_to_do_about_it(reason, advice):
+    [finding] = judge_database(replace(DATABASE, problem=f"database at db:5432/app {reason}"))
+    assert advice in finding.advice
+
+
 def test_an_ear_that_hears_nothing_is_an_error_only_where_a_direct_url_was_given():
     deaf = replace(DATABASE, ring_seconds=None, pooled=True)
     assert only(judge_database(deaf)).level == "warning"

@@ -85,9 +85,9 @@ def test_a_primary_that_is_cut_off_schedules_nothing_more_before_another_does(fl
         primary.unplug()
         until(lambda: term(queue) > first, 15, "another machine's term")
         until(lambda: ticks_of(queue, term(queue)) > 2, 10, "its due times")
+        until(lambda: not primary.is_primary, 15, "the old primary knows that it is none")
         primary.plug_in()
         count = ticks_of(queue, first)
-        until(lambda: not primary.is_primary, 15, "the old primary knows that it is none")
         until(lambda: ticks_of(queue, term(queue)) > 5, 15, "more due times")
         assert ticks_of(queue, first) == count
         assert_one_primary_at_a_time(queue)
