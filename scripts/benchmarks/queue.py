@@ -109,7 +109,10 @@ STEPS = (
     enqueueing, drain_with_default_settings, drain_with_best_settings, full_life, pickup, queue_claims.claim,
     queue_limits.users_with_limits, queue_limits.fairness, queue_notify.many_producers,
 )  # fmt: skip
-LONG_STEPS = (queue_claims.claim_beside_ten_million, queue_notify.many_producers_on_a_slow_disk)
+LONG_STEPS = (
+    queue_claims.claim_beside_ten_million, queue_limits.fairness_with_limits_and_batches,
+    queue_notify.many_producers_on_a_slow_disk,
+)  # fmt: skip
 PEER_STEPS = queue_peers.PEER_STEPS
 
 

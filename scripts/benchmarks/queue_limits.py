@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from benchmarks.house import Scene
@@ -23,6 +23,14 @@ NAP = {"seconds": 0.01}
 P95 = percentile(0.95)
 
 
+class Contest(NamedTuple):
+    """In what users take turns."""
+
+    kind: str = "bench.nap"
+    limits: dict[str, int] | None = None
+    priority: int = 0
+
+
 def users_with_limits(scene: Scene) -> Iterator[Figure]:
     """20,000 no-op jobs of so many users, each with a limit of 4, well mixed; 2 workers, 100 at a time."""
     for users in USERS:
@@ -35,23 +43,35 @@ def users_with_limits(scene: Scene) -> Iterator[Figure]:
 
 def fairness(scene: Scene) -> Iterator[Figure]:
     """100 users of 10 jobs of 10 ms: what they wait alone, and behind 10,000 jobs of one other user."""
-    alone = [P95(_waits_of_the_small(scene, big_jobs=0)) for _ in range(scene.runs)]
-    behind = [P95(_waits_of_the_small(scene, big_jobs=BIG_JOBS)) for _ in range(scene.runs)]
-    yield figure("p95 wait of 100 users with 10 jobs each, alone", "ms", alone)
+    yield from _against_alone(scene, "", Contest())
+
+
+def fairness_with_limits_and_batches(scene: Scene) -> Iterator[Figure]:
+    """The same where each user has a limit, where a call takes many jobs, and at a priority."""
+    yield from _against_alone(scene, ", 4 at once each", Contest(limits=LIMIT))
+    yield from _against_alone(scene, ", 10 in a call", Contest(kind="bench.naps"))
+    yield from _against_alone(scene, ", all with a priority", Contest(priority=5))
+
+
+def _against_alone(scene: Scene, how: str, contest: Contest) -> Iterator[Figure]:
+    alone = [P95(_waits_of_the_small(scene, contest, big_jobs=0)) for _ in range(scene.runs)]
+    behind = [P95(_waits_of_the_small(scene, contest, big_jobs=BIG_JOBS)) for _ in range(scene.runs)]
+    yield figure(f"p95 wait of 100 users with 10 jobs each{how}, alone", "ms", alone)
     yield figure("  behind one user's 10,000 jobs", "ms", behind)
     ratios = [there / here for there, here in zip(behind, alone, strict=True)]
     yield figure("  against alone", "x", ratios, at_most(2))
 
 
-def _waits_of_the_small(scene: Scene, big_jobs: int) -> list[float]:
+def _waits_of_the_small(scene: Scene, contest: Contest, big_jobs: int) -> list[float]:
     """Milliseconds from the moment the queue goes on to each small user's job's start."""
-    with scene.server.fresh_database() as url, scene.house(url) as house:
+    job = {"kind": contest.kind, "payload": NAP, "priority": contest.priority}
+    with scene.server.fresh_database() as url, scene.house(url, contest.limits) as house:
         house.start(4)
         with psycopg.connect(url, autocommit=True) as connection:
             pause_queue(connection, "default", paused=True)
-            enqueue_many([{"kind": "bench.nap", "payload": NAP, "user_id": "big"}] * big_jobs, conn=connection)
+            enqueue_many([job | {"user_id": "big"}] * big_jobs, conn=connection)
             small = [f"u{n % SMALL_USERS}" for n in range(SMALL_USERS * SMALL_JOBS)]
-            enqueue_many([{"kind": "bench.nap", "payload": NAP, "user_id": user} for user in small], conn=connection)
+            enqueue_many([job | {"user_id": user} for user in small], conn=connection)
             since = database_seconds(connection)
             pause_queue(connection, "default", paused=False)
             wait_for_the_last(connection)

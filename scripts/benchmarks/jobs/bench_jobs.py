@@ -21,6 +21,12 @@ async def nap(payload: dict[str, Any]) -> None:
     await asyncio.sleep(payload["seconds"])
 
 
+@job("bench.naps", batch=10)
+async def naps(payloads: list[dict[str, Any]]) -> None:
+    """Many jobs in one call, which takes as long as one."""
+    await asyncio.sleep(payloads[0]["seconds"])
+
+
 @job("bench.mark")
 async def mark(payload: dict[str, Any], ctx: Context) -> None:
     """What the peers' handlers do too (peers/peer_marks.py)."""
