@@ -36,7 +36,7 @@ def enqueue(
     *,
     queue: str | None = None,
     priority: int = 0,
-    run_at: dt.datetime | None = None,
+    run_at: dt.datetime | str | None = None,
     unique_key: str | None = None,
     user_id: str | None = None,
     plan: str | None = None,

@@ -22,7 +22,7 @@ def about_seconds(job: Row, detail: Row) -> float | None:
         return None
     rated = max((rate_seconds(rate, before_at(rate, detail)) for rate in detail["rates"]), default=0.0)
     if due > 0:
-        return max(due, rated) if is_moved(due, detail["rates"]) else due
+        return max(due, rated) if outlasts(detail["rates"], due) else due
     if detail["suspect"]:
         return None
     line = 0.0 if detail["held"] else _line_seconds(detail)
@@ -46,9 +46,9 @@ def before_at(rate: Row, detail: Row) -> int:
     return int(own_lane(detail)["jobs"] if rate["before"] is None else rate["before"])
 
 
-def is_moved(due_in_seconds: float, rates: Sequence[Row]) -> bool:
-    """Whether it was put off to when a rate is free again; else it waits for a time of its own."""
-    return any(rate["free"] == 0 and due_in_seconds <= rate["seconds"] + 1 for rate in rates)
+def outlasts(rates: Sequence[Row], due_in_seconds: float) -> bool:
+    """Whether one of these rates is used up for longer than until then."""
+    return any(rate["free"] == 0 and rate["seconds"] > due_in_seconds for rate in rates)
 
 
 def own_lane(detail: Row) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from .line import about_seconds, before_at, is_moved, jobs_before, own_lane
+from .line import about_seconds, before_at, jobs_before, outlasts, own_lane
 
 Row = dict[str, Any]
 
@@ -51,7 +51,7 @@ def _limited(job: Row, detail: Row) -> str:
         place = f"; {_before(before)}" if detail["held"] or before else ""
         return f"waiting for a seat of {limit['key']} ({limit['used']} of {limit['most']} taken{held_by}){place}"
     used_up = [rate for rate in detail["rates"] if rate["free"] == 0]
-    if used_up and (job["due_in_seconds"] <= 0 or is_moved(job["due_in_seconds"], used_up)):
+    if outlasts(used_up, job["due_in_seconds"]):
         rate = max(used_up, key=lambda each: float(each["seconds"]))
         before = before_at(rate, detail)
         place = f"; {_before(before)}" if before else ""

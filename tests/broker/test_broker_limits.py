@@ -146,31 +146,62 @@ def test_a_rate_counts_starts_in_a_sliding_period(queue: Queue, new_worker: Any)
     assert all(later - earlier >= 0.95 for earlier, later in zip(times, times[3:], strict=False))
 
 
-def test_a_key_rate_moves_the_job_to_when_it_may_start(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {}, {"user:{user_id}": (1, 60.0)}, {})
+def test_a_job_whose_keys_rate_is_used_up_begins_when_it_is_free(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {"user:{user_id}": (1, 1.0)}, {})
     first, second = enqueue_many([{"kind": "a", "user_id": "u"}] * 2, conn=queue)
     worker = new_worker()
+    began = time.monotonic()
     assert worker.claims(8) == [(first, 1)]
     assert worker.claims(8) == []
-    assert 50 < show_job(queue, second)["due_in_seconds"] <= 60
+    while not (got := worker.claims(8)):
+        assert time.monotonic() - began < 20
+        time.sleep(0.01)
+    assert got == [(second, 1)]
+    assert time.monotonic() - began >= 0.95
 
 
-def test_an_urgent_job_is_the_next_of_a_long_backlog_of_its_rate(queue: Queue, new_worker: Any) -> None:
-    configure_limits(queue, {}, {"user:{user_id}": (1, 3600.0)}, {})
+def a_period_passes(queue: Queue) -> None:
+    queue.execute("UPDATE workerctl.start SET at = at - interval '1 hour'")
+    queue.execute("UPDATE workerctl.used_up SET free_at = free_at - interval '1 hour'")
+
+
+def test_an_urgent_job_and_a_users_turn_come_next_of_a_long_backlog_of_a_rate(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {"model:{model}": (1, 3600.0)}, {})
     worker = new_worker()
-    enqueue_many([{"kind": "a", "user_id": "u"}] * 400, conn=queue)
-    assert len(worker.claims(8)) == 1
-    later = enqueue("a", user_id="u", priority=1, conn=queue)
-    urgent = enqueue("a", user_id="u", priority=10, conn=queue)
-    for expected in (urgent, later):
-        while queue.execute("SELECT 1 FROM workerctl.live WHERE status = 'pending' AND run_at <= now()").fetchone():
-            assert worker.claims(8) == []
-        queue.execute("UPDATE workerctl.start SET at = at - interval '1 hour'")
-        queue.execute(
-            "UPDATE workerctl.live SET run_at = run_at - interval '1 hour',"
-            " rank = workerctl.later_rank(run_at - interval '1 hour', priority) WHERE rank > workerctl.later()"
-        )
+    of_model = {"kind": "a", "payload": {"model": "m"}}
+    big = enqueue_many([{"user_id": "big"} | of_model] * 400, conn=queue)
+    assert worker.claims(8) == [(big[0], 1)]
+    late, later = enqueue_many([{"user_id": "small"} | of_model] * 2, conn=queue)
+    urgent = enqueue("a", {"model": "m"}, user_id="big", priority=10, conn=queue)
+    while queue.execute("SELECT 1 FROM workerctl.live WHERE status = 'pending' AND NOT held").fetchone():
+        assert worker.claims(8) == []
+    for expected in (urgent, late, big[1], later, big[2]):
+        a_period_passes(queue)
         assert worker.claims(8) == [(expected, 1)]
+        assert worker.claims(8) == []
+
+
+def test_a_backlog_of_a_used_up_rate_is_looked_at_once(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {"model:{model}": (2, 3600.0)}, {})
+    enqueue_many([("a", {"model": "m"})] * 50, conn=queue)
+    worker = new_worker()
+    while queue.execute("SELECT 1 FROM workerctl.live WHERE status = 'pending' AND NOT held").fetchone():
+        worker.claims(8)
+    a_period_passes(queue)
+    before = dict(queue.execute("SELECT id, xmin::text FROM workerctl.live").fetchall())
+    assert len(worker.claims(8)) == 2
+    after = dict(queue.execute("SELECT id, xmin::text FROM workerctl.live").fetchall())
+    assert len(before.items() ^ after.items()) == 2 * 2, "no other row was written"
+
+
+def test_who_waits_for_a_rate_that_is_taken_away_comes_in(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {}, {"model:{model}": (1, 3600.0)}, {})
+    enqueue_many([("a", {"model": "m"})] * 5, conn=queue)
+    worker = new_worker()
+    assert len(worker.claims(8)) == 1
+    assert list_limits(queue)[0]["held"] == 4
+    configure_limits(queue, {}, {}, {})
+    assert len(worker.claims(8)) == 4
 
 
 def test_a_key_rate_is_listed_with_each_key_that_began_something(queue: Queue, new_worker: Any) -> None:

@@ -26,7 +26,7 @@ def test_what_the_queue_refuses(queue: Queue) -> None:
     with pytest.raises(Refused, match="a kind is a text"):
         enqueue("", conn=queue)
     with pytest.raises(Refused, match="run_at 'soon' is no datetime"):
-        enqueue("a", run_at="soon", conn=queue)  # type: ignore[arg-type]
+        enqueue("a", run_at="soon", conn=queue)
     with pytest.raises(psycopg.errors.CheckViolation):
         queue.execute("SELECT workerctl.enqueue('a', to_jsonb(repeat('x', 1048577)))")
 

@@ -80,7 +80,8 @@ CREATE TABLE workerctl.seat (
 );
 CREATE INDEX seat_job ON workerctl.seat (job_id);
 
--- Pending jobs that wait for a seat of one key; out of the claim's sight (live.held) until one is free.
+-- Pending jobs that wait for a seat of one key, or for a start of its rate; out of the claim's sight (live.held) until one
+-- is free.
 CREATE TABLE workerctl.hold (
     key    text NOT NULL,
     rank   bigint NOT NULL,
@@ -94,6 +95,12 @@ CREATE TABLE workerctl.start (
     at  timestamptz NOT NULL
 );
 CREATE INDEX start_key ON workerctl.start (key, at);
+
+-- When a key whose jobs wait for a start of its rate has one again.
+CREATE TABLE workerctl.used_up (
+    key     text PRIMARY KEY,
+    free_at timestamptz NOT NULL
+);
 
 CREATE TABLE workerctl.node (
     id           text PRIMARY KEY,

@@ -12,8 +12,8 @@ RETURN (extract(epoch FROM run_at) * 1000)::bigint - workerctl.head_start(priori
 -- What is below was due once and stays so, though the clock be set back.
 CREATE FUNCTION workerctl.later() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1152921504606846976;  -- 2^60
 
--- The rank of a job for later: by its time in ms, and within one by priority (256 ranks a ms). A used up rate moves its whole
--- backlog to one instant, of which a bounded number comes forward at once.
+-- The rank of a job for later: by its time in ms, and within one by priority (256 ranks a ms): of many that are for one
+-- instant a bounded number comes forward at once.
 CREATE FUNCTION workerctl.later_rank(run_at timestamptz, priority integer) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN workerctl.later() + 256 * workerctl.rank_of(run_at, 0) + 100 - priority;
 
@@ -21,8 +21,8 @@ RETURN workerctl.later() + 256 * workerctl.rank_of(run_at, 0) + 100 - priority;
 CREATE FUNCTION workerctl.place_of(run_at timestamptz, priority integer) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN run_at > now() THEN workerctl.later_rank(run_at, priority) ELSE workerctl.rank_of(run_at, priority) END;
 
--- Jobs for later that are due now take their rank among the due ones, up to 200 of each lane; returns how many did. The
--- agent asks every second, and a claim that finds nothing.
+-- Jobs for later that are due now take their rank among the due ones, up to 200 of each lane, and those come into sight that
+-- waited for a rate; returns how many did. The agent asks every second, and a claim that finds nothing.
 CREATE FUNCTION workerctl.bring_due() RETURNS bigint LANGUAGE plpgsql
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -39,6 +39,9 @@ BEGIN
                      AND f.rank BETWEEN workerctl.later() AND workerctl.later_rank(now(), -100)
                    ORDER BY f.rank, f.id LIMIT 200 FOR UPDATE SKIP LOCKED) due));
     GET DIAGNOSTICS brought = ROW_COUNT;
+    IF EXISTS (SELECT FROM workerctl.used_up) THEN
+        brought := brought + workerctl.bring_rated();
+    END IF;
     RETURN brought;
 END $$;
 

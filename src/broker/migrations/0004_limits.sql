@@ -31,8 +31,8 @@ CREATE FUNCTION workerctl.take_seats(ids bigint[], names text[]) RETURNS void LA
 $$;
 
 -- Whether one job with keys may be handed out now, and its seats if so. One that may not is put out of sight: held until
--- a seat is free, or later where a rate is used up; those that wait for its other keys come in instead. NULL where somebody
--- else is counting one of its keys at this moment.
+-- a seat is free, or a start of a rate; those that wait for its other keys come in instead. NULL where somebody else is
+-- counting one of its keys at this moment.
 CREATE FUNCTION workerctl.admit(job workerctl.live, picked bigint[]) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -59,8 +59,11 @@ BEGIN
                               ORDER BY s.at DESC OFFSET m.most - 1 LIMIT 1) oldest
          WHERE m.name = job.limit_names[i];
         IF again_at IS NOT NULL THEN
-            UPDATE workerctl.live SET run_at = again_at, rank = workerctl.place_of(again_at, priority) WHERE id = job.id;
-            PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k;
+            UPDATE workerctl.live SET held = true WHERE id = job.id;
+            INSERT INTO workerctl.hold (key, rank, job_id) VALUES (job.limit_keys[i], job.rank, job.id) ON CONFLICT DO NOTHING;
+            INSERT INTO workerctl.used_up AS u (key, free_at) VALUES (job.limit_keys[i], again_at)
+                ON CONFLICT (key) DO UPDATE SET free_at = excluded.free_at WHERE u.free_at <> excluded.free_at;
+            PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k WHERE k <> job.limit_keys[i];
             RETURN false;
         END IF;
     END LOOP;
@@ -153,26 +156,29 @@ BEGIN
     PERFORM workerctl.ring();
 END $$;
 
--- Let as many held jobs of one key back into sight as it has free seats; one that somebody is cancelling is left out.
--- Its lock is held by the caller.
-CREATE FUNCTION workerctl.let_in(of_key text) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off AS $$
+-- How many more jobs of one key may begin now by what the one that waits for it first falls under; NULL is any number.
+CREATE FUNCTION workerctl.key_room(of_key text) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT least((SELECT m.most - workerctl.seats_taken(of_key) FROM workerctl.limits m WHERE m.name = f.name),
+                 (SELECT m.most - (SELECT count(*) FROM workerctl.start s WHERE s.key = of_key AND s.at > now() - m.period)
+                    FROM workerctl.rates m WHERE m.name = f.name))
+      FROM (SELECT l.limit_names[array_position(l.limit_keys, of_key)] AS name
+              FROM workerctl.hold h JOIN workerctl.live l ON l.id = h.job_id
+             WHERE h.key = of_key ORDER BY h.rank LIMIT 1) f;
+$$;
+
+-- Let as many held jobs of one key back into sight as may begin now, and return how many those are; one that somebody is
+-- cancelling is left out. Its lock is held by the caller.
+CREATE FUNCTION workerctl.let_in(of_key text) RETURNS bigint LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-    most integer;
     next bigint[];
 BEGIN
-    SELECT m.most INTO most
-      FROM workerctl.hold h
-      JOIN workerctl.live l ON l.id = h.job_id
-      JOIN workerctl.limits m ON m.name = l.limit_names[array_position(l.limit_keys, of_key)]
-     WHERE h.key = of_key
-     ORDER BY h.rank LIMIT 1;
     WITH front AS (
         SELECT h.rank, h.job_id
           FROM workerctl.hold h
           JOIN workerctl.live l ON l.id = h.job_id AND l.held
          WHERE h.key = of_key
          ORDER BY h.rank, h.job_id
-         LIMIT greatest(0, coalesce(most, 1000000) - workerctl.seats_taken(of_key))
+         LIMIT greatest(0, coalesce(workerctl.key_room(of_key), 1000000))
            FOR UPDATE OF l SKIP LOCKED
     ), gone AS (
         DELETE FROM workerctl.hold h USING front f WHERE h.key = of_key AND h.rank = f.rank AND h.job_id = f.job_id
@@ -180,6 +186,35 @@ BEGIN
     )
     SELECT array_agg(g.job_id) INTO next FROM gone g;
     UPDATE workerctl.live l SET held = false WHERE l.id = ANY (next);
+    RETURN coalesce(cardinality(next), 0);
+END $$;
+
+-- Let in who waited for a start of a rate that is free by now, of up to 100 keys, and return how many those are. A key is
+-- looked at again when its next start is free, while somebody waits for it.
+CREATE FUNCTION workerctl.bring_rated() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    waiting text;
+    brought bigint := 0;
+BEGIN
+    FOR waiting IN SELECT u.key FROM workerctl.used_up u WHERE u.free_at <= now() ORDER BY u.free_at LIMIT 100 LOOP
+        IF pg_try_advisory_xact_lock(workerctl.key_lock(waiting)) THEN  -- else somebody counts it just now
+            brought := brought + workerctl.let_in(waiting);
+            DELETE FROM workerctl.used_up u
+             WHERE u.key = waiting AND NOT EXISTS (SELECT FROM workerctl.hold h WHERE h.key = waiting);
+            UPDATE workerctl.used_up u
+               SET free_at = coalesce((
+                   SELECT coalesce(min(s.at) + f.period, now() + least(f.period, interval '1 s'))
+                     FROM (SELECT m.period
+                             FROM workerctl.hold h
+                             JOIN workerctl.live l ON l.id = h.job_id
+                             JOIN workerctl.rates m ON m.name = l.limit_names[array_position(l.limit_keys, waiting)]
+                            WHERE h.key = waiting ORDER BY h.rank LIMIT 1) f
+                     LEFT JOIN workerctl.start s ON s.key = waiting AND s.at > now() - f.period
+                    GROUP BY f.period), now() + interval '1 s')
+             WHERE u.key = waiting;
+        END IF;
+    END LOOP;
+    RETURN brought;
 END $$;
 
 -- Keys that jobs wait for, the first 1,000 that come after one.

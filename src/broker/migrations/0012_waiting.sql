@@ -100,11 +100,18 @@ BEGIN
       FROM (SELECT DISTINCT m.name, k.key, m.most, workerctl.seats_taken(k.key) AS used
               FROM unnest(names, keys) AS k(name, key) JOIN workerctl.limits m USING (name)) f
      WHERE f.used >= f.most;
+    IF job.held THEN
+        SELECT workerctl.about_rows(format('SELECT FROM workerctl.hold WHERE key = %L AND (rank, job_id) < (%s, %s)',
+                                           mine.key, mine.rank, mine.job_id), 20000)
+          INTO held_before
+          FROM workerctl.hold mine WHERE mine.job_id = of_job AND mine.rank = job.rank AND mine.key = ANY (keys) LIMIT 1;
+    END IF;
     SELECT jsonb_agg(jsonb_build_object(
                'name', r.name, 'key', r.key, 'most', r.most, 'period_seconds', extract(epoch FROM r.period)::double precision,
                'free', greatest(0, r.most - s.starts), 'seconds', extract(epoch FROM s.until - now())::double precision,
                'until', to_char(s.until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-               'before', CASE WHEN r.key = ANY (job.limit_keys) THEN workerctl.before_of_key(job, r.key) END))
+               'before', CASE WHEN r.key = ANY (job.limit_keys)
+                               THEN coalesce(held_before, workerctl.before_of_key(job, r.key)) END))
       INTO its_rates
       FROM (SELECT DISTINCT r.name, k.key, r.most, r.period
               FROM unnest(names, keys) AS k(name, key) JOIN workerctl.rates r USING (name)) r
@@ -113,12 +120,6 @@ BEGIN
              FROM (SELECT s.at FROM workerctl.start s WHERE s.key = r.key AND s.at > now() - r.period
                     ORDER BY s.at DESC LIMIT r.most) f) s;
     line := workerctl.line_before(job, lane);
-    IF job.held THEN
-        SELECT workerctl.about_rows(format('SELECT FROM workerctl.hold WHERE key = %L AND (rank, job_id) < (%s, %s)',
-                                           mine.key, mine.rank, mine.job_id), 20000)
-          INTO held_before
-          FROM workerctl.hold mine WHERE mine.job_id = of_job AND mine.rank = job.rank AND mine.key = ANY (keys) LIMIT 1;
-    END IF;
     RETURN line || jsonb_build_object(
         'kind', lane.kind, 'limits', coalesce(full_limits, '[]'), 'rates', coalesce(its_rates, '[]'),
         'held', job.held, 'held_before', held_before, 'suspect', job.deaths > 0, 'batch', lane.batch,

@@ -16,11 +16,12 @@ SELECT m.name, CASE WHEN m.name LIKE '%%{%%' THEN u.key ELSE m.name END AS key, 
   FROM workerctl.limits m
   LEFT JOIN in_use u ON u.name = m.name
 UNION ALL
-SELECT r.name, coalesce(u.key, r.name), r.most, r.most, extract(epoch FROM r.period)::double precision, coalesce(u.starts, 0), 0
+SELECT r.name, coalesce(u.key, r.name), r.most, r.most, extract(epoch FROM r.period)::double precision, coalesce(u.starts, 0), coalesce(w.jobs, 0)
   FROM workerctl.rates r
   LEFT JOIN LATERAL (  -- of a key's rate each key that began something, by what its template leaves open
        SELECT s.key, count(*) AS starts FROM workerctl.start s
         WHERE s.at > now() - r.period
           AND s.key ~ ('^' || regexp_replace(regexp_replace(r.name, '[]^$.*+?()|\\[]', '\\\&', 'g'), '\{[^{}]+\}', '.*', 'g') || '$')
         GROUP BY s.key) u ON true
+  LEFT JOIN waiting w ON w.name = r.name AND w.key = u.key
  ORDER BY 1, 2
