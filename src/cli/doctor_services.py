@@ -21,13 +21,15 @@ STORAGE_WARNING_SECONDS = 2.0
 REFUSALS = {  # what the server says -> what to do; where it says so in another language, look at it yourself
     "too many clients|connection slots|too many connections|no more connections": (
         "all connections are taken: fewer workers (`workerctl scale`), end sessions that pg_stat_activity shows, or "
-        "raise max_connections; workers come back by themselves"
+        "raise max_connections (a pooler's max_client_conn); workers come back by themselves"
     ),
     "No space left|Disk quota": (
         "free the database's disk; nothing acknowledged is lost, and the queue goes on by itself"
     ),
     "read-only transaction": "that is a standby, or set read-only: DATABASE_URL must lead to the primary server",
-    "starting up|shutting down|not yet accepting|recovery mode": "wait for the server; workers come back by themselves",
+    "starting up|shutting down|not yet accepting|recovery mode|server_login_retry": (
+        "wait for the server; workers come back by themselves"
+    ),
     "authentication failed|does not exist|no pg_hba.conf entry": "check user, password and database of DATABASE_URL",
 }
 STOP_ALLOWANCE_SECONDS = 30.0  # beyond stop_timeout: the agent gives back, PostgreSQL stops

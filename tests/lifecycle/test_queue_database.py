@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import psycopg
 from lifecycle_house import House, until
 
 from workerctl.broker.embedded import plan_server
+from workerctl.contract import HEARTBEAT_SECONDS
 
 
 def state(house: House) -> str:
@@ -56,13 +58,16 @@ def test_a_database_that_takes_no_writes_as_after_a_failover_is_waited_for(house
 
 
 def test_workers_wait_for_connections_that_the_database_does_not_give(house: House) -> None:
-    house.start(2)
+    house.start(1)
     job = house.gated()
     before = processes(house)
     with psycopg.connect(plan_server(house.home).superuser_url, autocommit=True) as root:
+        until(lambda: time.monotonic() % HEARTBEAT_SECONDS < 0.5, what="everybody has just sent a heartbeat")
         root.execute("ALTER ROLE workerctl CONNECTION LIMIT 0")
         root.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'workerctl'")
-        until(lambda: state(house) == "waiting for database", what="status says what it waits for")
+        until(
+            lambda: state(house) == "waiting for database", HEARTBEAT_SECONDS - 1, what="status says so before the next"
+        )
         house.open_gate()
         until(lambda: house.noted("ended", job), what="the handler goes on")
         assert processes(house) == before, "no crash budget is spent"
