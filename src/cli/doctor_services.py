@@ -105,7 +105,7 @@ def _judge_unserved(database: DatabaseState) -> Iterator[Finding]:
         text = f"{_at_least(lane.jobs)} of kind {lane.kind} in queue {lane.queue} wait: "
         if lane.known is None:
             jobs = sum(each.jobs for each in database.unserved)
-            yield Finding("warning", "jobs", f"{_at_least(jobs)} jobs wait and no worker runs", NO_WORKER_ADVICE)
+            yield Finding("warning", "jobs", f"no worker runs, pending jobs: {_at_least(jobs)}", NO_WORKER_ADVICE)
             return
         if lane.known:
             yield Finding("warning", "jobs", f"{text}no worker serves that queue", "name it in a pool, then `reload`")

@@ -12,8 +12,8 @@ import pytest
 
 from workerctl.agent.finishing import finish_in_background
 from workerctl.broker.connection import connect
-from workerctl.broker.fleet import KnownKind, Registration, register_worker, release_worker, renew_node
-from workerctl.broker.migrate import finish_migrations, migrate, newest, pending
+from workerctl.broker.fleet import KnownKind, Registration, hold_primary, register_worker, release_worker, renew_node
+from workerctl.broker.migrate import LOCK, finish_migrations, migrate, newest, pending
 from workerctl.broker.overview import nodes, workers
 from workerctl.cli.fleet_table import fleet_text
 from workerctl.contract import Unusable
@@ -101,6 +101,23 @@ def test_nobody_older_comes_in_while_post_is_applied(queue: Queue, newer: Path, 
             register(watcher, "late", newest())
     thread.join(10)
     assert pending(queue, newer) == []
+
+
+def test_a_fleet_keeps_its_leases_while_a_migration_takes_long(queue: Queue, database_url: str) -> None:
+    me: dict[str, Any] = {"host": "h", "version": "0.0.1", "cores": 1, "lease_seconds": 30}
+    renew_node(queue, node_id="in", **me)
+    with connect(database_url, application="test") as slow:
+        slow.execute(f"BEGIN; SELECT pg_advisory_xact_lock({LOCK})".encode())
+        queue.execute("SET lock_timeout = '200ms'")
+        renew_node(queue, node_id="in", **me)
+        assert hold_primary(queue, agent="in/1", node_id="in", lease_seconds=6)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            renew_node(queue, node_id="new", **me)
+        queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '1 s'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            renew_node(queue, node_id="in", **me)
+        slow.execute("ROLLBACK")
+    renew_node(queue, node_id="in", **me)
 
 
 def test_two_primaries_that_finish_at_once_do_it_once(queue: Queue, newer: Path, database_url: str) -> None:

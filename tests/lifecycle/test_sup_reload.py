@@ -128,3 +128,17 @@ def test_workers_outlive_the_collector_that_a_reload_replaces(house: House) -> N
     assert [each["pid"] for each in house.ready()] == [worker["pid"]]
     assert [end["cause"] for end in house.exits()] == ["reload"]
     until(lambda: "succeeded" in house.ok("logs", "default/1"), what="its lines are read")
+
+
+def test_an_agent_that_the_schema_had_left_behind_comes_back_with_the_code_that_knows_it(house: House) -> None:
+    house.start(1)
+    with house.database() as connection:
+        connection.execute("INSERT INTO workerctl.migration VALUES (9999, '9999_later', 'post', '')")
+        os.kill(until(lambda: house.role("agent")), signal.SIGKILL)
+        until(lambda: house.status()["supervisor"]["state"] == "degraded", what="it is given up")
+        [end] = [end for end in house.exits("agent") if end["exit_code"] == 78]
+        assert "migration 9999_later, which this version of workerctl" in end["message"]
+        connection.execute("DELETE FROM workerctl.migration WHERE version = 9999")  # as if this were newer code
+    house.ok("reload")
+    until(lambda: house.role("agent"), what="an agent")
+    until(lambda: house.status()["supervisor"]["state"] == "running")

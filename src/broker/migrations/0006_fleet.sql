@@ -95,7 +95,12 @@ DECLARE
     expired bigint[];
     holder workerctl.node;
 BEGIN
-    PERFORM workerctl.require_compatible(schema);
+    -- while a migration is applied nobody comes in; who is in, as a node is until its lease ends, it has taken into account
+    IF pg_try_advisory_xact_lock_shared(2003792491)
+       OR NOT EXISTS (SELECT FROM workerctl.node n
+                       WHERE n.id = node_id AND n.schema = schema AND n.lease_until > clock_timestamp()) THEN
+        PERFORM workerctl.require_compatible(schema);
+    END IF;
     INSERT INTO workerctl.node AS n (id, host, version, cores, lease_until, schema, place)
     VALUES (node_id, host, version, cores, now() + lease, schema, place)
         ON CONFLICT (id) DO UPDATE
