@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from workerctl.contract import ENV_CHANNEL, Channel
+from workerctl.contract import ENV_CHANNEL, Channel, ChannelClosed
 
 DEADLINE_SECONDS = 30.0
 
@@ -57,8 +58,9 @@ class RunningCollector:
             self._messages += self.channel.receive()
 
     def has_ended(self, stream: str) -> bool:
-        if select.select([self.channel], [], [], 0)[0]:
-            self._messages += self.channel.receive()
+        with contextlib.suppress(ChannelClosed):
+            if select.select([self.channel], [], [], 0)[0]:
+                self._messages += self.channel.receive()
         return {"type": "stream-ended", "stream": stream} in self._messages
 
     def wait_until_taken(self) -> None:
