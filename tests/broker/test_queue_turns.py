@@ -42,17 +42,20 @@ def test_a_late_comer_waits_for_one_job_of_each_and_not_for_a_batch_of_long_runs
     assert claimed >= set(late)
 
 
-@pytest.mark.parametrize("is_rated", [True, False])
-def test_a_kinds_rate_sets_users_as_far_apart_as_it_lets_jobs_begin(
-    queue: Queue, new_worker: Any, is_rated: bool
+@pytest.mark.parametrize(
+    ("rates", "apart"),
+    [({}, 1000), ({"a": (10, 60.0)}, 6000), ({"model:{model}": (20, 60.0)}, 3000), ({"other": (10, 60.0)}, 1000)],
+)
+def test_a_rate_sets_users_as_far_apart_as_it_lets_jobs_begin(
+    queue: Queue, new_worker: Any, rates: dict[str, tuple[int, float]], apart: int
 ) -> None:
     worker = new_worker()
-    jobs(queue, "big", 1)
-    configure_limits(queue, {}, {"a": (10, 60.0)} if is_rated else {}, {})
+    configure_limits(queue, {}, rates, {})
+    jobs(queue, "big", 1, payload={"model": "m"})
     ran_for(queue, worker, 0.01)
-    first, second = jobs(queue, "new", 2)
+    first, second = jobs(queue, "new", 2, payload={"model": "m"})
     ranks = dict(queue.execute("SELECT id, rank FROM workerctl.live").fetchall())
-    assert ranks[second] - ranks[first] == (6000 if is_rated else 1000)
+    assert ranks[second] - ranks[first] == apart
 
 
 def test_a_priority_stands_above_turns_and_a_job_of_the_lowest_has_its_turn(queue: Queue, new_worker: Any) -> None:

@@ -58,8 +58,8 @@ CREATE FUNCTION workerctl.add_up_spans(
       FROM counted c LEFT JOIN histogram h USING (begun, queue, kind);
 $$;
 
--- How far one user's jobs stand apart in a lane: as long as its runs took within the hour, or as a rate of its kind leaves
--- between two starts; a second at least, an hour at the most. If they stood closer, all that a user enqueued at once would
+-- How far one user's jobs stand apart in a lane: as long as its runs took within the hour, or as a rate of its kind or keys
+-- leaves between two starts; a second at least, an hour at the most. If they stood closer, all that a user enqueued at once would
 -- soon stand before whoever comes new.
 CREATE FUNCTION workerctl.set_turns(clock timestamptz DEFAULT now()) RETURNS void LANGUAGE sql AS $$
     WITH run AS (
@@ -72,7 +72,8 @@ CREATE FUNCTION workerctl.set_turns(clock timestamptz DEFAULT now()) RETURNS voi
           FROM workerctl.lane a
           LEFT JOIN run r USING (queue, kind)
          CROSS JOIN LATERAL (SELECT max(1000 * extract(epoch FROM m.period) / m.most) AS ms
-                               FROM workerctl.rates m WHERE m.name IN (a.kind, split_part(a.kind, '.', 1))) rated
+                               FROM workerctl.rates m
+                              WHERE m.name IN (a.kind, split_part(a.kind, '.', 1)) OR a.keyed AND m.name LIKE '%{%') rated
     )
     UPDATE workerctl.lane a SET turn_ms = t.ms FROM turn t WHERE a.id = t.id AND abs(a.turn_ms - t.ms) > 0.2 * a.turn_ms;
 $$;
