@@ -19,6 +19,7 @@ from ..broker.connection import connect, is_away
 from ..broker.fleet import (
     bring_due,
     database_now,
+    next_start_seconds,
     queues_with_due_jobs,
     release_others,
     release_worker,
@@ -225,6 +226,8 @@ class Agent:
         gathering = min((seconds for seconds in ripe_in.values() if seconds > 0), default=IDLE_LOOK_SECONDS)
         if brought or more:
             gathering = 0.0  # there may be more
+        elif self._around.settings.rates:
+            gathering = min(gathering, next_start_seconds(self._queries))
         self._look_at = min(self._look_at, now + max(LOOK_AGAIN_SECONDS, gathering))
 
     def _step_down(self) -> None:

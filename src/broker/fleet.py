@@ -164,6 +164,12 @@ def bring_due(connection: Connection) -> int:
     return int(_one(connection, "bring_due", {}))
 
 
+def next_start_seconds(connection: Connection) -> float:
+    """Until a job may start that waits for its time or its kind's rate; infinite where there is none."""
+    seconds = _one(connection, "next_start", {})
+    return float("inf") if seconds is None else float(seconds)
+
+
 def queues_with_due_jobs(connection: Connection) -> dict[str, float]:
     """Queues in which a job is due that nobody has claimed, and in how many seconds one may be: a batch is gathered."""
     due: dict[str, float] = {}

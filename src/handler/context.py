@@ -125,7 +125,8 @@ class Context(msgspec.Struct, eq=False):
         """Enqueue a job together with this attempt's settlement.
 
         With `child=True` this job becomes the parent: it waits until every child is done and its own result
-        gains their counts; a batch call has no one parent, and is refused. Options are those of `workerctl.enqueue`
+        gains their counts; a batch call has no one parent, and is refused. All children are written in one transaction,
+        20 us each: beyond 50,000 make batches of batches. Options are those of `workerctl.enqueue`
         (queue, priority, run_at, unique_key, user_id, plan, max_attempts); user, plan and priority are this job's own
         unless given.
         """

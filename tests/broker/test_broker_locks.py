@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from workerctl.broker.connection import connect
-from workerctl.broker.exchange import Ended, Parent, Progress
-from workerctl.broker.jobs import cancel_jobs, show_job
+from workerctl.broker.exchange import Again, Ended, Parent, Progress
+from workerctl.broker.jobs import cancel_jobs, retry_jobs, show_job
 from workerctl.producer import enqueue
 
 Queue = psycopg.Connection[Any]
@@ -100,3 +100,48 @@ def test_who_cancels_a_family_makes_way_for_a_worker_that_settles_in_it(
         assert cancelled.end() == 2
     assert worker.says(renew_seconds=30.0).cancel == [goes_on]
     assert show_job(queue, goes_on)["progress"] == {"done": 1, "total": 2}
+
+
+def test_who_ends_jobs_twice_in_one_word_meets_another_of_their_family_in_one_direction(
+    queue: Queue, database_url: str, new_worker: Any
+) -> None:
+    """One that succeeded, and one to be tried again that was cancelled: each counts into a batch of one family."""
+    family = enqueue("a", conn=queue)
+    one, other = new_worker(), new_worker()
+    one.claims(1)
+    one.says(parents=[Parent(family, 1, children("b", 2))])
+    one.says(parents=[Parent(batch, 1, children("a", 2)) for batch, _ in one.claims(2)])
+    (first, _), (_, _), (unwanted, _) = one.claims(3)
+    [(last, _)] = other.claims(1)
+    cancel_jobs(queue, [unwanted])
+    with connect(database_url, application="blocker") as blocker, blocker.transaction():
+        blocker.execute("SELECT FROM workerctl.live WHERE id = %s FOR UPDATE", [family])
+        ends = [Beside(lambda: one.says(ended=[Ended(first, 1)], again=[Again(unwanted, 1)]))]
+        until_waiting(queue, 1)
+        ends.append(Beside(lambda: other.says(ended=[Ended(last, 1)])))
+        until_waiting(queue, 2)
+    assert [end.end().lost for end in ends] == [None, None]
+    assert show_job(queue, unwanted)["status"] == "cancelled"
+
+
+def test_who_cancels_and_who_retries_in_one_family_do_not_meet_in_its_rows(
+    queue: Queue, database_url: str, new_worker: Any
+) -> None:
+    """A cancel that came to a job revived meanwhile waited for the worker that had it, and that one for the batch."""
+    family = enqueue("a", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    worker.says(parents=[Parent(family, 1, children("b", 2))])
+    [(dead, _)] = worker.claims(1)
+    worker.says(ended=[Ended(dead, 1, "dead")])
+    with connect(database_url, application="retry") as user, connect(database_url, application="cancel") as another:
+        with user.transaction():
+            retry_jobs(user, [dead])
+            cancelled = Beside(lambda: cancel_jobs(another, [family]))
+            until_waiting(queue, 1)
+            [(state,)] = queue.execute(
+                "SELECT wait_event FROM pg_stat_activity WHERE application_name = 'workerctl cancel'"
+            ).fetchall()
+            assert state == "advisory"
+        assert cancelled.end() == 3
+    assert show_job(queue, family)["status"] == "cancelled"

@@ -65,11 +65,12 @@ def test_a_cancel_that_was_left_behind_ends_its_batch_as_cancelled_whoever_claim
 ) -> None:
     worker = new_worker()
     batch = begin_batch(queue, worker, 60)
-    assert ask(queue, "cancel", batch, 10) == 10
+    assert ask(queue, "cancel", batch, 10) == 1
+    assert sweep_on(queue, None, 10) == (10, True)
     done, running = worker.claims(2)
     worker.says(ended=[ended(done)])
     assert status(queue, batch) == "waiting"
-    assert go_on(queue) == 50
+    assert go_on(queue) == 49
     assert worker.claims(8) == []
     assert worker.says(renew_seconds=30.0).cancel == [running[0]]
     worker.says(again=[Again(*running, failed=True)])
@@ -88,13 +89,13 @@ def test_a_retry_that_was_left_behind_redoes_each_child_once_before_its_batch_en
     worker.says(ended=[ended(job) for job in ok])
     end_all(worker, "dead")
     assert (status(queue, batch), len(list_jobs(queue, kind="after"))) == ("succeeded", 1)
-    assert ask(queue, "retry", batch, 10) == 10
-    assert end_all(worker, "dead") == 10, "they fail once more"
+    assert ask(queue, "retry", batch, 10) == 5, "of the first ten"
+    assert end_all(worker, "dead") == 5, "they fail once more"
     assert status(queue, batch) == "waiting", "more of its children come back"
-    assert go_on(queue) == 45
-    assert end_all(worker) == 45
+    assert go_on(queue) == 50
+    assert end_all(worker) == 50
     row = show_job(queue, batch)
-    assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 50, 10)
+    assert (row["status"], row["children_succeeded"], row["children_dead"]) == ("succeeded", 55, 5)
     assert len(list_jobs(queue, kind="after")) == 2, "one for each time that it ended"
 
 
@@ -136,7 +137,8 @@ def test_a_cancel_overtakes_a_retry_and_a_retry_waits_for_a_cancel(queue: Queue,
     end_all(worker, "dead")
     child = list_jobs(queue, parent_id=batch)[0]["id"]
     ask(queue, "retry", batch, 10)
-    assert ask(queue, "cancel", batch, 5) == 5
+    assert ask(queue, "cancel", batch, 5) == 1
+    assert sweep_on(queue, None, 5) == (5, True)
     for job_id in (batch, child):
         with pytest.raises(BeingCancelled, match=f"job {batch} is still being cancelled; try again"):
             retry_jobs(queue, [job_id])
@@ -184,9 +186,8 @@ def test_many_children_are_cancelled_and_redone_some_thousand_at_a_time(queue: Q
     """Of 10,000 a retry took 9 s, and of 200,000 a cancel more than a statement may."""
     batch = begin_batch(queue, new_worker(), 12_000)
     told: list[int] = []
-    queue.execute("SET statement_timeout = 1500")
     assert cancel_jobs(queue, [batch], told.append) == 12_001
-    assert told == [5000, 10_000, 12_001]
+    assert told == [1, *range(2001, 12_002, 2000)]
     assert status(queue, batch) == "cancelled"
     assert retry_jobs(queue, [batch]) == 12_000
     assert show_job(queue, batch)["progress"] == {"done": 0, "total": 12_000}

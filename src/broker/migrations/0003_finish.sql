@@ -96,6 +96,38 @@ BEGIN
         SELECT id FROM line);
 END $$;
 
+-- These jobs, live or ended, and all that stand above them.
+CREATE FUNCTION workerctl.line_of(ids bigint[]) RETURNS TABLE (
+    id bigint, parent_id bigint, status workerctl.job_status, is_live boolean, is_batch boolean, unique_key text
+) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE line AS (
+        SELECT NULL::bigint AS id, i AS parent_id, NULL::workerctl.job_status AS status, NULL::boolean AS is_live,
+               NULL::integer AS children_total, NULL::text AS unique_key
+          FROM unnest(ids) AS i
+        UNION
+        SELECT j.*
+          FROM line
+         CROSS JOIN LATERAL (
+               SELECT l.id, l.parent_id, l.status, true, l.children_total, l.unique_key::text
+                 FROM workerctl.live l WHERE l.id = line.parent_id
+                UNION ALL
+               SELECT h.id, h.parent_id, h.status, false, h.children_total, h.unique_key
+                 FROM workerctl.history h WHERE h.id = line.parent_id) j
+    )
+    SELECT o.id, o.parent_id, o.status, o.is_live, o.children_total > 0, o.unique_key FROM line o WHERE o.id IS NOT NULL;
+END $$;
+
+-- Lock several jobs and all that stand above them in the order in which everybody does.
+CREATE FUNCTION workerctl.lock_lines(ids bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(ids) > 1 THEN
+        PERFORM 1 FROM workerctl.live WHERE id = ANY (workerctl.lines_of(ids)) ORDER BY id DESC FOR UPDATE;
+    END IF;
+END $$;
+
 -- Count ended children into their parents, and end every parent whose last child this was, which counts into its own
 -- parent in turn. Rows are locked from children to parents: a parent's id is the smaller one, so the greatest id comes
 -- first, everywhere. All that stand above are locked at once, ended or not: who came to them one level after the other

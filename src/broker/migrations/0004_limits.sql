@@ -30,41 +30,64 @@ CREATE FUNCTION workerctl.take_seats(ids bigint[], names text[]) RETURNS void LA
     SELECT m.name, clock_timestamp() FROM workerctl.rates m, unnest(ids) AS i WHERE m.name = ANY (names);
 $$;
 
+-- How many more jobs of a key may start now by its rate, and when one may once those have begun. To count its starts reads
+-- as many rows as the rate allows: a claim asks once for each key, under its lock, and counts down. NULL where it has none.
+CREATE FUNCTION workerctl.rate_room(of_name text, of_key text, OUT free bigint, OUT again_at timestamptz)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    rate workerctl.rates;
+    oldest timestamptz;
+BEGIN
+    SELECT * INTO rate FROM workerctl.rates m WHERE m.name = of_name;
+    IF FOUND THEN
+        SELECT rate.most - count(*), min(f.at) INTO free, oldest
+          FROM (SELECT s.at FROM workerctl.start s WHERE s.key = of_key AND s.at > now() - rate.period
+                 ORDER BY s.at DESC LIMIT rate.most) f;
+        again_at := coalesce(oldest, clock_timestamp()) + rate.period;
+    END IF;
+END $$;
+
 -- Whether one job with keys may be handed out now, and its seats if so. One that may not is put out of sight: held until
 -- a seat is free, or a start of a rate; those that wait for its other keys come in instead. NULL where somebody else is
--- counting one of its keys at this moment.
-CREATE FUNCTION workerctl.admit(job workerctl.live, picked bigint[]) RETURNS boolean
+-- counting one of its keys at this moment. `rooms` is what this claim knows of rates: {key: {free, again_at}}.
+CREATE FUNCTION workerctl.admit(job workerctl.live, picked bigint[], INOUT rooms jsonb, OUT admitted boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
     i integer;
-    again_at timestamptz;
+    room jsonb;
 BEGIN
     FOR i IN 1 .. cardinality(job.limit_keys) LOOP
         IF NOT pg_try_advisory_xact_lock(workerctl.key_lock(job.limit_keys[i])) THEN
-            RETURN NULL;
+            RETURN;
         END IF;
     END LOOP;
+    admitted := false;
     FOR i IN 1 .. cardinality(job.limit_keys) LOOP
         IF EXISTS (SELECT FROM workerctl.limits m WHERE m.name = job.limit_names[i]
                       AND m.most <= workerctl.seats_taken(job.limit_keys[i], picked)) THEN
             UPDATE workerctl.live SET held = true WHERE id = job.id;
             INSERT INTO workerctl.hold (key, rank, job_id) VALUES (job.limit_keys[i], job.rank, job.id) ON CONFLICT DO NOTHING;
             PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k WHERE k <> job.limit_keys[i];
-            RETURN false;
+            RETURN;
         END IF;
-        SELECT oldest.at + m.period INTO again_at
-          FROM workerctl.rates m
-         CROSS JOIN LATERAL (SELECT s.at FROM workerctl.start s
-                              WHERE s.key = job.limit_keys[i] AND s.at > now() - m.period
-                              ORDER BY s.at DESC OFFSET m.most - 1 LIMIT 1) oldest
-         WHERE m.name = job.limit_names[i];
-        IF again_at IS NOT NULL THEN
+        room := rooms -> job.limit_keys[i];
+        IF room IS NULL THEN
+            room := to_jsonb(workerctl.rate_room(job.limit_names[i], job.limit_keys[i]));
+            rooms := rooms || jsonb_build_object(job.limit_keys[i], room);
+        END IF;
+        IF (room ->> 'free')::bigint <= 0 THEN
             UPDATE workerctl.live SET held = true WHERE id = job.id;
             INSERT INTO workerctl.hold (key, rank, job_id) VALUES (job.limit_keys[i], job.rank, job.id) ON CONFLICT DO NOTHING;
-            INSERT INTO workerctl.used_up AS u (key, free_at) VALUES (job.limit_keys[i], again_at)
+            INSERT INTO workerctl.used_up AS u (key, free_at) VALUES (job.limit_keys[i], (room ->> 'again_at')::timestamptz)
                 ON CONFLICT (key) DO UPDATE SET free_at = excluded.free_at WHERE u.free_at <> excluded.free_at;
-            PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k WHERE k <> job.limit_keys[i];
-            RETURN false;
+            PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k
+              WHERE k <> job.limit_keys[i] AND EXISTS (SELECT FROM workerctl.hold h WHERE h.key = k);
+            RETURN;
+        END IF;
+    END LOOP;
+    FOR i IN 1 .. cardinality(job.limit_keys) LOOP
+        IF rooms #>> ARRAY[job.limit_keys[i], 'free'] IS NOT NULL THEN
+            rooms := jsonb_set(rooms, ARRAY[job.limit_keys[i], 'free'], to_jsonb((rooms #>> ARRAY[job.limit_keys[i], 'free'])::bigint - 1));
         END IF;
     END LOOP;
     INSERT INTO workerctl.seat (key, job_id)
@@ -74,7 +97,7 @@ BEGIN
     INSERT INTO workerctl.start (key, at)
     SELECT k.key, clock_timestamp() FROM unnest(job.limit_names, job.limit_keys) AS k(name, key)
      WHERE EXISTS (SELECT FROM workerctl.rates m WHERE m.name = k.name);
-    RETURN true;
+    admitted := true;
 END $$;
 
 -- `picked` and up to `most` jobs of a lane in rank order; no more of a limited one where somebody else is counting at this
@@ -84,6 +107,8 @@ RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     names text[];
     job workerctl.live;
+    verdict record;
+    rooms jsonb := '{}';
     more bigint[] := '{}';
 BEGIN
     IF limited THEN
@@ -105,7 +130,9 @@ BEGIN
                       AND l.rank >= workerctl.lowest(low, lane.id) AND l.rank < workerctl.later()
                     ORDER BY l.rank, l.id LIMIT 4 * most + 100 FOR UPDATE SKIP LOCKED LOOP
             EXIT WHEN cardinality(more) >= most;
-            IF workerctl.admit(job, picked || more) THEN
+            SELECT * INTO verdict FROM workerctl.admit(job, picked || more, rooms);
+            rooms := verdict.rooms;
+            IF verdict.admitted THEN
                 more := more || job.id;
             END IF;
         END LOOP;
@@ -128,7 +155,7 @@ BEGIN
         RETURN false;
     END IF;
     SELECT * INTO room FROM workerctl.kind_room(lane.kind, '{}');  -- counted after the lock
-    IF room.free <= 0 OR suspect.limit_keys IS NOT NULL AND workerctl.admit(suspect, '{}') IS NOT TRUE THEN
+    IF room.free <= 0 OR suspect.limit_keys IS NOT NULL AND (SELECT v.admitted FROM workerctl.admit(suspect, '{}', '{}') v) IS NOT TRUE THEN
         RETURN false;
     END IF;
     PERFORM workerctl.take_seats(ARRAY[suspect.id], room.names);

@@ -225,6 +225,11 @@ BEGIN
            SET lease_until = now() + make_interval(secs => (said ->> 'renew_seconds')::double precision)
          WHERE w.id = me.id;
     END IF;
+    IF said ?| '{again,parents}' THEN  -- more than once something may end here, and lock batches that others come to from below
+        PERFORM workerctl.lock_lines(firsts || ARRAY(
+            SELECT r.id FROM jsonb_to_recordset(coalesce(said -> 'ended', '[]') || coalesce(said -> 'again', '[]')
+                                                || coalesce(said -> 'parents', '[]')) AS r(id bigint)));
+    END IF;
     IF said ?| '{firsts,ended}' THEN
         matched := workerctl.finish(said -> 'ended', me, firsts);
     END IF;

@@ -1,8 +1,7 @@
--- Families: a job with all that stand above and below it. Cancel and retry, which users ask for; of a large batch some thousand
--- children in a transaction, because a statement has 5 seconds and a batch may have a million children.
+-- Families: a job with all that stand above and below it. Cancel and retry, which users ask for.
 
--- Batches whose children are being cancelled, or retried, some thousand in a transaction: by whoever asked for it, or by the
--- primary once that one is gone.
+-- Batches whose children are being cancelled, or retried, some thousand in a transaction, as a statement has 5 seconds: by
+-- whoever asked for it, or by the primary once that one is gone.
 CREATE TABLE workerctl.sweep (
     job_id   bigint PRIMARY KEY,
     asked_of bigint NOT NULL,   -- the job that was named: this one, or a batch above it
@@ -11,36 +10,18 @@ CREATE TABLE workerctl.sweep (
     at       timestamptz NOT NULL DEFAULT now()  -- when whoever asked last went on
 );
 
--- These jobs, live or ended, and all that stand above them.
-CREATE FUNCTION workerctl.line_of(ids bigint[]) RETURNS TABLE (
-    id bigint, parent_id bigint, status workerctl.job_status, is_live boolean, is_batch boolean, unique_key text
-) LANGUAGE sql STABLE SET enable_seqscan = off AS $$
-    WITH RECURSIVE line AS (
-        SELECT i AS id, NULL::bigint AS parent_id, NULL::workerctl.job_status AS status, NULL::boolean AS is_live,
-               NULL::boolean AS is_batch, NULL::text AS unique_key, i AS next
-          FROM unnest(ids) AS i
-        UNION
-        SELECT j.id, j.parent_id, j.status, j.is_live, j.children_total > 0, j.unique_key, j.parent_id
-          FROM line
-         CROSS JOIN LATERAL (
-               SELECT l.id, l.parent_id, l.status, true AS is_live, l.children_total, l.unique_key::text
-                 FROM workerctl.live l WHERE l.id = line.next
-                UNION ALL
-               SELECT h.id, h.parent_id, h.status, false, h.children_total, h.unique_key
-                 FROM workerctl.history h WHERE h.id = line.next) j
-    )
-    SELECT line.id, line.parent_id, line.status, line.is_live, line.is_batch, line.unique_key FROM line WHERE line.is_live IS NOT NULL;
-$$;
-
--- Who changes a family's members keeps others who do so out, by the lock of its topmost job, before any lock of a row. Workers
+-- Who changes a family's members keeps others who do so out, by the lock of its topmost batch, before any lock of a row: who
+-- came to rows that somebody has revived meanwhile would wait for a worker that has them, and waits for their batch. Workers
 -- that settle are not kept out. A job by itself has no such lock: thousands of them are cancelled at once.
 CREATE FUNCTION workerctl.lock_families(ids bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    top bigint;
+    tops bigint[];
 BEGIN
-    FOR top IN SELECT DISTINCT o.id FROM workerctl.line_of(ids) o
-                WHERE o.is_batch AND NOT EXISTS (SELECT FROM workerctl.line_of(ARRAY[o.parent_id])) ORDER BY o.id LOOP
-        PERFORM pg_advisory_xact_lock(hashtextextended('workerctl family ' || top, 0));
+    WITH line AS MATERIALIZED (SELECT * FROM workerctl.line_of(ids))
+    SELECT array_agg(DISTINCT o.id) INTO tops
+      FROM line o WHERE o.is_batch AND NOT EXISTS (SELECT FROM line a WHERE a.id = o.parent_id);
+    FOR i IN 1 .. coalesce(cardinality(tops), 0) LOOP
+        PERFORM pg_advisory_xact_lock(hashtextextended('workerctl family ' || tops[i], 0));
     END LOOP;
 END $$;
 
@@ -63,18 +44,28 @@ BEGIN
 END $$;
 
 -- Cancel jobs and everything below them. Pending ones end now; running ones are asked, and end when their worker has
--- stopped them; waiting ones end `cancelled` with their last child. Returns how many were ended or asked. Past `most` the
--- rest is left to `sweep_on`, and may begin until it comes to it; a batch that was asked ends `cancelled` all the same.
-CREATE FUNCTION workerctl.cancel(ids bigint[], most integer DEFAULT 1000000000) RETURNS bigint LANGUAGE plpgsql
+-- stopped them; waiting ones end `cancelled` with their last child. Returns how many were ended or asked. Where there are
+-- more than `most` it is these jobs alone, and what stands below them is left to `sweep_on`: it may begin until then.
+CREATE FUNCTION workerctl.cancel(ids bigint[], most integer DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql
 SET enable_seqscan = off SET lock_timeout = '4s' AS $$
+DECLARE
+    whole bigint[];
 BEGIN
     PERFORM workerctl.lock_families(ids);
     DELETE FROM workerctl.sweep s  -- a retry that was under way below
      WHERE s.redo AND EXISTS (SELECT FROM workerctl.line_of(ARRAY[s.job_id]) o WHERE o.id = ANY (ids));
-    RETURN workerctl.sweep_up(ids, workerctl.cancel_each(ids, NULL), most);
+    whole := ARRAY(
+        WITH RECURSIVE family AS (
+            SELECT l.id FROM workerctl.live l WHERE l.id = ANY (ids)
+            UNION
+            SELECT l.id FROM workerctl.live l JOIN family f ON l.parent_id = f.id
+        )
+        SELECT id FROM family LIMIT most + 1);
+    RETURN workerctl.cancel_each(CASE WHEN cardinality(whole) > most THEN ids ELSE whole END, NULL);
 END $$;
 
--- Cancel these jobs themselves, and note the batches among them, whose children are next; `above` is the sweep that came by them.
+-- Cancel these jobs themselves, and note the batches among them that have other children, which are next. `above` is the
+-- sweep that came by them. All rows are locked at once: each transaction does this a single time.
 CREATE FUNCTION workerctl.cancel_each(ids bigint[], above workerctl.sweep) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     found bigint[];
@@ -86,10 +77,6 @@ BEGIN
     found := ARRAY(SELECT l.id FROM workerctl.live l WHERE l.id = ANY (ids));  -- without those that have ended meanwhile
     UPDATE workerctl.live SET cancel_asked_at = now()
      WHERE id = ANY (found) AND status <> 'pending' AND cancel_asked_at IS NULL;
-    INSERT INTO workerctl.sweep (job_id, asked_of, redo, at)
-    SELECT l.id, coalesce(above.asked_of, l.id), false, coalesce(above.at, now())
-      FROM workerctl.live l WHERE l.id = ANY (found) AND l.status = 'waiting'
-        ON CONFLICT DO NOTHING;
     SELECT jsonb_agg(jsonb_build_object('id', l.id, 'status', 'cancelled', 'error', 'cancelled by request'))
       INTO pending
       FROM workerctl.live l WHERE l.id = ANY (found) AND l.status = 'pending';
@@ -111,20 +98,28 @@ BEGIN
             END IF;
         END LOOP;
     END IF;
+    INSERT INTO workerctl.sweep (job_id, asked_of, redo, at)
+    SELECT l.id, coalesce(above.asked_of, l.id), false, coalesce(above.at, now())
+      FROM workerctl.live l
+     WHERE l.id = ANY (found) AND l.status = 'waiting'
+       AND EXISTS (SELECT FROM workerctl.live c WHERE c.parent_id = l.id AND c.cancel_asked_at IS NULL)
+        ON CONFLICT DO NOTHING;
     RETURN cardinality(found);
 END $$;
 
 -- Try an ended job again, with its failures forgiven and its attempt number kept: a batch redoes the children that did
 -- not succeed; a pending job that waits for its next attempt is due now. A child takes its ended parents back to
--- `waiting`. Returns how many jobs will run; 0 where there was nothing to redo. Past `most` children the rest is left to
--- `sweep_on`; their batch does not end before. Raises WQ005 for one of a batch that is being cancelled.
-CREATE FUNCTION workerctl.retry(job_id bigint, most integer DEFAULT 1000000000) RETURNS bigint
+-- `waiting`. Returns how many jobs will run; 0 where there was nothing to redo. With `most` it is so many children of a
+-- batch at most, and the rest is left to `sweep_on`; it does not end before. Raises WQ005 for one of a batch that is being
+-- cancelled.
+CREATE FUNCTION workerctl.retry(job_id bigint, most integer DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET enable_seqscan = off SET lock_timeout = '4s' AS $$
 #variable_conflict use_column
 DECLARE
     job record;
     cancelled bigint;
-    redone bigint;
+    step record;
+    redone bigint := 0;
 BEGIN
     PERFORM workerctl.lock_families(ARRAY[retry.job_id]);
     UPDATE workerctl.live l SET run_at = now(), rank = workerctl.rank_of(now(), l.priority)
@@ -141,9 +136,15 @@ BEGIN
     END IF;
     SELECT * INTO job FROM workerctl.line_of(ARRAY[retry.job_id]) o WHERE o.id = retry.job_id;
     IF job.is_batch THEN
-        INSERT INTO workerctl.sweep AS s (job_id, asked_of, redo) VALUES (retry.job_id, retry.job_id, true)
-            ON CONFLICT (job_id) DO UPDATE SET redo = true, after = -1;
-        RETURN workerctl.sweep_up(ARRAY[retry.job_id], 0, most);
+        INSERT INTO workerctl.sweep (job_id, asked_of, redo) VALUES (retry.job_id, retry.job_id, true)
+            ON CONFLICT ON CONSTRAINT sweep_pkey DO UPDATE SET asked_of = excluded.asked_of, redo = true, after = -1, at = now();
+        LOOP
+            SELECT * INTO step FROM workerctl.sweep_on(ARRAY[retry.job_id], most);
+            redone := redone + step.jobs;
+            IF most IS NOT NULL OR NOT step.more THEN
+                RETURN redone;
+            END IF;
+        END LOOP;
     END IF;
     IF job.is_live OR job.status = 'succeeded' OR workerctl.is_taken(retry.job_id) THEN
         RETURN 0;
@@ -154,10 +155,11 @@ BEGIN
 END $$;
 
 -- Whether an unfinished job has the key of this ended one, or of an ended batch that it would take back: another does its work.
-CREATE FUNCTION workerctl.is_taken(ended bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM workerctl.line_of(ARRAY[ended]) o JOIN workerctl.live l ON l.unique_key = o.unique_key
+CREATE FUNCTION workerctl.is_taken(ended bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM workerctl.line_of(ARRAY[ended]) o JOIN workerctl.live l ON l.unique_key = o.unique_key
                     WHERE NOT o.is_live);
-$$;
+END $$;
 
 -- Move ended siblings back to live work, without those whose key an unfinished job has; their parents, ended or waiting,
 -- count so many ended children less. Returns how many came back.
@@ -174,10 +176,9 @@ BEGIN
             id, lane_id, rank, status, priority, max_attempts, attempt, child_index, parent_id, children_total,
             children_succeeded, children_dead, children_cancelled, run_at, created_at, unique_key, user_id, plan, payload,
             result, on_done, limit_names, limit_keys)
-        SELECT h.id, a.id, workerctl.rank_of(now(), h.priority), new_status, h.priority, h.max_attempts,
-               h.attempt, h.child_index, h.parent_id, h.children_total, h.children_succeeded,
-               h.children_dead, h.children_cancelled, now(), h.created_at, h.unique_key, h.user_id,
-               h.plan, h.payload, CASE WHEN new_status = 'waiting' THEN h.result END, h.on_done,
+        SELECT h.id, a.id, workerctl.rank_of(now(), h.priority), new_status, h.priority, h.max_attempts, h.attempt, h.child_index,
+               h.parent_id, h.children_total, h.children_succeeded, h.children_dead, h.children_cancelled, now(), h.created_at,
+               h.unique_key, h.user_id, h.plan, h.payload, CASE WHEN new_status = 'waiting' THEN h.result END, h.on_done,
                h.limit_names, h.limit_keys
           FROM workerctl.history h
           JOIN workerctl.lane a ON a.queue = h.queue AND a.kind = h.kind AND a.keyed = (h.limit_keys IS NOT NULL)
@@ -203,20 +204,6 @@ BEGIN
         END IF;
     END LOOP;
     RETURN moved.jobs;
-END $$;
-
--- Go on with what these were asked for until `most` jobs are done; `done` are already. Returns how many are then.
-CREATE FUNCTION workerctl.sweep_up(asked bigint[], done bigint, most integer) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-    step record;
-BEGIN
-    LOOP
-        EXIT WHEN done >= most;
-        SELECT * INTO step FROM workerctl.sweep_on(asked, (most - done)::integer);
-        done := done + step.jobs;
-        EXIT WHEN NOT step.more;
-    END LOOP;
-    RETURN done;
 END $$;
 
 -- The next children, `most` at most, of one batch that is cancelled or retried, by the jobs that were named or, without
@@ -272,6 +259,7 @@ END $$;
 CREATE FUNCTION workerctl.redo_some(sweep workerctl.sweep, most integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     next record;
+    taken boolean := workerctl.is_taken(sweep.job_id);
     redone bigint := 0;
 BEGIN
     SELECT array_agg(f.id) FILTER (WHERE f.status <> 'succeeded' AND f.children_total = 0) AS jobs,
@@ -279,11 +267,11 @@ BEGIN
            max(f.child_index) AS last
       INTO next
       FROM (SELECT h.id, h.child_index, h.status, h.children_total FROM workerctl.history h
-             WHERE h.parent_id = sweep.job_id AND h.child_index > sweep.after AND NOT workerctl.is_taken(sweep.job_id)
+             WHERE h.parent_id = sweep.job_id AND h.child_index > sweep.after AND NOT taken
              ORDER BY h.child_index LIMIT most) f;
     INSERT INTO workerctl.sweep (job_id, asked_of, redo, at)
     SELECT b, sweep.asked_of, true, sweep.at FROM unnest(next.batches) AS b
-        ON CONFLICT (job_id) DO UPDATE SET redo = true, after = -1;
+        ON CONFLICT (job_id) DO UPDATE SET asked_of = excluded.asked_of, redo = true, after = -1;
     IF next.jobs IS NOT NULL THEN
         redone := workerctl.revive(next.jobs, 'pending');
         PERFORM workerctl.ring();
