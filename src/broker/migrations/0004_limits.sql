@@ -48,8 +48,8 @@ BEGIN
 END $$;
 
 -- Whether one job with keys may be handed out now, and its seats if so. One that may not is put out of sight: held until
--- a seat is free, or a start of a rate; those that wait for its other keys come in instead. NULL where somebody else is
--- counting one of its keys at this moment. `rooms` is what this claim knows of rates: {key: {free, again_at}}.
+-- a seat is free, or a start of a rate; those that wait for its other keys come in instead. NULL where somebody
+-- else is counting one of its keys at this moment. `rooms` is what this claim knows of rates: {key: {free, again_at}}.
 CREATE FUNCTION workerctl.admit(job workerctl.live, picked bigint[], INOUT rooms jsonb, OUT admitted boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -183,14 +183,18 @@ BEGIN
     PERFORM workerctl.ring();
 END $$;
 
--- How many more jobs of one key may begin now by what the one that waits for it first falls under; NULL is any number.
+-- The limit or rate under which that one waits for a key which is first in line there.
+CREATE FUNCTION workerctl.waits_by(of_key text) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT l.limit_names[array_position(l.limit_keys, of_key)]
+      FROM workerctl.hold h JOIN workerctl.live l ON l.id = h.job_id
+     WHERE h.key = of_key ORDER BY h.rank LIMIT 1;
+$$;
+
+-- How many more jobs of one key may begin now by what the first that waits for it falls under; NULL is any number.
 CREATE FUNCTION workerctl.key_room(of_key text) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT least((SELECT m.most - workerctl.seats_taken(of_key) FROM workerctl.limits m WHERE m.name = f.name),
-                 (SELECT m.most - (SELECT count(*) FROM workerctl.start s WHERE s.key = of_key AND s.at > now() - m.period)
-                    FROM workerctl.rates m WHERE m.name = f.name))
-      FROM (SELECT l.limit_names[array_position(l.limit_keys, of_key)] AS name
-              FROM workerctl.hold h JOIN workerctl.live l ON l.id = h.job_id
-             WHERE h.key = of_key ORDER BY h.rank LIMIT 1) f;
+                 (SELECT r.free FROM workerctl.rate_room(f.name, of_key) r))
+      FROM workerctl.waits_by(of_key) AS f(name);
 $$;
 
 -- Let as many held jobs of one key back into sight as may begin now, and return how many those are; one that somebody is
@@ -230,14 +234,8 @@ BEGIN
              WHERE u.key = waiting AND NOT EXISTS (SELECT FROM workerctl.hold h WHERE h.key = waiting);
             UPDATE workerctl.used_up u
                SET free_at = coalesce((
-                   SELECT coalesce(min(s.at) + f.period, now() + least(f.period, interval '1 s'))
-                     FROM (SELECT m.period
-                             FROM workerctl.hold h
-                             JOIN workerctl.live l ON l.id = h.job_id
-                             JOIN workerctl.rates m ON m.name = l.limit_names[array_position(l.limit_keys, waiting)]
-                            WHERE h.key = waiting ORDER BY h.rank LIMIT 1) f
-                     LEFT JOIN workerctl.start s ON s.key = waiting AND s.at > now() - f.period
-                    GROUP BY f.period), now() + interval '1 s')
+                   SELECT CASE WHEN r.free > 0 THEN least(r.again_at, now() + interval '1 s') ELSE r.again_at END
+                     FROM workerctl.rate_room(workerctl.waits_by(waiting), waiting) r), now() + interval '1 s')
              WHERE u.key = waiting;
         END IF;
     END LOOP;

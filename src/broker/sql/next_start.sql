@@ -19,4 +19,4 @@ SELECT extract(epoch FROM min(f.at) - clock_timestamp())::double precision
                           AND l.rank < workerctl.later())
          GROUP BY a.id
         UNION ALL
-        SELECT u.free_at FROM workerctl.used_up u) f
+        SELECT min(u.free_at) FROM workerctl.used_up u) f
