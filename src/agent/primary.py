@@ -51,6 +51,7 @@ class Primary:
         self._finishing: threading.Thread | None = None
         self._upkeep_at = self._tidy_at = self._finish_at = self._note_at = self._sweep_at = 0.0
         self._tidied_to = ""  # the key at which the next look for free seats begins
+        self._swept = 0  # jobs of a cancel or retry that somebody left behind
         self._configured = False
         self._refused: dict[str, str] = {}  # duties that the database refuses -> why, as it was said
         self._until = 0.0  # monotonic; the lease is ours before that, whatever became of the database
@@ -120,12 +121,14 @@ class Primary:
         self._sweep_at = now + TIDY_SECONDS
         with self._by_itself("cancel and retry"):
             jobs, more = sweep_on(connection, None, SWEEP_JOBS)
-            if jobs:
-                sys.stdout.write(f"went on with a cancel or retry that was left behind: {jobs} jobs\n")
-                sys.stdout.flush()
+            self._swept += jobs
             if more:
                 self._sweep_at = now
                 return True
+            if self._swept:
+                sys.stdout.write(f"went on with a cancel or retry that was left behind: {self._swept} jobs\n")
+                sys.stdout.flush()
+                self._swept = 0
         return False
 
     def _keep_up(self, connection: psycopg.Connection[Any], now: float) -> None:

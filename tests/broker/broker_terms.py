@@ -42,7 +42,10 @@ HELD_AND_TURNS = """
 SELECT lane_id, user_id, priority, count(*), count(DISTINCT rank), min(rank - workerctl.rank_of(run_at, priority))
   FROM workerctl.live WHERE status = 'pending' AND attempt = 0 AND NOT payload::jsonb ? 'later' GROUP BY 1, 2, 3
 """
-TABLES = ("live", "history", "seat", "hold", "start", "worker", "limits", "rates", "lane", "queue", "kind", "provider")
+TABLES = (
+    "live", "history", "seat", "hold", "start", "worker", "limits", "rates", "lane", "queue", "kind", "provider",
+    "sweep",
+)  # fmt: skip
 EMPTY = "; ".join(f"DELETE FROM workerctl.{table}" for table in TABLES)
 
 ids = st.integers(0, 40)  # picks one of what there is

@@ -162,7 +162,7 @@ def test_what_is_left_of_a_cancel_does_not_touch_a_batch_that_ended_and_is_retri
     assert status(queue, claimed[0][0]) == "pending"
 
 
-def test_the_primary_goes_on_with_what_was_left_behind(queue: Queue, new_worker: Any) -> None:
+def test_the_primary_goes_on_with_what_was_left_behind(queue: Queue, new_worker: Any, capsys: Any) -> None:
     worker, primary = new_worker(), Primary(Settings(), "n1/1", "n1")
     batch = begin_batch(queue, worker, 3000)
     primary.renew(queue)
@@ -173,6 +173,7 @@ def test_the_primary_goes_on_with_what_was_left_behind(queue: Queue, new_worker:
     assert looks == 4, "a thousand at a time, and whether there are more"
     assert status(queue, batch) == "cancelled"
     assert not primary.work(queue, 2.0)
+    assert capsys.readouterr().out == "went on with a cancel or retry that was left behind: 3000 jobs\n"
 
 
 def test_what_somebody_goes_on_with_is_left_to_him(queue: Queue, new_worker: Any) -> None:

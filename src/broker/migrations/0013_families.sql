@@ -10,18 +10,17 @@ CREATE TABLE workerctl.sweep (
     at       timestamptz NOT NULL DEFAULT now()  -- when whoever asked last went on
 );
 
--- Who changes a family's members keeps others who do so out, by the lock of its topmost batch, before any lock of a row: who
--- came to rows that somebody has revived meanwhile would wait for a worker that has them, and waits for their batch. Workers
--- that settle are not kept out. A job by itself has no such lock: thousands of them are cancelled at once.
+-- Who changes a family's members keeps others who do so out, by one of 256 locks that its topmost job has, before any lock of a
+-- row: who came to rows that somebody has revived meanwhile would wait for a worker that has them, and waits for their batch.
+-- A job by itself has it too, as it may become a batch until its row is locked. Workers that settle are not kept out.
 CREATE FUNCTION workerctl.lock_families(ids bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    tops bigint[];
+    locks bigint[];
 BEGIN
     WITH line AS MATERIALIZED (SELECT * FROM workerctl.line_of(ids))
-    SELECT array_agg(DISTINCT o.id) INTO tops
-      FROM line o WHERE o.is_batch AND NOT EXISTS (SELECT FROM line a WHERE a.id = o.parent_id);
-    FOR i IN 1 .. coalesce(cardinality(tops), 0) LOOP
-        PERFORM pg_advisory_xact_lock(hashtextextended('workerctl family ' || tops[i], 0));
+    SELECT array_agg(DISTINCT o.id % 256) INTO locks FROM line o WHERE NOT EXISTS (SELECT FROM line a WHERE a.id = o.parent_id);
+    FOR i IN 1 .. coalesce(cardinality(locks), 0) LOOP
+        PERFORM pg_advisory_xact_lock(hashtextextended('workerctl family ' || locks[i], 0));
     END LOOP;
 END $$;
 
