@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TextIO
 
-from ..broker.exchange import Again, Claimed, Ended, Parent
+from ..broker.exchange import Claimed
 from ..settings import LogsSettings
 
 running_job: ContextVar[Claimed | None] = ContextVar("running_job", default=None)
@@ -26,13 +26,11 @@ running_job: ContextVar[Claimed | None] = ContextVar("running_job", default=None
 HALF_LINE_SECONDS = 0.005  # so long others wait for somebody to go on with a half line; then they end it
 TURN_SECONDS = 0.5  # and so long at most, however many lines come in between
 PIECE_BYTES = 4096  # a pipe that has room takes so much at once (PIPE_BUF)
-HELD_LINES = 10_000  # of finished jobs, while nobody reads; the rest is counted and not kept
-_MARK = b"\x1e"  # the collector knows it: src/logs/lines.py
+MARK = b"\x1e"  # the collector knows it: src/logs/lines.py
 _NO_MARK = "\N{SYMBOL FOR RECORD SEPARATOR}".encode()
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _CHATTY = ("httpx", "httpcore", "botocore", "boto3", "urllib3", "s3transfer", "PIL")
 
-Settlement = Ended | Again | Parent
 _own: list[TextIO] = []  # standard error as it was when it was marked
 _pipes: list[_MarkedPipe] = []
 
@@ -88,68 +86,21 @@ class _JobFormatter(logging.Formatter):
         return f"{record.levelname} {record.name}: {prefix}{super().format(record)}"
 
 
-class FinishedJobs:
-    """One line on standard error for each job that ended: kind, id, attempt, outcome, seconds. Never blocks.
-
-    Of successes the share `sample_successes` is written, of those that took `slow` all, of the rest all.
-    Standard output is left to the handlers.
-    """
-
-    def __init__(self, settings: LogsSettings) -> None:
-        self._settings = settings
-        self._credit = 0.0  # of successes that were not written: one is due at 1
-        self._lost_lines = 0  # not kept, and not said yet
-        self._lines: deque[bytes] = deque()
-
-    def __len__(self) -> int:
-        """How many lines wait to be written."""
-        return len(self._lines)
-
-    def add(self, job: Claimed, settlement: Settlement, seconds: float) -> None:
-        """Remember the line, if it is to be written; `write` writes it."""
-        if settlement.counts_as not in ("dead", "failed") and not self._is_due(seconds):
-            return
-        if len(self._lines) >= HELD_LINES:
-            self._lost_lines += 1
-            return
-        outcome = _encoded(describe(settlement))
-        self._lines.append(_line_of(job.kind) % (job.id, job.id, job.attempt, outcome, seconds))
-
-    def write(self) -> None:
-        """Write what there is as far as the pipe takes it now; the rest waits for the next call."""
-        if not self._lines:
-            return
-        with contextlib.suppress(OSError):  # a pipe that nobody reads any more is no reason to end
-            _offer(self._lines, own_stderr())
-        if self._lost_lines and len(self._lines) < HELD_LINES:
-            text = f"[workerctl] {self._lost_lines} lines of finished jobs were lost: nobody read them in time\n"
-            self._lines.append(text.encode())
-            self._lost_lines = 0
-
-    def _is_due(self, seconds: float) -> bool:
-        if seconds >= self._settings.slow_seconds:
-            return True
-        self._credit += self._settings.sample_successes
-        if self._credit < 1 - 1e-9:  # ten times 0.1 is a little less than 1
-            return False
-        self._credit -= 1
-        return True
-
-
-def describe(settlement: Settlement) -> str:
-    """What a settlement says of its attempt."""
-    if isinstance(settlement, Ended):
-        succeeded = settlement.status == "succeeded"
-        return "succeeded" if succeeded else f"{settlement.status}: {_first_line(settlement.error)}"
-    if isinstance(settlement, Parent):
-        return f"succeeded and waits for {len(settlement.children)} children"
-    again = f"again in {settlement.delay_seconds:.0f} s"
-    return f"failed, {again}: {_first_line(settlement.error)}" if settlement.failed else f"back in the queue, {again}"
+def offer(lines: deque[bytes]) -> None:
+    """Write whole lines, marks included, to standard error from the left, as far as it takes them without waiting."""
+    pipe = getattr(own_stderr(), "buffer", None)
+    if isinstance(pipe, _MarkedPipe):
+        pipe.offer(lines)
+        return
+    while lines:
+        line = lines.popleft()
+        text = line.partition(b" ")[2] if line.startswith(MARK) else line
+        write_to_stderr(text.decode(errors="replace"))
 
 
 def mark(job: Claimed) -> bytes:
     """What a line of this job begins with on its way to the collector."""
-    return b"%bjob=%d/%b " % (_MARK, job.id, _column(job.kind))
+    return b"%bjob=%d/%b " % (MARK, job.id, column(job.kind))
 
 
 class _MarkedPipe(io.RawIOBase):
@@ -244,8 +195,8 @@ class _MarkedPipe(io.RawIOBase):
                 text = text[1:]
         if not text:
             return
-        if _MARK in text:
-            text = text.replace(_MARK + b"job=", _NO_MARK + b"job=")  # nobody writes in another's name
+        if MARK in text:
+            text = text.replace(MARK + b"job=", _NO_MARK + b"job=")  # nobody writes in another's name
         whole = text.endswith(b"\n")
         if marked:
             body = text[:-1] if whole else text
@@ -281,34 +232,13 @@ def _stream_handlers() -> list[logging.StreamHandler[Any]]:
     return [handler for handler in handlers if isinstance(handler, logging.StreamHandler)]
 
 
-def _offer(lines: deque[bytes], stream: TextIO) -> None:
-    pipe = getattr(stream, "buffer", None)
-    if isinstance(pipe, _MarkedPipe):
-        pipe.offer(lines)
-        return
-    while lines:
-        line = lines.popleft()
-        text = line.partition(b" ")[2] if line.startswith(_MARK) else line
-        write_to_stderr(text.decode(errors="replace"))
-
-
 @lru_cache(maxsize=1024)
-def _column(kind: str) -> bytes:
+def column(kind: str) -> bytes:
     """A kind without what would end its column."""
     return re.sub(r"[\x00-\x20%\x7f]", lambda found: f"%{ord(found[0]):02X}", kind).encode(errors="replace")
 
 
 @lru_cache(maxsize=1024)
-def _line_of(kind: str) -> bytes:
-    """What is said of a finished job of this kind: its id twice, attempt, outcome and seconds are to be filled in."""
-    names = (_column(kind).replace(b"%", b"%%"), _encoded(kind).replace(b"%", b"%%"))
-    return _MARK + b"job=%%d/%b job %%d %b attempt %%d %%b after %%.3f s\n" % names
-
-
-@lru_cache(maxsize=1024)
-def _encoded(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """What UTF-8 cannot say of it becomes a question mark."""
     return text.encode(errors="replace")
-
-
-def _first_line(text: str | None) -> str:
-    return (text or "no reason given").partition("\n")[0][:500]

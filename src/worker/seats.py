@@ -11,9 +11,10 @@ from ..broker.surroundings import Surroundings
 from ..contract import HEARTBEAT_SECONDS
 from ..handler import Cancel, handlers
 from .apart import Apart
+from .finished import FinishedJobs
 from .hand import LOST, Hand
 from .identity import Identity, known_kinds, registration
-from .journal import FinishedJobs, write_to_stderr
+from .journal import write_to_stderr
 from .link import Link, Rejected
 from .outcome import HandedBack, Raised, TimedOut
 from .pace import QUICK_JOBS, hand_size, is_plenty

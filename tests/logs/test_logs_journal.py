@@ -11,13 +11,14 @@ import pytest
 
 from workerctl.broker.exchange import Again, Ended, Parent
 from workerctl.logs.reader import read
-from workerctl.worker.journal import HELD_LINES, describe
+from workerctl.worker.finished import HELD_LINES, describe
 
 PRELUDE = """
 import asyncio, datetime, logging, os, sys, threading, time
 from workerctl.broker.exchange import Again, Claimed, Ended
 from workerctl.settings import LogsSettings
-from workerctl.worker.journal import FinishedJobs, log_to_stderr, running_job, take_pipes
+from workerctl.worker.finished import FinishedJobs
+from workerctl.worker.journal import log_to_stderr, running_job, take_pipes
 
 def job(number, kind="talk"):
     return Claimed(**{**dict.fromkeys(Claimed.__struct_fields__), "id": number, "kind": kind, "attempt": 1,
