@@ -109,7 +109,7 @@ def test_a_url_through_a_pooler_alone_is_enough_and_doctor_says_what_it_costs(po
         assert run(tmp_path, url, "enqueue", "add", "a=1", "b=2", "--wait").stdout == "3\n"
         told = run(tmp_path, url, "doctor")
         assert "warning  wake-up      NOTIFY is not heard through a pooler" in told.stdout
-        assert told.returncode == 0, "it is no error"
+        assert told.returncode == 0, f"it is no error:\n{told.stdout}"
     finally:
         run(tmp_path, url, "stop")
 
