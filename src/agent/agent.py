@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from ..broker.connection import connect, is_away
+from ..broker.connection import attend, connect, is_away
 from ..broker.fleet import (
     bring_due,
     database_now,
@@ -34,6 +34,7 @@ from .wakes import WakePipes
 
 LOOK_AGAIN_SECONDS = 0.025  # after a ring: jobs that became visible since, whose own ring was swallowed
 IDLE_LOOK_SECONDS = 1.0  # jobs that fell due, rings that nobody heard
+INTRODUCTION_SECONDS = 0.05  # so long the pools are waited for at first: there is much to do before they would be heard
 RENEW_SECONDS = 2.0  # the node's and the primary's lease
 SELF_RING_SECONDS = 30.0  # how long a deaf listener can go unnoticed
 DEAF_SECONDS = 5.0
@@ -126,6 +127,7 @@ class Agent:
                     self._wakes.take(message["name"], message["fds"][0])
                 case "alive":
                     self._alive = list(message["incarnations"])
+                    self._renew_at = self._look_at = 0.0
                 case "lost":
                     self._lost[message["incarnation"]] = message["cause"], message.get("words")
 
@@ -135,11 +137,12 @@ class Agent:
         database = self._around.database
         self._queries = connect(database.url, application="agent", pooled=database.pooled)
         if not database.pooled or database.url_direct != database.url:
-            self._listener = Listener(database.url_direct)
+            self._listener = Listener(database.url_direct, self._wakes.wake)
+            attend(self._queries, self._listener)  # a job is not to wait for the primary's duties
             self._ear = self._listener.fileno()
             self._poll.register(self._ear, select.POLLIN)
         self._since = self._since or database_now(self._queries)
-        self._renew_at = self._look_at = now
+        self._renew_at = self._look_at = now if self._ready else now + INTRODUCTION_SECONDS
         self._self_ring_at = now + SELF_RING_SECONDS
         if not self._ready:
             self._ready = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -14,8 +15,9 @@ CHANNEL = "workerctl"
 class Listener:
     """Hears the queue's doorbell. Raises Unreachable and psycopg.OperationalError as connections do."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, on_ring: Callable[[], None]) -> None:
         self._rung = False
+        self._on_ring = on_ring
         self._connection: psycopg.Connection[Any] = connect(url, application="agent listener")
         self._connection.add_notify_handler(self._note)  # what arrives while a statement of ours runs
         self._connection.execute(f"LISTEN {CHANNEL}")
@@ -25,10 +27,21 @@ class Listener:
 
     def heard(self) -> bool:
         """Whether it rang since the last call; never waits. (psycopg's own `notifies` takes 0.1 ms more.)"""
+        self._rung = self._read() or self._rung
+        rung, self._rung = self._rung, False
+        return rung
+
+    def attend(self) -> None:
+        """Pass a ring on while its owner waits for another answer; `heard` will say so, too."""
+        if self._read():
+            self._rung = True
+            self._on_ring()
+
+    def _read(self) -> bool:
+        rung = False
         self._connection.pgconn.consume_input()
         while self._connection.pgconn.notifies() is not None:
-            self._rung = True
-        rung, self._rung = self._rung, False
+            rung = True
         return rung
 
     def ring(self) -> None:

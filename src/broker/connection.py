@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
+import select
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from psycopg import generators
@@ -16,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
+from psycopg.waiting import Ready, Wait
 
 from ..contract import Unreachable, Unusable
 
@@ -52,6 +54,15 @@ SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in tim
 Answer = TypeVar("Answer")
 
 
+class Attended(Protocol):
+    """Something that is heard while a connection waits for an answer."""
+
+    def fileno(self) -> int: ...
+
+    def attend(self) -> None:
+        """It is readable: read it."""
+
+
 class _Patient(psycopg.Connection[Any]):
     """Waits for the server, but not for ever: a frozen one never answers, and its kernel keeps the connection alive.
 
@@ -59,9 +70,12 @@ class _Patient(psycopg.Connection[Any]):
     """
 
     silence_seconds = SILENCE_SECONDS
+    beside: Attended | None = None
 
     def wait(self, gen: Generator[Any, Any, Answer], *arguments: Any, **options: Any) -> Answer:
         try:
+            if self.beside is not None:
+                return _attending(gen, self.fileno(), self.beside, self.silence_seconds)
             return super().wait(_within(gen, self.silence_seconds), *arguments, **options)
         except _Silent:
             self.close()
@@ -88,6 +102,36 @@ def _within(waiting: Generator[Any, Any, Answer], seconds: float) -> Generator[A
         ready = yield wanted
         if not ready and time.monotonic() > give_up_at:  # psycopg says so every 0.1 s when nothing has come
             raise _Silent
+
+
+def _attending(waiting: Generator[Any, Any, Answer], ours: int, beside: Attended, seconds: float) -> Answer:
+    """As psycopg waits, by its protocol (psycopg/waiting.py), with an ear for something else."""
+    give_up_at = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(beside, select.POLLIN)
+    try:
+        wanted = next(waiting)
+        while True:
+            poll.register(ours, select.POLLIN * bool(wanted & Wait.R) | select.POLLOUT * bool(wanted & Wait.W))
+            ready = 0
+            for descriptor, events in poll.poll(100):
+                if descriptor != ours:
+                    beside.attend()
+                    continue
+                ready = Ready.R * bool(events & ~select.POLLOUT) | Ready.W * bool(events & select.POLLOUT)
+            if ready:
+                wanted = waiting.send(ready)
+            elif time.monotonic() > give_up_at:
+                raise _Silent
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+
+
+def attend(connection: psycopg.Connection[Any], beside: Attended) -> None:
+    """From now on `beside` is heard, too, while this bounded connection waits."""
+    assert isinstance(connection, _Patient)
+    connection.beside = beside
 
 
 def connect(url: str, *, application: str, pooled: bool = False, bounded: bool = True) -> psycopg.Connection[Any]:
