@@ -27,7 +27,7 @@ class Seating:
     def seat(self, claimed: list[Claimed], *, stale: bool) -> list[Run]:
         """Jobs as runs: those of one batch kind together. A job whose earlier attempt is still here is put back.
 
-        So is what is `stale`: this process slept for a lease between question and answer; others may have it by now.
+        So is what is `stale`: since it renewed its lease this worker slept until it was over; others may have them.
         """
         runs: list[Run] = []
         batches: dict[str, Run] = {}

@@ -57,7 +57,7 @@ class Seats:
         self._share_until: float | None = None  # a full claim left work for siblings; then we look again
         self._heard_at = 0.0  # when the queue answered last
         self._ended_since, self._ran_since = 0, 0.0  # attempts that ended since then, and their seconds together
-        self._renew_at = self._poll_at = 0.0
+        self._renewed_at = self._renew_at = self._poll_at = 0.0
         self._overdue_at = float("inf")  # no run is overdue before
 
     @property
@@ -193,6 +193,8 @@ class Seats:
         if reply is None or not self._went_on(reply):
             return
         self.hand.said(request)
+        if renew:
+            self._renewed_at = now
         self._begin(reply, want, now)
         for job_id in reply.lost or ():
             write_to_stderr(f"job {job_id} finished too late: its claim had been given to another; nothing written\n")
@@ -202,9 +204,9 @@ class Seats:
             self._tally.clear()
         self._heard_at = time.monotonic()
         self._ended_since, self._ran_since = 0, 0.0
-        if renew or reply.claimed:
-            busy = self.hand.active or self._tally
-            self._renew_at = now + (BUSY_RENEW_SECONDS if busy else HEARTBEAT_SECONDS)
+        busy = self.hand.active or self._tally
+        renew_in = BUSY_RENEW_SECONDS if busy else HEARTBEAT_SECONDS
+        self._renew_at = now + renew_in if renew else min(self._renew_at, now + renew_in)
 
     def _stand_by(self) -> None:
         """Somebody rang: while the queue looks, the loop can get ready."""
@@ -230,8 +232,11 @@ class Seats:
 
     def _begin(self, reply: Reply, want: int, now: float) -> None:
         """Start what was claimed, before anything else is done with a reply: a job waits for this."""
-        runs = self._seating.seat(reply.claimed or [], stale=time.monotonic() - now > self._jobs.lease_seconds)
+        stale = time.monotonic() - self._renewed_at > self._jobs.lease_seconds
+        runs = self._seating.seat(reply.claimed or [], stale=stale)
         self.runner.start(runs)
+        if stale:
+            self._renew_at = now
         self._overdue_at = min([self._overdue_at, *(run.deadline for run in runs)])
         if want:
             got_all = len(runs) >= want
