@@ -95,7 +95,8 @@ class Link:
         self.too_slow = False
         self._warm = self._warm or request.warm
         if reply.gone:
-            self._worker_id = None  # given up: register as a new worker, with nothing in hand
+            write_to_stderr("the fleet had given this worker up: others get its jobs, and it goes on as a new one\n")
+            self._worker_id = None
             self._disconnect()
         return reply
 
