@@ -17,7 +17,7 @@ from psycopg.rows import tuple_row
 
 from .broker.connection import UNSTORABLE, connect, is_away, statement, unreachable
 from .broker.found import Database, find_database
-from .handler import QueueFull, Refused, job_spec, job_specs
+from .handler import QueueFull, Refused, job_spec, job_texts
 
 Spec = dict[str, Any]
 
@@ -52,7 +52,7 @@ def enqueue(
     """
     options = {"queue": queue, "priority": priority, "run_at": run_at, "unique_key": unique_key,
                "user_id": user_id, "plan": plan, "max_attempts": max_attempts}  # fmt: skip
-    return _insert([job_spec(kind, payload, **options)], conn)[0]
+    return _insert(msgspec.json.encode([job_spec(kind, payload, **options)]), conn)[0]
 
 
 def enqueue_many(jobs: Iterable[tuple[str, Any] | Spec], *, conn: psycopg.Connection[Any] | None = None) -> list[int]:
@@ -62,14 +62,13 @@ def enqueue_many(jobs: Iterable[tuple[str, Any] | Spec], *, conn: psycopg.Connec
     trip is one transaction, unless `conn` brings its own: what a later one raises as Refused or QueueFull has as
     `put_in` the ids of those before it.
     """
-    specs = job_specs(jobs)
     ids: list[int] = []
-    for start in range(0, len(specs), ROUND_TRIP_JOBS):
+    for text in list(job_texts(jobs, ROUND_TRIP_JOBS)):  # before any is put in, all are looked at
         try:
-            ids += _insert(specs[start : start + ROUND_TRIP_JOBS], conn)
+            ids += _insert(text, conn)
         except Refused as error:
             if ids and (conn is None or conn.info.transaction_status is TransactionStatus.IDLE):
-                error.args = (f"{error}; of these {len(specs)} jobs the first {len(ids)} are in",)
+                error.args = (f"{error}; the first {len(ids)} of these jobs are in",)
                 error.put_in = ids
             raise
     return ids
@@ -92,10 +91,9 @@ async def enqueue_async(
     return int(row[0][0])
 
 
-def _insert(specs: list[Spec], conn: psycopg.Connection[Any] | None) -> list[int]:
-    text = msgspec.json.encode(specs).decode()
+def _insert(text: bytes, conn: psycopg.Connection[Any] | None) -> list[int]:
     try:
-        row = _shared.execute(text) if conn is None else _execute(conn, text)
+        row = _shared.execute(text.decode()) if conn is None else _execute(conn, text.decode())
     except psycopg.Error as error:
         raise _refusal(error) from None
     assert row is not None

@@ -73,7 +73,7 @@ def test_many_at_once_are_all_in_or_all_out(queue: Queue) -> None:
 def test_more_than_a_round_trip_that_meets_the_bound_in_its_midst_says_which_are_in(queue: Queue) -> None:
     configure_limits(queue, {}, {}, {"plan:free": 1200})
     jobs = [{"kind": "a", "plan": "free"}] * 1500
-    with pytest.raises(QueueFull, match=r"; of these 1500 jobs the first 1000 are in$") as caught:
+    with pytest.raises(QueueFull, match=r"; the first 1000 of these jobs are in$") as caught:
         enqueue_many(jobs, conn=queue)
     found = queue.execute("SELECT array_agg(id ORDER BY id) FROM workerctl.live").fetchone()
     assert found == (caught.value.put_in,)

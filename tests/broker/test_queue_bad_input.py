@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 import random
 from typing import Any, cast
@@ -17,7 +18,7 @@ from workerctl.broker.fleet import KnownKind, Registration
 from workerctl.broker.found import Database
 from workerctl.broker.jobs import list_jobs, show_job
 from workerctl.broker.limits import configure_limits, list_limits
-from workerctl.handler import Context, InvalidPayload, Job, Refused, Services, job_spec, job_specs
+from workerctl.handler import Context, InvalidPayload, Job, Refused, Services, job_spec, job_texts
 from workerctl.producer import enqueue, enqueue_many
 from workerctl.worker.link import Link, Rejected
 
@@ -80,9 +81,9 @@ def test_a_bad_job_among_many_is_named_by_its_place_before_any_of_them_is_put_in
     with pytest.raises(refusal, match=f"^'?b'?: .*{words}"):
         job_spec("b", payload)
     good: list[tuple[str, Any]] = [("a", {"x": [n, None, "[{"]}) for n in range(1500)]
-    assert len(job_specs(good)) == 1500
+    assert [len(json.loads(text)) for text in job_texts(good, 1000)] == [1000, 500]
     with pytest.raises(refusal, match=rf"^jobs\[1317\]: '?b'?: .*{words}"):
-        job_specs([*good[:1317], ("b", payload), *good])
+        list(job_texts([*good[:1317], ("b", payload), *good], 1000))
 
 
 @pytest.mark.parametrize(
