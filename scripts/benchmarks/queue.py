@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import psycopg
-from benchmarks import queue_claims, queue_limits, queue_notify, queue_peers
+from benchmarks import queue_bare, queue_claims, queue_limits, queue_notify, queue_peers
 from benchmarks.house import Scene, wait_until
 from benchmarks.measure import Figure, Target, at_least, at_most, figure, percentile
 from benchmarks.queue_parts import (
@@ -113,7 +113,7 @@ LONG_STEPS = (
     queue_claims.claim_beside_ten_million, queue_limits.fairness_with_limits_and_batches,
     queue_notify.many_producers_on_a_slow_disk,
 )  # fmt: skip
-PEER_STEPS = queue_peers.PEER_STEPS
+PEER_STEPS = (queue_bare.beside_a_bare_loop, *queue_peers.PEER_STEPS)
 
 
 def _singles_per_second(connection: Connection) -> float:
