@@ -85,10 +85,16 @@ class Scene:
     runs: int
 
     @contextlib.contextmanager
-    def house(self, database_url: str | None, limits: dict[str, int] | None = None, **jobs: int) -> Iterator[House]:
-        """A home of its own, not started; `jobs` are keys of [jobs]. Whatever runs in it afterwards is stopped."""
+    def house(
+        self,
+        database_url: str | None,
+        limits: dict[str, int] | None = None,
+        logs: dict[str, float] | None = None,
+        **jobs: int,
+    ) -> Iterator[House]:
+        """A home of its own, not started, with these keys of its tables. Whatever runs in it afterwards is stopped."""
         house = House(self.folder / f"house-{next(_numbers)}", database_url)
-        house.write_config(jobs, limits or {})
+        house.write_config(jobs, limits or {}, logs or {})
         try:
             yield house
         finally:
@@ -105,11 +111,12 @@ class House:
         if database_url is not None:
             self._environment["DATABASE_URL"] = database_url
 
-    def write_config(self, jobs: dict[str, int], limits: dict[str, int]) -> None:
+    def write_config(self, jobs: dict[str, int], limits: dict[str, int], logs: dict[str, float]) -> None:
         self.folder.mkdir()
         keys = {"modules": ["bench_jobs"], "path": [str(HANDLERS)], **jobs}
         lines = [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
         lines += ["[limits]", *(f"{json.dumps(name)} = {most}" for name, most in limits.items())]
+        lines += ["[logs]", *(f"{name} = {value}" for name, value in logs.items())]
         content = [f"connection_limit = {CONNECTION_LIMIT}", "[jobs]", *lines, ""]
         (self.folder / "workerctl.toml").write_text("\n".join(content))
 

@@ -12,6 +12,7 @@ from benchmarks.measure import Figure, Target, at_least, at_most, figure, percen
 from benchmarks.queue_parts import (
     DRAINED_JOBS,
     NOOP,
+    PRODUCTION_LOGS,
     Connection,
     Drain,
     database_seconds,
@@ -54,9 +55,10 @@ def drain_with_default_settings(scene: Scene) -> Iterator[Figure]:
 
 
 def drain_with_best_settings(scene: Scene) -> Iterator[Figure]:
-    """The same with one worker a core and many jobs in hand."""
-    drains = [drain(scene, workers=2, concurrency=500) for _ in range(scene.runs)]
-    yield from _drain_figures("50,000 no-op jobs, 2 workers, 500 at a time", drains, at_least(45_000, 60_000))
+    """The same with one worker a core, many jobs in hand, and a line in the log for one of ten that succeed."""
+    drains = [drain(scene, workers=2, concurrency=500, logs=PRODUCTION_LOGS) for _ in range(scene.runs)]
+    name = "50,000 no-op jobs, 2 workers, 500 at a time, 1 of 10 told"
+    yield from _drain_figures(name, drains, at_least(45_000, 60_000))
 
 
 def full_life(scene: Scene) -> Iterator[Figure]:

@@ -18,6 +18,7 @@ Spec = tuple[str, dict[str, Any]] | dict[str, Any]
 
 NOOP: tuple[str, dict[str, Any]] = ("bench.noop", {})
 DRAINED_JOBS = 50_000
+PRODUCTION_LOGS = {"sample_successes": 0.1}  # as config/production.toml has them
 
 
 @contextmanager
@@ -42,11 +43,12 @@ def drain(
     workers: int,
     concurrency: int,
     limits: dict[str, int] | None = None,
+    logs: dict[str, float] | None = None,
     jobs: list[Spec] | None = None,
 ) -> Drain:
     """From the moment the queue goes on, with the workers ready, to the last settlement; 50,000 no-op jobs if none."""
     jobs = jobs or [NOOP] * DRAINED_JOBS
-    with scene.server.fresh_database() as url, scene.house(url, limits, concurrency=concurrency) as house:
+    with scene.server.fresh_database() as url, scene.house(url, limits, logs, concurrency=concurrency) as house:
         house.start(workers)
         with psycopg.connect(url, autocommit=True) as connection:
             pause_queue(connection, "default", paused=True)
