@@ -87,7 +87,7 @@ def _outline(kind: str, payload: Any = None, **options: Any) -> dict[str, Any]:
 
 
 def _write_together(specs: list[dict[str, Any]]) -> bool:
-    """As `_write`, in a fifth of the time; False where one of the payloads is wrong."""
+    """As `_write` of each, which costs more than twice as much; False where one of the payloads is wrong."""
     try:
         for spec, content in zip(specs, to_json([spec["payload"] for spec in specs]), strict=True):
             spec["payload"] = content
