@@ -57,7 +57,7 @@ def drain_with_default_settings(scene: Scene) -> Iterator[Figure]:
 def drain_with_best_settings(scene: Scene) -> Iterator[Figure]:
     """The same with one worker a core, many jobs in hand, and a line in the log for one of ten that succeed."""
     drains = [drain(scene, workers=2, concurrency=500, logs=PRODUCTION_LOGS) for _ in range(scene.runs)]
-    name = "50,000 no-op jobs, 2 workers, 500 at a time, 1 of 10 told"
+    name = "50,000 no-op jobs, 2 workers, 500 at a time, 1 in 10 logged"
     yield from _drain_figures(name, drains, at_least(45_000, 60_000))
 
 

@@ -33,7 +33,7 @@ def beside_a_bare_loop(scene: Scene) -> Iterator[Figure]:
         bare.append(_bare_drain(scene))
         ours.append(drain(scene, workers=2, concurrency=500, logs=PRODUCTION_LOGS).jobs_per_second)
     yield figure(f"{DRAINED_JOBS:,} no-op jobs, a loop of psycopg written by hand, 2 processes", "jobs/s", bare)
-    yield figure("  workerctl, 2 workers, 500 at a time, 1 of 10 told", "jobs/s", ours)
+    yield figure("  workerctl, 2 workers, 500 at a time, 1 in 10 logged", "jobs/s", ours)
     yield figure("  by that of the loop", "x", [one / other for one, other in zip(ours, bare, strict=True)])
 
 
