@@ -75,9 +75,10 @@ class Gauge:
         own_bytes, cpu_seconds = _resident_and_cpu(pid)
         if own_bytes == 0:  # gone, or it waits to be reaped: what it used is told by the sample before
             return None
-        descendants = [] if child.group.role else list(_descendants(pid))
-        all_bytes = own_bytes + sum(_resident_and_cpu(each)[0] for each in descendants)
-        usage = Usage(all_bytes, self._cpu_percent(pid, cpu_seconds))
+        descendants = list(_children(pid) if child.group.role else _descendants(pid))  # PostgreSQL's have none
+        theirs = [_resident_and_cpu(each) for each in descendants]
+        all_bytes = own_bytes + (0 if child.group.role else sum(size_bytes for size_bytes, _ in theirs))
+        usage = Usage(all_bytes, self._cpu_percent(pid, cpu_seconds + sum(seconds for _, seconds in theirs)))
         limit = child.group.max_memory_bytes
         if limit is not None and usage.rss_bytes > NEAR * limit:
             private = [_private_bytes(each) for each in (pid, *descendants)]
@@ -87,34 +88,41 @@ class Gauge:
         return usage
 
     def _cpu_percent(self, pid: int, used: float) -> float:
-        """Since the sample before."""
+        """Since the sample before. What a child used that somebody else reaped is used by nobody."""
         now = time.monotonic()
         before, used_before = self._cpu.get(pid, (now, used))
         self._cpu[pid] = (now, used)
-        return round(100 * (used - used_before) / (now - before), 1) if now > before else 0.0
+        return round(max(0.0, 100 * (used - used_before) / (now - before)), 1) if now > before else 0.0
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    """Its children, whichever thread started them, and theirs; empty where the system does not tell."""
+    """Its children and theirs."""
+    for child in _children(pid):
+        yield child
+        yield from _descendants(child)
+
+
+def _children(pid: int) -> Iterator[int]:
+    """Whichever thread started them; none where the system does not tell."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return
     for task in tasks:
-        for child in read_small(task / "children").split():
-            yield int(child)
-            yield from _descendants(int(child))
+        yield from map(int, read_small(task / "children").split())
 
 
 def _resident_and_cpu(pid: int) -> tuple[int, float]:
-    """Bytes in memory and CPU seconds; nothing where it is gone, or no descriptor is left to read with.
+    """Bytes in memory and CPU seconds, those of children that it has reaped included; nothing where it is gone, or no
+    descriptor is left to read with.
 
     Read here, as psutil would be a megabyte of the supervisor.
     """
     _, _, fields = read_small(f"/proc/{pid}/stat").rpartition(") ")  # before it the name, which may hold anything
     match fields.split():
-        case [_, _, _, _, _, _, _, _, _, _, _, user, system, _, _, _, _, _, _, _, _, pages, *_]:
-            return int(pages) * PAGE_BYTES, (int(user) + int(system)) / TICKS_A_SECOND
+        case [_, _, _, _, _, _, _, _, _, _, _, user, system, reaped_user, reaped_system, _, _, _, _, _, _, pages, *_]:
+            ticks = int(user) + int(system) + int(reaped_user) + int(reaped_system)
+            return int(pages) * PAGE_BYTES, ticks / TICKS_A_SECOND
     return 0, 0.0
 
 

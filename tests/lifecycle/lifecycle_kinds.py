@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -221,3 +222,12 @@ def sieve(payloads: list[dict], ctx: Context) -> list:
         ctx.raise_if_cancelled()
         time.sleep(0.01)
     return [{"of": len(payloads)} for _ in payloads]
+
+
+@job("burns")
+def burns(payload: dict, ctx: Context) -> None:
+    """Uses a processor, by a program that it starts, until the gate is open."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as program:
+        while not Path(payload["gate"]).exists():
+            time.sleep(0.01)
+        program.kill()
