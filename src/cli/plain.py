@@ -83,6 +83,22 @@ def table(
     return "\n".join(_line([row[column] for column in kept], shown, numbers) for row in cells)
 
 
+def flow(parts: Sequence[Cell]) -> str:
+    """Two spaces apart on one line; on a terminal that is too narrow a part that does not fit begins the next line."""
+    columns = _terminal_columns()
+    lines: list[list[str]] = [[]]
+    taken = 0
+    for part in parts:
+        text, colour = part if isinstance(part, tuple) else (part, None)
+        text = printable(text)
+        if lines[-1] and taken + 2 + width(text) > columns:
+            lines.append([])
+            taken = 0
+        taken += (2 if lines[-1] else 0) + width(text)
+        lines[-1].append(coloured(text, colour))
+    return "\n".join(map("  ".join, lines))
+
+
 def _shortened(text: str, columns: int) -> str:
     return text if width(text) <= columns else cut(text, columns - 1) + "…"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .plain import Cell, coloured, seconds, size, table
+from .plain import Cell, coloured, flow, seconds, size, table
 
 PHASE_COLOURS = {"ready": "green", "starting": "yellow", "draining": "yellow", "stopping": "yellow", "parked": "red"}
 STATE_COLOURS = {"running": "green", "degraded": "red", "waiting for database": "red"}  # others are yellow
@@ -44,12 +44,16 @@ def _headline(document: dict[str, Any]) -> str:
     supervisor, node = document["supervisor"], document["node"]
     ready = sum(team["ready"] for team in document["pools"])
     desired = sum(team["desired"] for team in document["pools"])
-    state = coloured(supervisor["state"], STATE_COLOURS.get(supervisor["state"], "yellow"))
     role = "primary" if (document["primary"] or {}).get("holds_lease") else "not primary"
     up = seconds(supervisor["uptime_seconds"])
-    return (
-        f"workerctl {supervisor['version']}  {state}  pid {supervisor['pid']}, up {up}  {ready}/{desired} workers ready"
-        f"  {node['host']}: {node['cores']} cores, {node['reserved_cores']} reserved, {role}"
+    return flow(
+        (
+            f"workerctl {supervisor['version']}",
+            (supervisor["state"], STATE_COLOURS.get(supervisor["state"], "yellow")),
+            f"pid {supervisor['pid']}, up {up}",
+            f"{ready}/{desired} workers ready",
+            f"{node['host']}: {node['cores']} cores, {node['reserved_cores']} reserved, {role}",
+        )
     )
 
 

@@ -80,6 +80,8 @@ def test_in_a_narrow_terminal_the_status_keeps_what_matters_on_one_line_each(run
     assert headings.split() == ["name", "slot", "pid", "phase", "restarts", "memory", "running"]
     assert sum(line.startswith("default ") for line in lines) == 2
     assert not [line for line in lines if line.startswith(" ")], "a line was wrapped"
+    for part in (", up ", "2/2 workers ready", " cores, 0 reserved, primary"):
+        assert sum(part in line for line in lines) == 1, f"{part!r} is on one line, not on two"
     screen.resize(160, 24)
     assert "last exit" in screen.until("release")
 
