@@ -20,7 +20,11 @@ def blame(runs: list[Execution], limited: set[int], struck: list[Struck], say: C
     say(f"executions that went on after a later attempt had begun, unfenced: {len(outlived)} ({told})")
     truly = most_at_once(run for run in runs if run.job_id in limited)
     say(f"jobs of the limited kind that truly ran at once, these included: {truly} (its limit is {KIND_LIMIT})")
-    within = most_at_once(run for run in runs if run.job_id in limited and not run.outlived)
+    within = most_at_once(
+        run._replace(ended=min(run.ended, run.let_go))
+        for run in runs
+        if run.job_id in limited and run.began < run.let_go
+    )
     unexplained = [f"{run.job_id} attempt {run.attempt}" for run in outlived if explanation(run, struck) == "nothing"]
     broken = (
         [f"ran on unfenced though neither frozen nor cut off: {', '.join(unexplained[:10])}"] if unexplained else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +46,10 @@ def histogram(records: Iterable[Record]) -> Counter[int]:
 
 
 class Execution(NamedTuple):
-    """One run of a handler to its end; `outlived` where a later attempt of its job began meanwhile."""
+    """One run of a handler to its end; `outlived` where a later attempt of its job began meanwhile.
+
+    `let_go` is when its claim ended in the rows, be it by its own settlement or because it was given back.
+    """
 
     job_id: int
     attempt: int
@@ -54,10 +57,11 @@ class Execution(NamedTuple):
     began: float
     ended: float
     outlived: bool
+    let_go: float = float("inf")
 
 
-def executions(records: Iterable[Record]) -> list[Execution]:
-    """All that got to their end."""
+def executions(records: Iterable[Record], let_go: Mapping[tuple[int, int], float]) -> list[Execution]:
+    """All that got to their end; `let_go` is when the claim of (job, attempt) ended, on the records' clock."""
     records = list(records)
     beginnings = {(record.job_id, record.attempt): record for record in records if record.word == "began"}
     begins = defaultdict(list)
@@ -67,7 +71,8 @@ def executions(records: Iterable[Record]) -> list[Execution]:
     for end in records:
         if end.word == "ended" and (begin := beginnings.get((end.job_id, end.attempt))):
             outlived = any(other.attempt > end.attempt and other.at < end.at for other in begins[end.job_id])
-            found.append(Execution(end.job_id, end.attempt, end.pid, begin.at, end.at, outlived))
+            gone_at = let_go.get((end.job_id, end.attempt), float("inf"))
+            found.append(Execution(end.job_id, end.attempt, end.pid, begin.at, end.at, outlived, gone_at))
     return found
 
 

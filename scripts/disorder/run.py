@@ -96,12 +96,21 @@ def _run(folder: Path, homes: dict[int, Home], plan: list[Fault], seconds: float
         counts = connection.execute("SELECT status::text, count(*) FROM workerctl.history GROUP BY 1").fetchall()
         written_out = effects(connection, folder / "storage", lines)
         limited = {job for (job,) in connection.execute("SELECT id FROM workerctl.history WHERE kind = 'limited'")}
+        runs = records.executions(lines, _let_go(connection))
     _say(f"\nlate settlements of a worker that lies: {ghost.said}, counted: {len(ghost.heard)}")
-    runs = records.executions(lines)
     broken += blame(runs, limited, striker.struck, _say)
     broken += tell(written_out, _say)
     _tell(striker.struck, lines, watch, dict(counts), took, broken)
     return broken
+
+
+def _let_go(connection: psycopg.Connection[Any]) -> dict[tuple[int, int], float]:
+    """When the claim of each (job, attempt) ended, by the clock of the records."""
+    ahead = time.time() - time.monotonic()  # PostgreSQL's clock, which is this machine's, of that one
+    rows = connection.execute(
+        "SELECT job_id, attempt, extract(epoch FROM min(at))::float8 FROM chaos.let_go GROUP BY 1, 2"
+    )
+    return {(job, attempt): at - ahead for job, attempt, at in rows}
 
 
 def through(url: str, port: int) -> str:
