@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from benchmarks.house import Scene, wait_until
@@ -56,7 +55,10 @@ def _bare_drain(scene: Scene) -> float:
             assert loop.stdin is not None
             loop.stdin.write("go\n")
             loop.stdin.flush()
-        wait_until(lambda: _left(connection) == 0, 60, "the last job", every_seconds=0.1)
+        wait_until(
+            lambda: connection.execute("SELECT FROM bare.live LIMIT 1").fetchone() is None,
+            60, "the last job", every_seconds=0.1,
+        )  # fmt: skip
         row = connection.execute(
             "SELECT count(*), extract(epoch FROM max(finished_at) - min(started_at))::float8 FROM bare.history"
         ).fetchone()
@@ -76,9 +78,3 @@ def _loop(url: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
-
-
-def _left(connection: psycopg.Connection[Any]) -> int:
-    row = connection.execute("SELECT count(*) FROM (SELECT FROM bare.live LIMIT 1) AS l").fetchone()
-    assert row is not None
-    return int(row[0])

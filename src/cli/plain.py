@@ -60,10 +60,7 @@ def table(
     On a terminal that is too narrow for all, those in `spare` are left out, the first ones first, until what is left
     fits; with `cut_last` the last one, which is words, gives way before them down to LAST_LEAST columns.
     """
-    cells = [
-        [(printable(cell[0]), cell[1]) if isinstance(cell, tuple) else (printable(cell), None) for cell in row]
-        for row in (header, *rows)
-    ]
+    cells = [[_text_and_colour(cell) for cell in row] for row in (header, *rows)]
     cells[0] = [(title, "grey") for title in header]
     widths = [max(width(row[column][0]) for row in cells) for column in range(len(header))]
     kept = list(range(len(header)))
@@ -89,14 +86,17 @@ def flow(parts: Sequence[Cell]) -> str:
     lines: list[list[str]] = [[]]
     taken = 0
     for part in parts:
-        text, colour = part if isinstance(part, tuple) else (part, None)
-        text = printable(text)
+        text, colour = _text_and_colour(part)
         if lines[-1] and taken + 2 + width(text) > columns:
             lines.append([])
             taken = 0
         taken += (2 if lines[-1] else 0) + width(text)
         lines[-1].append(coloured(text, colour))
     return "\n".join(map("  ".join, lines))
+
+
+def _text_and_colour(cell: Cell) -> tuple[str, str | None]:
+    return (printable(cell[0]), cell[1]) if isinstance(cell, tuple) else (printable(cell), None)
 
 
 def _shortened(text: str, columns: int) -> str:

@@ -23,8 +23,8 @@ class Work(msgspec.Struct, frozen=True):
 class Usage(msgspec.Struct, frozen=True):
     """What a process was last seen to use."""
 
-    rss_bytes: int = 0  # its children's too
-    cpu_percent: float = 0.0
+    rss_bytes: int = 0  # its children's too; of a role its own, as PostgreSQL's processes share most of theirs
+    cpu_percent: float = 0.0  # its children's too
     private_bytes: int | None = None  # what it and its children hold alone; measured near the limit only
 
     @property

@@ -152,7 +152,7 @@ CREATE TABLE workerctl.live (
     children_succeeded integer NOT NULL DEFAULT 0,
     children_dead      integer NOT NULL DEFAULT 0,
     children_cancelled integer NOT NULL DEFAULT 0,
-    -- what may be NULL stands last: to find what comes after a NULL costs a claim a twelfth
+    -- what may be NULL stands last: to find what comes after a NULL costs a claim a tenth
     worker_id          bigint,
     started_at         timestamptz,
     cancel_asked_at    timestamptz,
