@@ -33,6 +33,7 @@ from .primary import Primary
 from .wakes import WakePipes
 
 LOOK_AGAIN_SECONDS = 0.025  # after a ring: jobs that became visible since, whose own ring was swallowed
+LOOK_AGAIN_GROWTH = 4  # for those of a transaction that took longer
 IDLE_LOOK_SECONDS = 1.0  # jobs that fell due, rings that nobody heard
 INTRODUCTION_SECONDS = 0.05  # so long the pools are waited for at first: there is much to do before they would be heard
 RENEW_SECONDS = 2.0  # the node's and the primary's lease
@@ -64,6 +65,7 @@ class Agent:
         self._rung = False  # the listener had something to hear, and the workers have been woken
         self._reconnect_at = self._look_at = self._renew_at = self._self_ring_at = self._beat_at = 0.0
         self._deaf_at = float("inf")
+        self._pause = IDLE_LOOK_SECONDS  # from the next look to the one after it
 
     def serve(self, signals: socket.socket) -> None:
         """Until the supervisor says stop or is gone."""
@@ -176,7 +178,8 @@ class Agent:
         if self._listener.heard():
             if not self._rung:
                 self._wakes.wake()
-            self._look_at = min(self._look_at, now + LOOK_AGAIN_SECONDS)
+            self._pause = LOOK_AGAIN_SECONDS
+            self._look_at = min(self._look_at, now + self._pause)
             self._deaf_at = float("inf")
             self._self_ring_at = now + SELF_RING_SECONDS
         elif now >= self._deaf_at:
@@ -219,7 +222,8 @@ class Agent:
     def _look(self, now: float) -> None:
         """Wake the pools whose queues have due work; scheduled tasks fall due on the same beat."""
         assert self._queries is not None
-        self._look_at = now + IDLE_LOOK_SECONDS
+        self._pause = longer_pause(self._pause)
+        self._look_at = now + self._pause
         more = self._primary.work(self._queries, now)
         brought = bring_due(self._queries)
         ripe_in = queues_with_due_jobs(self._queries)
@@ -241,6 +245,14 @@ class Agent:
             self._primary.step_down(self._queries)
         with contextlib.suppress(psycopg.Error):
             self._queries.close()
+
+
+def longer_pause(seconds: float) -> float:
+    """Between looks when nobody rings: a job whose ring was swallowed waits four times as long as its commit took.
+
+    Half of that would double the looks of a queue that gets a job now and then; IDLE_LOOK_SECONDS is the most.
+    """
+    return min(LOOK_AGAIN_GROWTH * seconds, IDLE_LOOK_SECONDS)
 
 
 def pools_of(queues: list[str], pools: dict[str, PoolSettings]) -> set[str]:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from workerctl.agent.agent import pools_of
+from workerctl.agent.agent import IDLE_LOOK_SECONDS, LOOK_AGAIN_SECONDS, longer_pause, pools_of
 from workerctl.agent.schedule import GRACE_SECONDS, Missed, Task, due_times, next_due
 from workerctl.settings import PoolSettings
 
@@ -105,3 +105,14 @@ def test_every_counts_alike_on_every_machine() -> None:
     task = Task("t", "@every 10m", "UTC")
     assert next_due(task, at("2026-01-01T00:03:00+00:00")) == at("2026-01-01T00:10:00+00:00")
     assert next_due(task, at("2026-01-01T00:10:00+00:00")) == at("2026-01-01T00:20:00+00:00")
+
+
+def test_a_job_whose_ring_was_swallowed_is_found_soon_after_its_commit_however_long_that_took() -> None:
+    looks, pause = [LOOK_AGAIN_SECONDS], LOOK_AGAIN_SECONDS
+    while looks[-1] < 10:
+        pause = longer_pause(pause)
+        looks.append(looks[-1] + pause)
+    for milliseconds in range(1, 9000):
+        commit = milliseconds / 1000
+        wait = min(look for look in looks if look >= commit) - commit
+        assert wait <= min(max(LOOK_AGAIN_SECONDS, 4 * commit), IDLE_LOOK_SECONDS)
