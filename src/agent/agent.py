@@ -231,11 +231,8 @@ class Agent:
         if due:
             self._wakes.wake(pools_of(due, self._around.settings.pools))
         gathering = min((seconds for seconds in ripe_in.values() if seconds > 0), default=IDLE_LOOK_SECONDS)
-        if brought or more:
-            gathering = 0.0  # there may be more
-        elif self._around.settings.rates:
-            gathering = min(gathering, next_start_seconds(self._queries))
-        self._look_at = min(self._look_at, now + max(LOOK_AGAIN_SECONDS, gathering))
+        starts_in = 0.0 if brought or more else next_start_seconds(self._queries)  # 0: there may be more
+        self._look_at = min(self._look_at, now + max(LOOK_AGAIN_SECONDS, min(gathering, starts_in)))
 
     def _step_down(self) -> None:
         """Leave the lease to another machine at once."""

@@ -10,7 +10,7 @@ import pytest
 
 from workerctl import enqueue, enqueue_many
 from workerctl.broker.exchange import Again, Request, exchange
-from workerctl.broker.fleet import bring_due, queues_with_due_jobs
+from workerctl.broker.fleet import bring_due, next_start_seconds, queues_with_due_jobs
 
 Queue = psycopg.Connection[Any]
 
@@ -20,6 +20,10 @@ A_LANE = 200  # jobs that come forward at once
 
 def in_an_hour() -> dt.datetime:
     return dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+
+
+def in_a_moment() -> dt.datetime:
+    return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.9)
 
 
 def pass_an_hour(queue: Queue) -> None:
@@ -89,3 +93,30 @@ def test_what_was_due_once_stays_due_though_the_clock_be_set_back(queue: Queue, 
     worker = new_worker()
     assert [job_id for job_id, _ in worker.claims(8)] == jobs
     assert worker.claims(8) == []
+
+
+def test_an_agent_hears_of_what_is_to_begin_before_its_next_look(
+    queue: Queue, new_worker: Any, database_url: str
+) -> None:
+    """Else a job in 0.3 s would begin up to a second late."""
+    worker = new_worker()
+    with psycopg.connect(database_url, autocommit=True) as listener:
+        listener.execute("LISTEN workerctl")
+
+        def rings() -> int:
+            heard = len(list(listener.notifies(timeout=0.5, stop_after=1)))
+            queue.execute("SELECT setval('workerctl.ring_clock', 0)")  # the next one is not too soon after it
+            return heard
+
+        enqueue_many([{"kind": "a"}] * 2, conn=queue)
+        assert rings() == 1
+        failed, snoozed = worker.claims(2)
+        worker.says(again=[Again(*failed, failed=True, delay_seconds=60)])
+        enqueue("a", run_at=in_an_hour(), conn=queue)
+        assert rings() == 0
+        assert next_start_seconds(queue) > 50
+        worker.says(again=[Again(*snoozed, delay_seconds=0.9)])
+        assert rings() == 1
+        assert next_start_seconds(queue) <= 0.9
+        enqueue("a", run_at=in_a_moment(), conn=queue)
+        assert rings() == 1

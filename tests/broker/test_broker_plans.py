@@ -18,6 +18,7 @@ from workerctl.broker.fleet import (
     KnownKind,
     Registration,
     bring_due,
+    next_start_seconds,
     queues_with_due_jobs,
     register_worker,
     release_worker,
@@ -179,6 +180,7 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     )
     look("due queues", lambda: queues_with_due_jobs(queue))
     look("what falls due", lambda: bring_due(queue))
+    look("the next to fall due", lambda: next_start_seconds(queue))
     look("show", lambda: show_job(queue, 5000))
     look("newest", lambda: list_jobs(queue, limit=50))
     look("dead ones", lambda: list_jobs(queue, status="dead", limit=50))

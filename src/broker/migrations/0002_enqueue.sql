@@ -55,6 +55,9 @@ CREATE SEQUENCE workerctl.ring_clock MINVALUE 0 START 0;
 CREATE FUNCTION workerctl.may_ring(rang bigint, job bigint, now_ms bigint) RETURNS boolean LANGUAGE sql IMMUTABLE
 RETURN now_ms - (rang >> 20) NOT BETWEEN 0 AND CASE WHEN (job - rang) & 1048575 <= 2 THEN 2 ELSE 19 END;
 
+-- How far apart an agent's looks are when nobody rings. What is to begin sooner rings too, so that it hears when that is.
+CREATE FUNCTION workerctl.agents_look() RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN interval '1 s';
+
 CREATE FUNCTION workerctl.ring() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     rang bigint := coalesce(pg_sequence_last_value('workerctl.ring_clock'), 0);  -- a query would cost 15 us more
@@ -249,7 +252,8 @@ BEGIN
         END LOOP;
     END IF;
     IF inserted > 0 AND (NOT specs @? '$[*].run_at' OR EXISTS (
-           SELECT FROM jsonb_to_recordset(specs) AS s(run_at timestamptz) WHERE coalesce(s.run_at <= now(), true))) THEN
+           SELECT FROM jsonb_to_recordset(specs) AS s(run_at timestamptz)
+            WHERE coalesce(s.run_at <= now() + workerctl.agents_look(), true))) THEN
         PERFORM workerctl.ring();
     END IF;
     RETURN ids;

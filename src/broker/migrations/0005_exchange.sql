@@ -27,7 +27,8 @@ BEGIN
            AND l.worker_id IS NOT DISTINCT FROM me.id
         RETURNING l.id, o.delay_seconds, l.cancel_asked_at
     )
-    SELECT array_agg(p.id) AS ids, coalesce(bool_or(p.delay_seconds <= 0), false) AS due,
+    SELECT array_agg(p.id) AS ids,
+           coalesce(bool_or(make_interval(secs => p.delay_seconds) <= workerctl.agents_look()), false) AS near,
            array_agg(p.id) FILTER (WHERE p.cancel_asked_at IS NOT NULL) AS unwanted
       INTO returned FROM put_back p;
     IF returned.unwanted IS NOT NULL THEN  -- it was asked while the attempt ended: there is no next one
@@ -35,7 +36,7 @@ BEGIN
           INTO unwanted FROM unnest(returned.unwanted) AS u;
         PERFORM workerctl.finish(unwanted);
     END IF;
-    IF returned.due THEN
+    IF returned.near THEN
         PERFORM workerctl.ring();
     END IF;
     RETURN coalesce(returned.ids, '{}');

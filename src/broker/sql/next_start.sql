@@ -1,5 +1,4 @@
--- In how many seconds a job that waits for nothing but its time or a rate may start; NULL where there is none. Asked
--- where there are rates: a second of idle workers is a second of one.
+-- In how many seconds a job that waits for nothing but its time or a rate may start; NULL where there is none.
 SELECT extract(epoch FROM min(f.at) - clock_timestamp())::double precision
   FROM (SELECT to_timestamp((later.rank - workerctl.later()) / 256 / 1000.0) AS at
           FROM workerctl.lane a
