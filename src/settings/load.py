@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..contract import Unusable
-from ..location import find_config, find_home, project_folder, shown_path
+from ..location import find_config, find_config_upward, find_home, project_folder, shown_path
 from .build import Raw, build_apps, build_named, build_pools, build_schedule, build_table, check_keys
 from .check import check
 from .database_url import DatabaseUrl, read_database_url
@@ -61,6 +61,11 @@ def load(config: Path | None, home: Path | None, environ: Mapping[str, str], cwd
         origins=_all_origins(raw, settings),
         warnings=warnings,
     )
+
+
+def load_for_producer(environ: Mapping[str, str], cwd: Path) -> Loaded:
+    """The settings of a program that enqueues, whose config may lie above `cwd`. Raises Unusable as `load`."""
+    return load(find_config_upward(environ, cwd), None, environ, cwd)
 
 
 def _merge(config: Path | None, environ: Mapping[str, str], cwd: Path, warnings: list[str]) -> Raw:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -237,6 +239,16 @@ def test_a_paused_queue_hands_out_nothing_until_it_is_resumed(running: House) ->
     running.ok("queue", "resume", "halted")
     running.until_status(job, "succeeded", 3)
     assert "halted" in running.ok("queue", "list")
+
+
+def test_a_program_below_the_project_enqueues_into_its_queue(running: House) -> None:
+    below = running.folder / "app" / "web"
+    below.mkdir(parents=True)
+    program = "from workerctl import enqueue; print(enqueue('add', {'a': 1, 'b': 2}))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=below, env=running.environ, capture_output=True,
+                          text=True, timeout=30, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert running.until_status(int(done.stdout), "succeeded")["result"]["sum"] == 3
 
 
 def test_the_node_is_listed_as_alive_and_primary(running: House) -> None:
