@@ -27,6 +27,12 @@ def find_config(given: Path | None, environ: Mapping[str, str], cwd: Path) -> Pa
     return next((path for path in candidates if path.is_file()), None)
 
 
+def find_config_upward(environ: Mapping[str, str], cwd: Path) -> Path | None:
+    """The config file of a program that may run anywhere in a project: as `find_config`, else of the folders above."""
+    folders = (cwd,) if environ.get(ENV_CONFIG) else (cwd, *cwd.parents)
+    return next((found for folder in folders if (found := find_config(None, environ, folder))), None)
+
+
 def project_folder(config: Path | None, cwd: Path) -> Path:
     """The folder that the config describes: its own, or the one above where it lies in `config/`."""
     if config is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from ..contract import NotRunning, Unusable
-from ..settings import Loaded, Settings, load
+from ..settings import Loaded, Settings, load_for_producer
 
 
 class Database(msgspec.Struct, frozen=True):
@@ -36,11 +36,11 @@ def configured(settings: Settings) -> Database | None:
 
 
 def find_database(loaded: Loaded | None = None) -> Database:
-    """The database of these settings, else of those found from the current folder. Raises NotRunning, Unusable.
+    """The database of these settings, else of those found upward from the current folder. Raises NotRunning, Unusable.
 
     DATABASE_URL and the config file name it; else it is the embedded one that a running `workerctl start` serves.
     """
-    loaded = loaded or load(None, None, dict(os.environ), Path.cwd())
+    loaded = loaded or load_for_producer(dict(os.environ), Path.cwd())
     named = configured(loaded.settings)
     if named is not None:
         return named

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
-from ..contract import WorkerctlError
+from ..contract import Exit, WorkerctlError
 from .connection import statement
 from .line import about_seconds
 from .waiting import waits_because
@@ -31,6 +31,12 @@ class NoSuchJob(WorkerctlError):
     """No job has this id, or retention has removed it."""
 
 
+class NoSuchStatus(WorkerctlError):
+    """No job can have this status."""
+
+    exit_code = Exit.USAGE
+
+
 class BeingCancelled(WorkerctlError):
     """A job of this batch cannot be retried before all of them are cancelled."""
 
@@ -44,9 +50,9 @@ def list_jobs(
     parent_id: int | None = None,
     limit: int = 50,
 ) -> list[Row]:
-    """Newest first; every filter given must match. Raises WorkerctlError for a status that does not exist."""
+    """Newest first; every filter given must match. Raises NoSuchStatus."""
     if status is not None and status not in STATUSES:
-        raise WorkerctlError(f"no status {status!r}; there are {', '.join(STATUSES)}")
+        raise NoSuchStatus(f"no status {status!r}; there are {', '.join(STATUSES)}")
     wanted = {"status": status, "kind": kind, "user_id": user_id, "parent_id": parent_id, "limit": limit}
     return [_public(row) for row in _rows(connection, "list_jobs", wanted)]
 
@@ -55,7 +61,7 @@ def show_job(connection: psycopg.Connection[Any], job_id: int) -> Row:
     """Everything about one job, with `waits_because` where it has not begun, and about how long. Raises NoSuchJob."""
     rows = _rows(connection, "show_job", {"id": job_id}) if abs(job_id) <= LARGEST_ID else []
     if not rows:
-        raise NoSuchJob(f"no job {job_id}")
+        raise NoSuchJob(f"no job {job_id}; see `workerctl jobs list`")
     job, detail = rows[0], None
     if job["status"] == "pending" and job["served"] and not job["paused"]:
         found = connection.execute(statement("why_waiting"), {"id": job_id}).fetchone()

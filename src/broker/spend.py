@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from ..contract import WorkerctlError
+from ..contract import Exit, WorkerctlError
 from .connection import statement
 
 Row = dict[str, Any]
@@ -15,10 +15,16 @@ Row = dict[str, Any]
 GROUPS = ("user", "plan", "model", "provider", "kind")
 
 
+class NoSuchGroup(WorkerctlError):
+    """Costs are not grouped by this."""
+
+    exit_code = Exit.USAGE
+
+
 def spend(connection: psycopg.Connection[Any], by: str, seconds: float) -> list[Row]:
-    """The costs of the last `seconds`, grouped; the group's name stands under its own key. Raises WorkerctlError."""
+    """The costs of the last `seconds`, grouped; the group's name stands under its own key. Raises NoSuchGroup."""
     if by not in GROUPS:
-        raise WorkerctlError(f"spend is grouped by {', '.join(GROUPS)}, not by {by!r}")
+        raise NoSuchGroup(f"spend is grouped by {', '.join(GROUPS)}, not by {by!r}")
     rows = _rows(connection, "spend", {"by": by, "seconds": seconds})
     return [{by: row.pop("name"), **row} for row in rows]
 

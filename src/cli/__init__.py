@@ -32,7 +32,8 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except WorkerctlError as error:
-        sys.stderr.write(f"workerctl: {error}\n")
+        advice = "; see `workerctl doctor`" if error.exit_code == Exit.UNREACHABLE else ""
+        sys.stderr.write(f"workerctl: {error}{advice}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..contract import Exit, Unusable, WorkerctlError
+from .plain import printable
 
 if TYPE_CHECKING:
     import psycopg
@@ -129,8 +130,8 @@ def duration(option: str, text: str) -> float:
 
 
 def say(text: str) -> None:
-    """One line for people, on stderr."""
-    sys.stderr.write(f"{text}\n")
+    """One line for people, on stderr, whatever others wrote into it."""
+    sys.stderr.write(f"{printable(text)}\n")
 
 
 def fail(text: str, code: int = Exit.FAILED) -> NoReturn:

@@ -31,9 +31,8 @@ def check() -> None:
 
     Example: workerctl -c config/workerctl.toml config check
     """
-    from ..contract import WorkerctlError
     from ..handler import handlers
-    from ..worker.load import load_each_pool
+    from ..worker.load import ImportFailed, load_each_pool
     from .known_kinds import unknown_kinds, unserved_kinds
 
     found = loaded()
@@ -44,7 +43,7 @@ def check() -> None:
                 known[pool] = _kinds_here(shipped=found.settings.pools[pool].shipped)
         for line in (*unknown_kinds(found.settings, handlers()), *unserved_kinds(found.settings, known)):
             say(f"note: {line}")
-    except WorkerctlError as error:
+    except ImportFailed as error:
         say(f"note: which kinds there are is not known here: {error}")
     _check_scheduled(found)
     say(f"{found.config_path or 'defaults'}: fine")

@@ -98,7 +98,8 @@ def queue_list(as_json: JsonFlag = False) -> None:
         for row in rows
     ]  # fmt: skip
     header = ("queue", "state", "due", "later", "retries", "held", "running", "waiting", "dead/d", "oldest due")
-    sys.stdout.write(table(header, cells, right=frozenset(range(2, 10))) + "\n")
+    spare = tuple(header.index(name) for name in ("waiting", "retries", "later", "held", "dead/d"))
+    sys.stdout.write(table(header, cells, right=frozenset(range(2, 10)), spare=spare) + "\n")
 
 
 def queue_pause(name: Annotated[str, typer.Argument(help="The queue")]) -> None:
@@ -165,9 +166,9 @@ def schedule_list(as_json: JsonFlag = False) -> None:
          "paused" if row["paused"] else f"{row['next_due_at']:%Y-%m-%d %H:%M}"]
         for row in rows
     ]  # fmt: skip
-    sys.stdout.write(
-        table(("name", "cron", "time zone", "kind", "last", "job", "status", "took", "next"), cells) + "\n"
-    )
+    header = ("name", "cron", "time zone", "kind", "last", "job", "status", "took", "next")
+    spare = tuple(header.index(name) for name in ("took", "job", "cron", "status", "time zone", "kind", "last"))
+    sys.stdout.write(table(header, cells, spare=spare) + "\n")
     cells = [
         [duty["name"], f"@every {duration_text(duty['every_seconds'])}",
          f"{seconds((now - duty['last_run_at']).total_seconds())} ago", seconds(duty["last_seconds"])]

@@ -27,7 +27,8 @@ def nodes_table(rows: list[Row]) -> str:
         for row in rows
     ]  # fmt: skip
     header = ("host", "node", "lease", "role", "workers", "running", "cores", "version", "renewed")
-    return table(header, cells, right=frozenset({4, 5, 6, 8}))
+    spare = tuple(header.index(name) for name in ("cores", "version", "node", "running", "renewed"))
+    return table(header, cells, right=frozenset({4, 5, 6, 8}), spare=spare)
 
 
 def workers_table(rows: list[Row]) -> str:
@@ -37,4 +38,4 @@ def workers_table(rows: list[Row]) -> str:
          f"{max(0.0, row['lease_seconds_left']):.0f}s" if row["lease_seconds_left"] > 0 else ("over", "red")]
         for row in rows
     ]  # fmt: skip
-    return table(("host", "node", "worker", "pid", "running", "lease"), cells, right=frozenset({3, 4, 5}))
+    return table(("host", "node", "worker", "pid", "running", "lease"), cells, right=frozenset({3, 4, 5}), spare=(1, 3))

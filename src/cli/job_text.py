@@ -34,7 +34,8 @@ def stats_table(rows: list[Row]) -> str:
     header = ("queue", "kind", "pending", "oldest", "retries", "running", "", "jobs/s", "done", "failed", "dead",
               "wait p50", "p95", "p99", "run p50", "p95", "p99")  # fmt: skip
     lines = [_stats_row(row, during) for row in rows for during in ("1m", "1h", "1d")]
-    return table(header, lines, right=frozenset({*range(2, 6), *range(7, 17)}))
+    spare = (4, 12, 15, 5, 9, 13, 16, 0, 3, 8, 7)  # retries, p95, running, failed, p99, queue, oldest, done, jobs/s
+    return table(header, lines, right=frozenset({*range(2, 6), *range(7, 17)}), spare=spare)
 
 
 def _stats_row(row: Row, during: str) -> list[Cell]:

@@ -103,9 +103,8 @@ def _refuse_failed(job_id: int, job: dict[str, Any]) -> None:
 
     if job["status"] != "succeeded":
         first, *more = (job["error"] or "no reason given").splitlines()
-        fail(
-            f"job {job_id} is {job['status']}: {printable(first)}{f'; see `workerctl jobs show {job_id}`' * bool(more)}"
-        )
+        advice = f"; see `workerctl jobs show {job_id}`" if more or job["children_total"] else ""
+        fail(f"job {job_id} is {job['status']}: {printable(first)}{advice}")
 
 
 def list_(

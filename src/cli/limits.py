@@ -103,4 +103,4 @@ def _seats(rows: list[dict[str, object]]) -> str:
          seconds(float(str(row["seconds"]))), f"{row['node']} {row['worker']}"]
         for row in rows
     ]  # fmt: skip
-    return table(("seat of", "job", "kind", "user", "since", "worker"), cells, right=frozenset({1, 4}))
+    return table(("seat of", "job", "kind", "user", "since", "worker"), cells, right=frozenset({1, 4}), spare=(3, 2))

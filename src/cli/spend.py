@@ -48,7 +48,8 @@ def _groups(rows: list[dict[str, Any]], by: str) -> str:
     names = ("calls", "images", "input_tokens", "output_tokens", "cost", "wasted", "in_flight", "unresolved")
     cells = [[str(row[by] or "-"), *(f"{row[name]:.4f}" if name == "cost" else str(row[name]) for name in names)]
              for row in rows]  # fmt: skip
-    return table((by, *(name.replace("_", " ") for name in names)), cells, right=frozenset(range(1, 9)))
+    spare = (3, 4, 7, 2, 8, 6)  # tokens, in flight, images, unresolved, wasted
+    return table((by, *(name.replace("_", " ") for name in names)), cells, right=frozenset(range(1, 9)), spare=spare)
 
 
 def _calls(rows: list[dict[str, Any]]) -> str:
@@ -59,4 +60,4 @@ def _calls(rows: list[dict[str, Any]]) -> str:
         [f"{row['begun_at'].astimezone():%m-%d %H:%M:%S}", *(str(row[name] or "") for name in names)] for row in rows
     ]
     header = ("begun", "job", "state", "provider", "model", "user", "cost", "key")
-    return table(header, cells, right=frozenset({1, 6}))
+    return table(header, cells, right=frozenset({1, 6}), spare=(4, 5, 3, 0))

@@ -158,11 +158,11 @@ def _checked(handler: Handler, fitting: Any) -> Any:
 
 
 def _known_settings() -> Settings:
-    """Of a producer: those found from the current folder, as for its database; once. Raises Unusable."""
+    """Of a producer: those found upward from the current folder, as for its database; once. Raises Unusable."""
     if _settings is None:
-        from ..settings import load
+        from ..settings import load_for_producer
 
-        know_settings(load(None, None, dict(os.environ), Path.cwd()).settings)
+        know_settings(load_for_producer(dict(os.environ), Path.cwd()).settings)
     assert _settings is not None
     return _settings
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import lean  # noqa: F401  before whatever imports msgspec
-from .load import Loaded, load
+from .load import Loaded, load, load_for_producer
 from .pools import settings_of_pool
 from .redact import redact
 from .reference import Entry, reference
@@ -32,6 +32,7 @@ __all__ = [
     "SupervisorSettings",
     "dump",
     "load",
+    "load_for_producer",
     "redact",
     "reference",
     "restore",

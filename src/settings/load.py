@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..contract import Unusable
-from ..location import find_config, find_home, project_folder, shown_path
+from ..location import find_config, find_config_upward, find_home, project_folder, shown_path
 from .build import Raw, build_apps, build_named, build_pools, build_schedule, build_table, check_keys
 from .check import check
 from .database_url import DatabaseUrl, read_database_url
@@ -38,7 +38,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     config_path: Path | None  # None: no file, defaults and environment alone
     home: Path
-    origins: dict[str, str]  # of every key: "file", "environment NAME" or "default"
+    origins: dict[str, str]  # of every key: "file", "environment NAME", both of a table of names, or "default"
     warnings: list[str]
 
 
@@ -61,6 +61,11 @@ def load(config: Path | None, home: Path | None, environ: Mapping[str, str], cwd
         origins=_all_origins(raw, settings),
         warnings=warnings,
     )
+
+
+def load_for_producer(environ: Mapping[str, str], cwd: Path) -> Loaded:
+    """The settings of a program that enqueues, whose config may lie above `cwd`. Raises Unusable as `load`."""
+    return load(find_config_upward(environ, cwd), None, environ, cwd)
 
 
 def _merge(config: Path | None, environ: Mapping[str, str], cwd: Path, warnings: list[str]) -> Raw:
@@ -197,8 +202,18 @@ def _all_origins(raw: Raw, settings: Settings) -> dict[str, str]:
     for path, _ in leaves():
         for name in names[path[0]] if NAME in path else [""]:
             actual = tuple(name if part == NAME else part for part in path)
-            found[dotted(actual)] = raw.origins.get(dotted(actual)) or _inherited(raw, actual)
+            found[dotted(actual)] = _given(raw, actual) or _inherited(raw, actual)
     return found
+
+
+def _given(raw: Raw, path: tuple[str, ...]) -> str:
+    """Where a key was given; of a table of names, such as `limits`, also each variable that gave one of its entries."""
+    origin = raw.origins.get(dotted(path), "")
+    entries = raw.values.get(path[0]) if len(path) == 1 else None
+    if origin.startswith("environment ") or not isinstance(entries, dict):
+        return origin
+    each = (raw.origins.get(dotted((*path, name)), "") for name in entries)
+    return ", ".join(filter(None, (origin, *(one for one in each if one.startswith("environment ")))))
 
 
 def _inherited(raw: Raw, path: tuple[str, ...]) -> str:

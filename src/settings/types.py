@@ -256,7 +256,7 @@ class Settings(Table, frozen=True, kw_only=True):
     ] = None
     database_pooled: Annotated[bool, _derived("database_url goes through a transaction pooler")] = False
     connection_limit: Annotated[
-        int, _key("refused before start and scale, with the sum", "a whole number from 1", ge=1)
+        int, _key("refused before start and scale, with the sum; embedded: 180", "a whole number from 1", ge=1)
     ] = 20
     postgres_bin: Annotated[str | None, _key("bin folder for the embedded server; absent: the wheel's", "a folder")] = (
         None

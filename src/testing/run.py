@@ -13,16 +13,17 @@ from .context import LocalContext, LocalServices
 def run(function: Callable[..., Any], payload: Any, ctx: LocalContext) -> Any:
     """What the job's result would be.
 
-    The payload may be what `enqueue` takes: the handler's own type or plain JSON; a handler with `batch` gets a
-    list of them. Raises what the handler raises (Retry, Snooze, Fail, Cancel ...), and InvalidPayload where the
-    payload does not fit. Nothing of `timeout_seconds` and limits is simulated.
+    The payload may be what `enqueue` takes: the handler's own type or plain JSON. A handler with `batch` gets a list of
+    them, and what it says of one job by an exception in its list stands there as it is. Raises what the handler raises
+    (Retry, Snooze, Fail, Cancel ...), and InvalidPayload where the payload does not fit. Nothing of `timeout_seconds`
+    and limits is simulated.
     """
     handler = _registered(function)
     given = [_checked(handler, one) for one in payload] if handler.batch > 1 else _checked(handler, payload)
     arguments = (given, ctx) if handler.takes_context else (given,)
     if handler.is_async:
-        return to_json(asyncio.run(_whole(handler, arguments, ctx)))
-    return to_json(handler.function(*arguments))
+        return _result(handler, asyncio.run(_whole(handler, arguments, ctx)))
+    return _result(handler, handler.function(*arguments))
 
 
 def _registered(function: Callable[..., Any]) -> Handler:
@@ -34,6 +35,12 @@ def _registered(function: Callable[..., Any]) -> Handler:
 
 def _checked(handler: Handler, payload: Any) -> Any:
     return validate(handler, {} if payload is None else to_json(payload))
+
+
+def _result(handler: Handler, returned: Any) -> Any:
+    if handler.batch > 1 and isinstance(returned, list | tuple):
+        return [each if isinstance(each, BaseException) else to_json(each) for each in returned]
+    return to_json(returned)
 
 
 async def _whole(handler: Handler, arguments: tuple[Any, ...], ctx: LocalContext) -> Any:

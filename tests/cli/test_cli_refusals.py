@@ -125,6 +125,7 @@ def test_an_unreachable_database_is_69_for_every_command_that_asks_it(call: Call
         done = call(*command, DATABASE_URL=url)
         assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
         assert "127.0.0.1:1/queue" in done.stderr
+        assert "see `workerctl doctor`" in done.stderr
         assert "verysecret" not in done.stderr
 
 
@@ -137,6 +138,22 @@ def test_a_database_without_our_schema_says_what_to_type(call: Call, database_ur
     assert call("migrate", DATABASE_URL=database_url).returncode == 0
     assert call("migrate", "--check", DATABASE_URL=database_url).returncode == 0
     assert call("enqueue", "x", DATABASE_URL=database_url).stdout == "1\n"
+
+
+def test_a_module_that_is_not_there_is_78_when_checked_as_when_started(tmp_path: Path) -> None:
+    (tmp_path / "workerctl.toml").write_text('[jobs]\nmodules = ["missing"]\n')
+    done = run(tmp_path, "config", "check")
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+    assert f"jobs.modules: there is no module 'missing' in {tmp_path}" in done.stderr
+
+
+def test_the_words_of_a_module_that_cannot_be_imported_are_one_note(tmp_path: Path) -> None:
+    (tmp_path / "workerctl.toml").write_text('[jobs]\nmodules = ["broken"]\n')
+    (tmp_path / "broken.py").write_text("raise RuntimeError('配置坏了\\nsecond line \\x1b[2J')\n")
+    done = run(tmp_path, "config", "check")
+    note, verdict = done.stderr.splitlines()
+    assert "配置坏了 second line" in note and "\x1b" not in note
+    assert "fine" in verdict
 
 
 def test_a_start_that_is_refused_leaves_no_supervisor_that_it_had_begun(tmp_path: Path) -> None:

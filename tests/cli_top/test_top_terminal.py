@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import termios
 from pathlib import Path
 
 import pytest
+
+from workerctl.cli.plain import width
 
 WORKERCTL = Path(sys.executable).with_name("workerctl")
 
@@ -84,6 +87,22 @@ def test_in_a_narrow_terminal_the_status_keeps_what_matters_on_one_line_each(run
         assert sum(part in line for line in lines) == 1, f"{part!r} is on one line, not on two"
     screen.resize(160, 24)
     assert "last exit" in screen.until("release")
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_no_line_of_a_list_is_wider_than_the_terminal(running, command, columns):
+    command(running, "enqueue", "greet", "name=你好世界", "--wait")
+    lists = ("status", "status --fleet", "nodes", "jobs list", "jobs stats", "queue list", "limits list --seats",
+             "schedule list", "spend", "spend --unresolved")  # fmt: skip
+    for words in lists:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        subprocess.run([WORKERCTL, *words.split()], cwd=running, stdout=theirs, check=True, timeout=60)
+        os.close(theirs)
+        lines = re.sub("\x1b[^m]*m", "", os.read(ours, 65536).decode()).splitlines()
+        os.close(ours)
+        assert lines, words
+        assert [line for line in lines if width(line) > columns] == [], words
 
 
 def test_the_progress_of_a_start_stays_on_one_line_of_a_narrow_terminal(project):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -157,7 +159,8 @@ def test_lists_filter_by_status_kind_and_user(running: House) -> None:
     assert [job["kind"] for job in running.json("jobs", "list", "--user", "filter")] == ["fail", "add"]
     assert [job["kind"] for job in running.json("jobs", "list", "--user", "filter", "--kind", "add")] == ["add"]
     assert [job["kind"] for job in running.json("jobs", "list", "--user", "filter", "--status", "dead")] == ["fail"]
-    assert "no status 'done'" in running.fails(1, "jobs", "list", "--status", "done")
+    assert "no status 'done'" in running.fails(2, "jobs", "list", "--status", "done")
+    assert "not by 'day'" in running.fails(2, "spend", "--by", "day")
 
 
 def test_stats_count_by_queue_and_kind(running: House) -> None:
@@ -226,7 +229,7 @@ def test_a_batch_with_a_failed_child_succeeds_and_a_retry_redoes_just_that(runni
 def test_a_batch_whose_children_all_fail_is_dead(running: House) -> None:
     payload = {"children": 1, "bad": 0, "fixed": "/nowhere", "file": str(running.effects)}
     line = running.fails(1, "enqueue", "family", "--payload", json.dumps(payload), "--wait")
-    assert "1 of 1 children failed" in line
+    assert "1 of 1 children failed; see `workerctl jobs show" in line
 
 
 def test_a_paused_queue_hands_out_nothing_until_it_is_resumed(running: House) -> None:
@@ -236,6 +239,16 @@ def test_a_paused_queue_hands_out_nothing_until_it_is_resumed(running: House) ->
     running.ok("queue", "resume", "halted")
     running.until_status(job, "succeeded", 3)
     assert "halted" in running.ok("queue", "list")
+
+
+def test_a_program_below_the_project_enqueues_into_its_queue(running: House) -> None:
+    below = running.folder / "app" / "web"
+    below.mkdir(parents=True)
+    program = "from workerctl import enqueue; print(enqueue('add', {'a': 1, 'b': 2}))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=below, env=running.environ, capture_output=True,
+                          text=True, timeout=30, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert running.until_status(int(done.stdout), "succeeded")["result"]["sum"] == 3
 
 
 def test_the_node_is_listed_as_alive_and_primary(running: House) -> None:

@@ -33,6 +33,16 @@ def test_the_environment_wins_over_the_file_and_origins_say_so(tmp_path):
     assert found.origins["supervisor.boot_timeout"] == "default"
 
 
+def test_of_a_table_of_names_the_origin_says_file_and_every_variable_that_gave_an_entry(tmp_path):
+    environ = {"MAX_DS_CHAT_PAID": "8", "QUEUE_MAX_FREE": "9", "QUEUE_MAX_PAID": "7"}
+    found = loaded(tmp_path, "[limits]\nimage = 15\n", **environ)
+    assert found.origins["limits"] == "file, environment MAX_DS_CHAT_PAID"
+    assert found.origins["admission"] == "environment QUEUE_MAX_FREE, environment QUEUE_MAX_PAID"
+    assert found.origins["rates"] == "default"
+    whole = loaded(tmp_path, "[limits]\nimage = 15\n", MAX_IMAGE_PAID="2", WORKERCTL_LIMITS='{"image": 3}')
+    assert (whole.settings.limits, whole.origins["limits"]) == ({"image": 3}, "environment WORKERCTL_LIMITS")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [

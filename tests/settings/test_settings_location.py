@@ -6,7 +6,7 @@ import pytest
 from settings_loaded import refusal
 
 from workerctl.contract import Unusable
-from workerctl.settings import load
+from workerctl.settings import load, load_for_producer
 
 
 def test_the_file_is_searched_in_order(tmp_path):
@@ -43,3 +43,21 @@ def test_a_home_that_was_given_wins(tmp_path):
     assert load(None, Path("given"), environ, tmp_path).home == tmp_path / "given"
     assert load(None, None, environ, tmp_path).home == tmp_path / "from-environment"
     assert load(None, Path("/abs"), environ, tmp_path).home == Path("/abs")
+
+
+@pytest.mark.parametrize("config", ["workerctl.toml", "config/workerctl.toml"])
+def test_a_producer_finds_the_config_upward_and_the_nearest_one(tmp_path, config):
+    deep = tmp_path / "app" / "web"
+    deep.mkdir(parents=True)
+    assert load_for_producer({}, deep).home == deep / ".workerctl"
+    (tmp_path / config).parent.mkdir(exist_ok=True)
+    (tmp_path / config).write_text("connection_limit = 7\n")
+    found = load_for_producer({}, deep)
+    assert (found.config_path, found.home) == (tmp_path / config, tmp_path / ".workerctl")
+    assert load_for_producer({"WORKERCTL_HOME": "here"}, deep).home == deep / "here"
+    (tmp_path / "app" / "workerctl.toml").write_text("connection_limit = 8\n")
+    assert load_for_producer({}, deep).settings.connection_limit == 8
+    (deep / "named.toml").write_text("connection_limit = 9\n")
+    assert load_for_producer({"WORKERCTL_CONFIG": "named.toml"}, deep).settings.connection_limit == 9
+    with pytest.raises(Unusable, match="WORKERCTL_CONFIG names it"):
+        load_for_producer({"WORKERCTL_CONFIG": "gone.toml"}, deep)

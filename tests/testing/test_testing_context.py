@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from workerctl import Context, InvalidPayload, Retry, Snooze, job
+from workerctl import Context, Fail, InvalidPayload, Retry, Snooze, job
 from workerctl.testing import context, run
 from workerctl.testing.simulator import Fault, FaultKind, Simulator
 
@@ -39,6 +39,11 @@ async def portrait(payload: Portrait, ctx: Context) -> dict:
 @job("testing.sum", batch=10)
 def add_up(payloads: list[Portrait]) -> int:
     return sum(one.size for one in payloads)
+
+
+@job("testing.each", batch=10)
+def each_alone(payloads: list[dict]) -> list:
+    return [Fail("no name") if "name" not in payload else Portrait(payload["name"]) for payload in payloads]
 
 
 def answering(request: httpx.Request) -> httpx.Response:
@@ -104,6 +109,12 @@ def test_a_payload_that_does_not_fit_is_refused_as_at_enqueue(tmp_path):
     assert run(add_up, [Portrait("A", 1), {"person": "B", "size": 2}], context(tmp_path)) == 3
     with pytest.raises(ValueError, match="no handler"):
         run(answering, {}, context(tmp_path))
+
+
+def test_a_batch_handler_has_an_outcome_for_each_job(tmp_path):
+    stored, failed = run(each_alone, [{"name": "Anna"}, {}], context(tmp_path))
+    assert stored == {"person": "Anna", "size": 256}
+    assert isinstance(failed, Fail) and str(failed) == "no name"
 
 
 def test_without_a_provider_no_request_leaves_and_without_a_database_it_says_so(tmp_path):
