@@ -291,6 +291,13 @@ def test_a_limit_holds_for_a_kind_and_a_plan_together(queue: Queue, new_worker: 
     }
 
 
+def test_a_plans_limit_holds_for_all_its_kinds_together(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"plan:paid": 3}, {"plan:free": (2, 600.0)}, {})
+    enqueue_many([{"kind": kind, "plan": plan} for plan in ("paid", "free") for kind in "ab" * 3], conn=queue)
+    claimed = new_worker().says(want=100).claimed
+    assert sorted(job.plan for job in claimed) == ["free"] * 2 + ["paid"] * 3
+
+
 def test_a_payload_is_as_large_as_its_text_however_small_it_is_stored(queue: Queue) -> None:
     for numbers in range(1, 11):
         (text,) = queue.execute("SELECT '[' || repeat('1e131071,', %s) || '0]'", [numbers - 1]).fetchone() or ("",)

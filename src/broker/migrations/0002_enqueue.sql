@@ -101,7 +101,8 @@ BEGIN
                SELECT array_agg(r.name ORDER BY r.key) AS names, array_agg(r.key ORDER BY r.key) AS keys
                  FROM (SELECT t AS name,
                               CASE WHEN t LIKE '%{%' THEN workerctl.render_key(t, s.user_id, s.plan, s.payload)
-                                   WHEN t IN (translate(s.kind, '.-', '__') || ':' || s.plan,  -- image:paid, ds_chat:free
+                                   WHEN t IN ('plan:' || s.plan,
+                                              translate(s.kind, '.-', '__') || ':' || s.plan,  -- image:paid, ds_chat:free
                                               translate(split_part(s.kind, '.', 1), '-', '_') || ':' || s.plan,
                                               split_part(s.kind, '.', 1) || ':' || s.plan, s.kind || ':' || s.plan) THEN t
                               END AS key
@@ -260,10 +261,13 @@ END $$;
 -- Exact under concurrency: the count runs under the name's lock, which the caller's transaction keeps to its end; whoever
 -- waits for it longer than 2 s is refused with the server's lock_timeout error. A transaction whose snapshot may be older than that
 -- lock is refused with WQ004: what it counts others have changed. Children and follow-ups never come here.
-CREATE FUNCTION workerctl.check_admission(specs jsonb) RETURNS void
+-- A job whose unique key an unfinished one has is not counted. Returns whether there are such: that one may end before they are
+-- put in, so that this is asked again with the ids that were given, `made`.
+CREATE FUNCTION workerctl.check_admission(specs jsonb, made bigint[] DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql SET lock_timeout = '2s' SET enable_seqscan = off AS $$
 DECLARE
     asked record;
+    any_taken boolean := false;
     pending bigint;
     oldest timestamptz;
     soonest timestamptz;
@@ -271,12 +275,14 @@ DECLARE
     wait_seconds integer;
 BEGIN
     FOR asked IN
-        SELECT m.name, m.most, count(*) FILTER (WHERE s.unique_key IS NULL) + count(DISTINCT s.unique_key) AS jobs
+        SELECT m.name, m.most, bool_or(l.id IS NOT NULL) AS taken,
+               count(*) FILTER (WHERE s.unique_key IS NULL)
+               + count(DISTINCT s.unique_key) FILTER (WHERE l.id IS NULL OR l.id = made[s.ordinal] AND l.created_at = now()) AS jobs
           FROM workerctl.admission m
-          JOIN jsonb_to_recordset(specs) AS s(kind text, plan text, unique_key text)
-            ON m.name IN (s.kind, 'plan:' || s.plan)
-         WHERE s.unique_key IS NULL
-            OR NOT EXISTS (SELECT FROM workerctl.live l WHERE l.unique_key = s.unique_key)
+          JOIN ROWS FROM (jsonb_to_recordset(specs) AS (kind text, plan text, unique_key text))
+               WITH ORDINALITY AS s(kind, plan, unique_key, ordinal)
+            ON m.name IN (s.kind, split_part(s.kind, '.', 1), 'plan:' || s.plan)
+          LEFT JOIN workerctl.live l ON l.unique_key = s.unique_key
          GROUP BY m.name, m.most
          ORDER BY m.name LOOP
         IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
@@ -285,12 +291,15 @@ BEGIN
                 USING ERRCODE = 'WQ004', HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, or enqueue after its commit';
         END IF;
         PERFORM pg_advisory_xact_lock(hashtextextended('workerctl admission ' || asked.name, 0));
+        any_taken := any_taken OR asked.taken;
+        CONTINUE WHEN asked.jobs = 0;
         SELECT count(*), min(f.created_at), min(f.run_at) INTO pending, oldest, soonest
           FROM (SELECT r.created_at, r.run_at  -- each lane from the index: never more rows than the cap, whatever else is pending
                   FROM workerctl.lane a
                  CROSS JOIN LATERAL (
                        SELECT l.created_at, l.run_at FROM workerctl.live l
-                        WHERE l.lane_id = a.id AND l.status = 'pending' AND l.parent_id IS NULL AND a.kind = asked.name
+                        WHERE l.lane_id = a.id AND l.status = 'pending' AND l.parent_id IS NULL
+                          AND asked.name IN (a.kind, split_part(a.kind, '.', 1))
                         LIMIT asked.most + 1) r
                 UNION ALL
                 SELECT r.created_at, r.run_at
@@ -301,6 +310,7 @@ BEGIN
                           AND l.plan = substr(asked.name, 6) AND asked.name LIKE 'plan:%'
                         LIMIT asked.most + 1) r
                  LIMIT asked.most + 1) f;
+        pending := pending - CASE WHEN made IS NULL THEN 0 ELSE asked.jobs END;  -- they are in
         IF pending + asked.jobs > asked.most THEN
             never := asked.jobs > asked.most;
             -- at the pace at which the oldest got to the front, and not before one of them may begin
@@ -317,14 +327,18 @@ BEGIN
                     'name', asked.name, 'most', asked.most, 'retry_after_seconds', wait_seconds);
         END IF;
     END LOOP;
+    RETURN any_taken;
 END $$;
 
 CREATE FUNCTION workerctl.enqueue_many(jobs jsonb) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    any_taken boolean := EXISTS (SELECT FROM workerctl.admission) AND workerctl.check_admission(jobs);
+    ids bigint[] := workerctl.insert_jobs(jobs);
 BEGIN
-    IF EXISTS (SELECT FROM workerctl.admission) THEN
-        PERFORM workerctl.check_admission(jobs);
+    IF any_taken THEN
+        PERFORM workerctl.check_admission(jobs, ids);
     END IF;
-    RETURN workerctl.insert_jobs(jobs);
+    RETURN ids;
 END $$;
 
 -- One job. Refuses what it cannot be with SQLSTATE 22023 and a plain word; the payload's own constraints speak for themselves.
