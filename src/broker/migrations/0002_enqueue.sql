@@ -353,7 +353,8 @@ DECLARE
         WHEN length(queue) NOT BETWEEN 1 AND 200 THEN 'queue is a text of 1 to 200 characters'
         WHEN priority NOT BETWEEN -100 AND 100 THEN format('priority %s is not between -100 and 100', priority)
         WHEN max_attempts NOT BETWEEN 1 AND 1000 THEN format('max_attempts %s is not between 1 and 1000', max_attempts)
-        WHEN NOT isfinite(run_at) THEN format('run_at %s is no time', run_at)
+        WHEN run_at NOT BETWEEN '0001-01-03 00:00+00' AND '9999-12-30 00:00+00'  -- nobody could read it in every zone
+            THEN format('run_at %s is no time of the years 1 to 9999', run_at)
         WHEN length(unique_key) > 500 THEN format('unique_key of %s characters: at most 500 are allowed', length(unique_key))
         WHEN length(user_id) > 200 THEN format('user_id of %s characters: at most 200 are allowed', length(user_id))
         WHEN length(plan) > 200 THEN format('plan of %s characters: at most 200 are allowed', length(plan)) END;
