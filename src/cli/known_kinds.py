@@ -17,7 +17,9 @@ def unknown_kinds(settings: Settings, kinds: Collection[str]) -> Iterator[str]:
     groups = _with_groups(kinds)
     found = [(f"limits.{name}", unknown_kind(name, kinds)) for name in settings.limits]
     found += [(f"rates.{name}", unknown_kind(name, kinds)) for name in settings.rates]
-    found += [(f"admission.{name}", _unless_among(groups, name)) for name in settings.admission if not name.startswith(PLAN)]
+    found += [
+        (f"admission.{name}", _unless_among(groups, name)) for name in settings.admission if not name.startswith(PLAN)
+    ]
     found += [(f"schedule.{name}.kind", _unless_among(kinds, task.kind)) for name, task in settings.schedule.items()]
     for key, kind_and_meant in found:
         if kind_and_meant is not None:
