@@ -165,7 +165,7 @@ def _check_options(kind: str, options: dict[str, Any]) -> None:
 
 
 def _option_text(kind: str, name: str, value: Any) -> str:
-    """A number that is whole, a UUID and the like as text; what has none, the queue would refuse only with its settlement."""
+    """A whole number, a UUID and their like as text; the queue sees what is none with a settlement at the earliest."""
     try:
         plain = to_json(value)
         if isinstance(plain, str):

@@ -287,18 +287,26 @@ def test_a_progress_that_is_no_fraction_is_an_error_where_it_is_said_and_never_w
     assert show_job(queue, job)["progress"] == {"done": 2, "total": 3}
 
 
-def test_a_child_can_be_no_parent_of_its_own_ancestor(queue: Queue, new_worker: Any) -> None:
-    """A parent is given to a job when it is made: whose unique key an ancestor holds is not made again."""
+@pytest.mark.parametrize("key", ["top", "middle"])
+def test_a_child_that_one_who_waits_for_it_should_be_is_a_cycle_of_batches(
+    queue: Queue, new_worker: Any, key: str
+) -> None:
+    """A parent is given to a job when it is made: a cycle could only come to be by a unique key."""
     top = enqueue("a", unique_key="top", conn=queue)
     worker = new_worker()
     worker.claims(1)
-    worker.says(parents=[Parent(top, 1, [{"kind": "b", "payload": {}}])])
-    [(child, attempt)] = worker.claims(8)
-    again = [{"kind": "a", "payload": {}, "unique_key": "top"}]
-    assert not worker.says(parents=[Parent(child, attempt, again)]).lost
-    assert show_job(queue, top)["parent_id"] is None
-    assert show_job(queue, child)["status"] == "succeeded", "none of its children came to be"
-    assert show_job(queue, top)["status"] == "succeeded"
+    worker.says(parents=[Parent(top, 1, [{"kind": "b", "payload": {}, "unique_key": "middle"}])])
+    [(middle, attempt)] = worker.claims(8)
+    again = [{"kind": "a", "payload": {}}, {"kind": "a", "payload": {}, "unique_key": key}]
+    culprit = {"top": top, "middle": middle}[key]
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match=f"cycle of batches: .* unique_key of job {culprit},"
+    ):
+        worker.says(parents=[Parent(middle, attempt, again)])
+    other = enqueue("a", unique_key="other", conn=queue)
+    assert not worker.says(parents=[Parent(middle, attempt, [again[0] | {"unique_key": "other"}])]).lost
+    assert show_job(queue, middle)["status"] == "succeeded", "it does not wait for a job that is there already"
+    assert show_job(queue, other)["parent_id"] is None
 
 
 def test_a_limit_by_plan_holds_for_all_kinds_before_whose_dot_stand_dashes(queue: Queue, new_worker: Any) -> None:

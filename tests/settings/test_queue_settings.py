@@ -25,17 +25,8 @@ def test_a_limit_from_the_environment_that_is_no_number_is_refused_with_its_name
 
 def test_names_that_no_job_module_knows_are_told_with_what_was_meant():
     settings = Settings(
-        limits={
-            "image": 1,
-            "imgae": 2,
-            "user:{user_id}": 3,
-            "ds_chat:paid": 4,
-            "vidoe:free": 5,
-            "up_scale:free": 6,
-            "plan:paid": 7,
-            "ds_chat": 8,
-            "novel.split:paid": 9,
-        },  # fmt: skip
+        limits={"image": 1, "imgae": 2, "user:{user_id}": 3, "ds_chat:paid": 4, "vidoe:free": 5, "up_scale:free": 6}
+        | {"plan:paid": 7, "ds_chat": 8, "novel.split:paid": 9},
         rates={"image.generate": "1/1m"},
         admission={"plan:free": 1, "novel.splitt": 2, "image": 3, "image:free": 4, "ds_chat": 5},
         schedule={
