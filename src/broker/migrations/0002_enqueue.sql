@@ -21,24 +21,43 @@ RETURN workerctl.later() + 256 * workerctl.rank_of(run_at, 0) + 100 - priority;
 CREATE FUNCTION workerctl.place_of(run_at timestamptz, priority integer) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN run_at > now() THEN workerctl.later_rank(run_at, priority) ELSE workerctl.rank_of(run_at, priority) END;
 
+-- Where the line of a user's due jobs in a lane ends; 0 without any.
+CREATE FUNCTION workerctl.line_end(of_lane integer, of_user text, of_priority smallint) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT coalesce(max(l.rank), 0) FROM workerctl.live l
+     WHERE l.lane_id = of_lane AND l.user_id = of_user AND l.priority = of_priority
+       AND l.status = 'pending' AND l.rank < workerctl.later();
+$$;
+
 -- Jobs for later that are due now take their rank among the due ones, up to 200 of each lane, and those come into sight that
--- waited for a rate; returns how many did. The agent asks every second, and a claim that finds nothing.
+-- waited for a rate; returns how many did. A user's stand up behind each other as if they were enqueued now, but for one that
+-- was tried before. The agent asks every second, and a claim that finds nothing.
 CREATE FUNCTION workerctl.bring_due() RETURNS bigint LANGUAGE plpgsql
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    brought bigint;
+    brought bigint := 0;
+    due bigint[] := ARRAY(
+        SELECT due.id
+          FROM workerctl.lane a
+         CROSS JOIN LATERAL (
+               SELECT f.id FROM workerctl.live f
+                WHERE f.lane_id = a.id AND f.status = 'pending' AND NOT f.held AND f.deaths = 0
+                  AND f.rank BETWEEN workerctl.later() AND workerctl.later_rank(now(), -100)
+                ORDER BY f.rank, f.id LIMIT 200 FOR UPDATE SKIP LOCKED) due);
 BEGIN
-    UPDATE workerctl.live l
-       SET rank = workerctl.rank_of(l.run_at, l.priority)
-     WHERE l.id = ANY (ARRAY(
-           SELECT due.id
-             FROM workerctl.lane a
-            CROSS JOIN LATERAL (
-                  SELECT f.id FROM workerctl.live f
-                   WHERE f.lane_id = a.id AND f.status = 'pending' AND NOT f.held AND f.deaths = 0
-                     AND f.rank BETWEEN workerctl.later() AND workerctl.later_rank(now(), -100)
-                   ORDER BY f.rank, f.id LIMIT 200 FOR UPDATE SKIP LOCKED) due));
-    GET DIAGNOSTICS brought = ROW_COUNT;
+    IF due <> '{}' THEN
+        UPDATE workerctl.live l
+           SET rank = t.rank
+          FROM (SELECT f.id, CASE WHEN f.user_id IS NULL OR f.attempt > 0 THEN workerctl.rank_of(f.run_at, f.priority)
+                                  ELSE greatest(workerctl.rank_of(f.run_at, f.priority) - a.turn_ms,
+                                                workerctl.line_end(f.lane_id, f.user_id, f.priority))
+                                       + a.turn_ms * row_number() OVER (
+                                             PARTITION BY f.lane_id, f.user_id, f.priority, f.attempt > 0 ORDER BY f.rank, f.id)
+                             END AS rank
+                  FROM workerctl.live f JOIN workerctl.lane a ON a.id = f.lane_id
+                 WHERE f.id = ANY (due)) t
+         WHERE l.id = ANY (due) AND l.id = t.id;
+        brought := cardinality(due);
+    END IF;
     IF EXISTS (SELECT FROM workerctl.used_up) THEN
         brought := brought + workerctl.bring_rated();
     END IF;
@@ -129,7 +148,7 @@ BEGIN
           LEFT JOIN LATERAL (
                SELECT l.rank FROM workerctl.live l
                 WHERE l.lane_id = g.lane_id AND l.user_id = g.user_id AND l.priority = g.priority
-                  AND l.status = 'pending' AND l.run_at <= l.created_at
+                  AND l.status = 'pending' AND l.rank < workerctl.later()
                 ORDER BY l.rank DESC LIMIT 1) e ON true
          CROSS JOIN unnest(g.ordinals, g.run_ats) WITH ORDINALITY AS o(ordinal, run_at, turn)
          ORDER BY o.ordinal);
