@@ -9,17 +9,20 @@ from ..settings import Settings
 from ..settings.pools import code_of, modules_key, pool_serving
 
 LISTED = 3
+PLAN = "plan:"
 
 
 def unknown_kinds(settings: Settings, kinds: Collection[str]) -> Iterator[str]:
     """One line for each limit, rate, admission and scheduled task that names a kind which is not among `kinds`."""
-    named = [(f"limits.{name}", name) for name in settings.limits] + [
-        (f"rates.{name}", name) for name in settings.rates
+    groups = _with_groups(kinds)
+    found = [(f"limits.{name}", unknown_kind(name, kinds)) for name in settings.limits]
+    found += [(f"rates.{name}", unknown_kind(name, kinds)) for name in settings.rates]
+    found += [
+        (f"admission.{name}", _unless_among(groups, name)) for name in settings.admission if not name.startswith(PLAN)
     ]
-    named += [(f"admission.{name}", name) for name in settings.admission if not name.startswith("plan:")]
-    named += [(f"schedule.{name}.kind", task.kind) for name, task in settings.schedule.items()]
-    for key, name in named:
-        if (kind_and_meant := unknown_kind(name, kinds)) is not None:
+    found += [(f"schedule.{name}.kind", _unless_among(kinds, task.kind)) for name, task in settings.schedule.items()]
+    for key, kind_and_meant in found:
+        if kind_and_meant is not None:
             yield f"{key}: no job module knows the kind {kind_and_meant}"
 
 
@@ -53,10 +56,21 @@ def unknown_job(kind: str, ever_known: Collection[str], here: Collection[str]) -
 
 def unknown_kind(name: str, kinds: Collection[str]) -> str | None:
     """The kind that a limit's name speaks of where it is not among `kinds`, with what was probably meant."""
-    known = {*kinds, *(kind.partition(".")[0] for kind in kinds)}
-    spelled = known | {kind.translate(str.maketrans(".-", "__")) for kind in known}
-    kind = name.partition(":")[0] if ":" in name and name not in known else name
-    if "{" in name or kind in spelled:
+    known = _with_groups(kinds)
+    kind, colon, _ = name.partition(":")
+    spelled = {kind.translate(str.maketrans(".-", "__")) for kind in known} if colon else ()  # of one plan
+    if "{" in name or name.startswith(PLAN) or name in known or kind in spelled:
+        return None
+    return _unless_among(known, kind)
+
+
+def _with_groups(kinds: Collection[str]) -> set[str]:
+    """And what stands before their first dots."""
+    return {*kinds, *(kind.partition(".")[0] for kind in kinds)}
+
+
+def _unless_among(known: Collection[str], kind: str) -> str | None:
+    if kind in known:
         return None
     near = get_close_matches(kind, sorted(known), n=2, cutoff=0.6)
     return repr(kind) + (f"; did you mean {' or '.join(near)}?" if near else "")

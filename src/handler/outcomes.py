@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from ..contract import WorkerctlError
 
+LONGEST_SECONDS = 10_000 * 86400.0  # as durations of the config; the queue has no time beyond some thousand years
+
 
 class InvalidPayload(WorkerctlError):
     """The payload does not fit its handler's type; the message has the path of the wrong field."""
@@ -71,4 +73,6 @@ def _seconds(asked: Exception, seconds: float) -> float:
     """Raises ValueError for what is no time: the job would come back at once, for ever."""
     if not math.isfinite(seconds):
         raise ValueError(f"{type(asked).__name__}: {seconds} is no number of seconds")
+    if seconds > LONGEST_SECONDS:
+        raise ValueError(f"{type(asked).__name__}: {seconds:g} s are longer than 10,000 days")
     return seconds

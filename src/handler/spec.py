@@ -18,6 +18,7 @@ LONGEST = {"queue": 200, "unique_key": 500, "user_id": 200, "plan": 200}  # char
 DEEPEST = 500  # mappings and lists within each other, as the queue itself counts them
 ONE_END = bytes.maketrans(b"]", b"}")
 MANY_ENDS = b"}" * 32  # how deep nesting ends as a rule; where it does not, the queue itself refuses it
+EARLIEST, LATEST = dt.datetime(1, 1, 3, tzinfo=dt.UTC), dt.datetime(9999, 12, 30, tzinfo=dt.UTC)  # whatever one's zone
 OPTIONS = frozenset({"queue", "priority", "run_at", "unique_key", "user_id", "plan", "max_attempts"})
 _encoder = msgspec.json.Encoder()
 
@@ -152,20 +153,39 @@ def _check_options(kind: str, options: dict[str, Any]) -> None:
     if options.get("queue") == "":
         raise Refused(f"{kind}: a queue has a name")
     for name, most in LONGEST.items():
-        if isinstance(value := options.get(name), str) and len(value) > most:
-            raise Refused(f"{kind}: {name} of {len(value)} characters: at most {most} are allowed")
+        if (value := options.get(name)) is None:
+            continue
+        text = options[name] = value if isinstance(value, str) else _option_text(kind, name, value)
+        if len(text) > most:
+            raise Refused(f"{kind}: {name} of {len(text)} characters: at most {most} are allowed")
     for name, least, most in (("priority", -100, 100), ("max_attempts", 1, 1000)):
         number = options.get(name)
         if number is not None and (type(number) is bool or not (isinstance(number, int) and least <= number <= most)):
             raise Refused(f"{kind}: {name} {number!r} is not a whole number between {least} and {most}")
 
 
+def _option_text(kind: str, name: str, value: Any) -> str:
+    """A whole number, a UUID and their like as text; the queue sees what is none with a settlement at the earliest."""
+    try:
+        plain = to_json(value)
+        if isinstance(plain, str):
+            return plain
+        if type(plain) is int:
+            return str(plain)
+    except (InvalidPayload, ValueError):
+        pass
+    raise Refused(f"{kind}: {name} is a text, not {type(value).__name__}")
+
+
 def _instant(kind: str, run_at: Any) -> dt.datetime:
     """A datetime or its ISO text; without a zone this machine's time, as everywhere in Python; not the database's."""
     try:
         found = dt.datetime.fromisoformat(run_at) if isinstance(run_at, str) else run_at
-    except ValueError:
-        found = None
-    if not isinstance(found, dt.datetime):
-        raise Refused(f"{kind}: run_at {run_at!r:.60} is no datetime; in ten minutes: now(UTC) + timedelta(minutes=10)")
-    return found if found.tzinfo is not None else found.astimezone()
+        if isinstance(found, dt.datetime):
+            found = found if found.tzinfo is not None else found.astimezone()
+            if not EARLIEST <= found <= LATEST:
+                raise Refused(f"{kind}: run_at {found} is no time of the years 1 to 9999")
+            return found
+    except (ValueError, OverflowError):
+        pass
+    raise Refused(f"{kind}: run_at {run_at!r:.60} is no datetime; in ten minutes: now(UTC) + timedelta(minutes=10)")

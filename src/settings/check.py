@@ -69,7 +69,7 @@ def _check_names_of_limits(settings: Settings, raw: Raw) -> None:
     }
     for table, named in tables.items():
         for name, value in named.items():
-            if problem := wrong_limit_name(name) or _wrong_number(value):
+            if problem := wrong_limit_name(name) or _wrong_number(value) or _wrong_admission(table, name):
                 raise refused(raw.source((table,)), (table, name), value, problem)
 
 
@@ -80,6 +80,11 @@ def _wrong_number(value: int | str) -> str | None:
     except ValueError as error:
         return str(error)
     return None if most <= _MOST else f"at most {_MOST} are counted"
+
+
+def _wrong_admission(table: str, name: str) -> str | None:
+    """What is pending is counted of a kind or a plan; a key would hold for nothing."""
+    return 'admission is by kind or "plan:NAME", not by key' if table == "admission" and "{" in name else None
 
 
 def wrong_limit_name(name: str) -> str | None:

@@ -272,7 +272,8 @@ class QueueMachine(WatchedQueue):
         assert model.owns(worker, job.id, job.attempt)
         match word:
             case "children":
-                specs = [self._spec({name: spec[name] for name in spec if name not in forbidden}) for spec in children]
+                specs = [self._spec({name: spec[name] for name in spec if name not in forbidden}) for spec in children
+                         if spec.get("unique_key") not in model.keys_above(job)]  # fmt: skip
                 on_done = self._spec({"kind": "plain"}) if continues else None
                 request.parents = [*request.parents, Parent(job.id, job.attempt, specs, None, on_done)]
                 said.effects.append((3, lambda: model.fan_out(job, specs, on_done)))

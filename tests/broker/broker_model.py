@@ -92,6 +92,11 @@ class Model:
             )  # fmt: skip
         self.expected.clear()
 
+    def keys_above(self, job: Job) -> set[str]:
+        """Unique keys of this job and of those that wait for it."""
+        parent = self.jobs.get(job.parent) if job.parent is not None else None
+        return ({job.unique} if job.unique else set()) | (self.keys_above(parent) if parent else set())
+
     def with_unique(self, key: str | None) -> Job | None:
         """The unfinished job that has this key."""
         return next((job for job in self.live() if key is not None and job.unique == key), None)

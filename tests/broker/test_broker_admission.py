@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from workerctl.broker.connection import connect
-from workerctl.broker.exchange import FollowUp, Parent
+from workerctl.broker.exchange import Ended, FollowUp, Parent
 from workerctl.broker.limits import configure_limits
 from workerctl.handler import QueueFull, Refused
 from workerctl.producer import enqueue, enqueue_async, enqueue_many
@@ -86,6 +86,47 @@ def test_a_unique_key_that_is_there_already_needs_no_room(queue: Queue) -> None:
     configure_limits(queue, {}, {}, {"plan:free": 1})
     first = enqueue("a", plan="free", unique_key="k", conn=queue)
     assert enqueue("a", plan="free", unique_key="k", conn=queue) == first
+
+
+@pytest.mark.parametrize("pending", [0, 1])
+def test_a_job_whose_unique_key_is_given_up_meanwhile_is_counted(
+    queue: Queue, new_worker: Any, database_url: str, pending: int
+) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 1})
+    first = enqueue("a", plan="free", unique_key="k", conn=queue)
+    worker = new_worker()
+    assert worker.claims(1) == [(first, 1)]
+    enqueue_many([{"kind": "a", "plan": "free"}] * pending, conn=queue)
+    answers: list[Any] = []
+
+    def produce() -> None:
+        with connect(database_url, application="test") as connection:
+            try:
+                answers.append(enqueue("a", plan="free", unique_key="k", conn=connection))
+            except QueueFull as error:
+                answers.append(str(error))
+
+    thread = threading.Thread(target=produce)
+    with worker.connection.transaction():
+        worker.says(ended=[Ended(first, 1, "succeeded")])
+        thread.start()
+        with connect(database_url, application="test") as witness:
+            while witness.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").fetchone() != (True,):
+                assert thread.is_alive(), "it is put in before it is known whether its key is free"
+    thread.join()
+    assert queue.execute("SELECT count(*) FROM workerctl.live").fetchone() == (1,)
+    assert (first in answers) is False
+    assert ("plan:free is full: 1 of 1 are pending" in str(answers[0])) == bool(pending)
+
+
+def test_a_kind_stands_for_all_before_whose_dot_it_stands(queue: Queue) -> None:
+    configure_limits(queue, {}, {}, {"image": 2, "image.big": 1})
+    enqueue("image.big", conn=queue)
+    with pytest.raises(QueueFull, match=r"image\.big is full: 1 of 1"):
+        enqueue("image.big", conn=queue)
+    enqueue("image.small", conn=queue)
+    with pytest.raises(QueueFull, match="image is full: 2 of 2"):
+        enqueue("image.small", conn=queue)
 
 
 def test_children_and_follow_ups_are_never_refused(queue: Queue, new_worker: Any) -> None:

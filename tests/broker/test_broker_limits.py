@@ -180,6 +180,18 @@ def test_an_urgent_job_and_a_users_turn_come_next_of_a_long_backlog_of_a_rate(qu
         assert worker.claims(8) == []
 
 
+@pytest.mark.parametrize(("limit", "rate"), [("{model}", "{user_id}"), ("{user_id}", "{model}")])
+@pytest.mark.parametrize("rates", [1, 2])
+def test_a_rate_holds_where_other_limits_give_a_job_the_same_key(
+    queue: Queue, new_worker: Any, limit: str, rate: str, rates: int
+) -> None:
+    configure_limits(
+        queue, {limit: 9}, {rate: (2, 3600.0), "{payload.m}": (3, 3600.0)} if rates == 2 else {rate: (2, 3600.0)}, {}
+    )
+    enqueue_many([{"kind": "a", "user_id": "x", "payload": {"model": "x", "m": "x"}}] * 20, conn=queue)
+    assert len([job for _ in range(4) for job in new_worker().claims(8)]) == 2
+
+
 def test_a_backlog_of_a_used_up_rate_is_looked_at_once(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {}, {"model:{model}": (2, 3600.0)}, {})
     enqueue_many([("a", {"model": "m"})] * 50, conn=queue)

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import math
 import random
+import uuid
 from typing import Any, cast
 
 import msgspec
@@ -18,7 +19,7 @@ from workerctl.broker.fleet import KnownKind, Registration
 from workerctl.broker.found import Database
 from workerctl.broker.jobs import list_jobs, show_job
 from workerctl.broker.limits import configure_limits, list_limits
-from workerctl.handler import Context, InvalidPayload, Job, Refused, Services, job_spec, job_texts
+from workerctl.handler import Context, InvalidPayload, Job, Refused, Retry, Services, Snooze, job_spec, job_texts
 from workerctl.producer import enqueue, enqueue_many
 from workerctl.worker.link import Link, Rejected
 
@@ -97,6 +98,14 @@ def test_a_bad_job_among_many_is_named_by_its_place_before_any_of_them_is_put_in
         ("a", {"run_at": "tomorrow"}, "run_at 'tomorrow' is no datetime; in ten minutes: now"),
         ("a", {"run_at": dt.timedelta(minutes=5)}, "is no datetime; in ten minutes: now"),
         ("a", {"run_at": dt.date(2030, 1, 1)}, "is no datetime; in ten minutes: now"),
+        ("a", {"run_at": dt.datetime.min}, "is no datetime"),
+        ("a", {"run_at": dt.datetime.max}, r"run_at 9999-12-31 .* is no time of the years 1 to 9999"),
+        ("a", {"user_id": 10**200}, "user_id of 201 characters: at most 200"),
+        ("a", {"user_id": 10**5000}, "user_id is a text, not int"),
+        ("a", {"user_id": math.nan}, "user_id is a text, not float"),
+        ("a", {"plan": {"of": "paid"}}, "plan is a text, not dict"),
+        ("a", {"unique_key": object()}, "unique_key is a text, not object"),
+        ("a", {"queue": ["q"]}, "queue is a text, not list"),
         ("a", {"user_id": "u" * 201}, "user_id of 201 characters: at most 200"),
         ("a", {"unique_key": "u" * 501}, "unique_key of 501 characters: at most 500"),
     ],
@@ -117,6 +126,8 @@ def test_names_that_the_tables_do_not_take_are_refused_in_plain_words(
         ("'a', priority => -101", "priority -101 is not between -100 and 100"),
         ("'a', max_attempts => -1", "max_attempts -1 is not between 1 and 1000"),
         ("'a', run_at => 'infinity'", "run_at infinity is no time"),
+        ("'a', run_at => '294276-01-01'", "run_at 294276-01-01 .* is no time of the years 1 to 9999"),
+        ("'a', run_at => '4713-01-01 BC'", "run_at 4713-01-01 .* BC is no time"),
         ("'a', unique_key => repeat('k', 501)", "unique_key of 501 characters: at most 500 are allowed"),
         ("'a', user_id => repeat('u', 201)", "user_id of 201 characters: at most 200 are allowed"),
         ("'a', plan => repeat('p', 201)", "plan of 201 characters: at most 200 are allowed"),
@@ -126,6 +137,33 @@ def test_sql_is_told_in_plain_words_what_a_job_cannot_be(queue: Queue, arguments
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=f"^enqueue: {words}"):
         queue.execute(f"SELECT workerctl.enqueue({arguments})")
     assert queue.execute("SELECT count(*) FROM workerctl.live").fetchone() == (0,)
+
+
+def test_a_whole_number_and_a_uuid_are_the_texts_that_they_are_written_as() -> None:
+    number, text = 42, "069aee98-e2fd-40e3-af7e-40c2310e1f00"
+    spec = job_spec("a", user_id=number, unique_key=uuid.UUID(text), plan="", queue=None)
+    assert {name: spec[name] for name in spec if name not in ("kind", "payload")} == {
+        "user_id": "42",
+        "unique_key": text,
+        "plan": "",
+    }
+
+
+def test_a_job_of_the_last_or_first_day_hides_no_other_from_those_who_look_in_another_zone(queue: Queue) -> None:
+    for run_at in ("9999-12-30 00:00+00", "0001-01-03 00:00+00"):
+        enqueue("a", run_at=dt.datetime.fromisoformat(run_at), conn=queue)
+        queue.execute("SELECT workerctl.enqueue('a', run_at => %s)", [run_at])
+    for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
+        queue.execute("SELECT set_config('timezone', %s, false)", [zone])
+        assert len(list_jobs(queue)) == 4
+
+
+@pytest.mark.parametrize("seconds", [1e18, math.inf, math.nan])
+def test_a_time_to_come_back_that_the_queue_does_not_have_is_an_error_where_it_is_said(seconds: float) -> None:
+    with pytest.raises(ValueError, match="Snooze"):
+        Snooze(seconds)
+    with pytest.raises(ValueError, match="Retry"):
+        Retry("busy", after_seconds=seconds)
 
 
 @pytest.mark.parametrize("innermost", [1, {}, []])
@@ -249,18 +287,26 @@ def test_a_progress_that_is_no_fraction_is_an_error_where_it_is_said_and_never_w
     assert show_job(queue, job)["progress"] == {"done": 2, "total": 3}
 
 
-def test_a_child_can_be_no_parent_of_its_own_ancestor(queue: Queue, new_worker: Any) -> None:
-    """A parent is given to a job when it is made: whose unique key an ancestor holds is not made again."""
+@pytest.mark.parametrize("key", ["top", "middle"])
+def test_a_child_that_one_who_waits_for_it_should_be_is_a_cycle_of_batches(
+    queue: Queue, new_worker: Any, key: str
+) -> None:
+    """A parent is given to a job when it is made: a cycle could only come to be by a unique key."""
     top = enqueue("a", unique_key="top", conn=queue)
     worker = new_worker()
     worker.claims(1)
-    worker.says(parents=[Parent(top, 1, [{"kind": "b", "payload": {}}])])
-    [(child, attempt)] = worker.claims(8)
-    again = [{"kind": "a", "payload": {}, "unique_key": "top"}]
-    assert not worker.says(parents=[Parent(child, attempt, again)]).lost
-    assert show_job(queue, top)["parent_id"] is None
-    assert show_job(queue, child)["status"] == "succeeded", "none of its children came to be"
-    assert show_job(queue, top)["status"] == "succeeded"
+    worker.says(parents=[Parent(top, 1, [{"kind": "b", "payload": {}, "unique_key": "middle"}])])
+    [(middle, attempt)] = worker.claims(8)
+    again = [{"kind": "a", "payload": {}}, {"kind": "a", "payload": {}, "unique_key": key}]
+    culprit = {"top": top, "middle": middle}[key]
+    with pytest.raises(
+        psycopg.errors.InvalidParameterValue, match=f"cycle of batches: .* unique_key of job {culprit},"
+    ):
+        worker.says(parents=[Parent(middle, attempt, again)])
+    other = enqueue("a", unique_key="other", conn=queue)
+    assert not worker.says(parents=[Parent(middle, attempt, [again[0] | {"unique_key": "other"}])]).lost
+    assert show_job(queue, middle)["status"] == "succeeded", "it does not wait for a job that is there already"
+    assert show_job(queue, other)["parent_id"] is None
 
 
 def test_a_limit_by_plan_holds_for_all_kinds_before_whose_dot_stand_dashes(queue: Queue, new_worker: Any) -> None:
@@ -289,6 +335,13 @@ def test_a_limit_holds_for_a_kind_and_a_plan_together(queue: Queue, new_worker: 
         "ds_chat:paid": (1, 1),
         "image:free": (2, 2),
     }
+
+
+def test_a_plans_limit_holds_for_all_its_kinds_together(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"plan:paid": 3}, {"plan:free": (2, 600.0)}, {})
+    enqueue_many([{"kind": kind, "plan": plan} for plan in ("paid", "free") for kind in "ab" * 3], conn=queue)
+    claimed = new_worker().says(want=100).claimed
+    assert sorted(job.plan for job in claimed) == ["free"] * 2 + ["paid"] * 3
 
 
 def test_a_payload_is_as_large_as_its_text_however_small_it_is_stored(queue: Queue) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import psycopg
 import pytest
 
-from workerctl.broker.exchange import RunStats
+from workerctl.broker.exchange import Again, Ended, Parent, RunStats
+from workerctl.broker.fleet import bring_due
+from workerctl.broker.jobs import retry_jobs
 from workerctl.broker.limits import configure_limits
-from workerctl.producer import enqueue_many
+from workerctl.producer import enqueue, enqueue_many
 
 Queue = psycopg.Connection[Any]
 
@@ -67,6 +70,37 @@ def test_a_priority_stands_above_turns_and_a_job_of_the_lowest_has_its_turn(queu
     time_passes(queue, 700)  # a step is worth ten minutes
     jobs(queue, "small", 5)
     assert worker.claims(1) == [(low[0], 1)]
+
+
+def test_what_falls_due_at_one_instant_stands_as_far_apart_as_what_is_enqueued(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    at = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    jobs(queue, "big", 300, run_at=at)
+    tried = jobs(queue, "big", 1)
+    worker.says(again=[Again(*worker.claims(1)[0], failed=True, delay_seconds=60)])
+    nobodys = enqueue("a", run_at=at, conn=queue)
+    queue.execute(
+        "UPDATE workerctl.live SET run_at = now(), rank = workerctl.later_rank(now() - interval '1 s', priority)"
+    )
+    while bring_due(queue):
+        pass
+    late = jobs(queue, "small", 2)
+    first = {job for job, _ in worker.claims(6)}
+    assert first >= {*tried, nobodys, *late}, "with one or two of the 300"
+    ranks = queue.execute("SELECT DISTINCT rank FROM workerctl.live WHERE status = 'pending'").fetchall()
+    assert len(ranks) == 304 - 6
+
+
+def test_what_is_redone_of_a_large_batch_takes_its_turns(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    parent = enqueue("b", user_id="big", conn=queue)
+    worker.says(want=1)
+    worker.says(parents=[Parent(parent, 1, [{"kind": "a", "user_id": "big"}] * 300)])
+    while claimed := worker.claims(64):
+        worker.says(ended=[Ended(*job, "dead") for job in claimed])
+    assert retry_jobs(queue, [parent]) == 300
+    late = jobs(queue, "small", 2)
+    assert {job for job, _ in worker.claims(4)} >= set(late)
 
 
 def test_turns_survive_an_hour_without_a_run(queue: Queue, new_worker: Any) -> None:

@@ -25,15 +25,23 @@ def test_a_limit_from_the_environment_that_is_no_number_is_refused_with_its_name
 
 def test_names_that_no_job_module_knows_are_told_with_what_was_meant():
     settings = Settings(
-        limits={"image": 1, "imgae": 2, "user:{user_id}": 3, "ds_chat:paid": 4, "vidoe:free": 5, "up_scale:free": 6},
+        limits={"image": 1, "imgae": 2, "user:{user_id}": 3, "ds_chat:paid": 4, "vidoe:free": 5, "up_scale:free": 6}
+        | {"plan:paid": 7, "ds_chat": 8, "novel.split:paid": 9},
         rates={"image.generate": "1/1m"},
-        admission={"plan:free": 1, "novel.splitt": 2},
-        schedule={"nightly": ScheduleSettings(cron="0 3 * * *", kind="report")},
+        admission={"plan:free": 1, "novel.splitt": 2, "image": 3, "image:free": 4, "ds_chat": 5},
+        schedule={
+            "nightly": ScheduleSettings(cron="0 3 * * *", kind="report"),
+            "daily": ScheduleSettings(cron="0 3 * * *", kind="image"),
+        },
     )
     kinds = {"image.generate", "ds.chat", "novel.split", "video.make", "up-scale.fast"}
     assert list(unknown_kinds(settings, kinds)) == [
         "limits.imgae: no job module knows the kind 'imgae'; did you mean image?",
         "limits.vidoe:free: no job module knows the kind 'vidoe'; did you mean video?",
+        "limits.ds_chat: no job module knows the kind 'ds_chat'; did you mean ds.chat?",
         "admission.novel.splitt: no job module knows the kind 'novel.splitt'; did you mean novel.split?",
+        "admission.image:free: no job module knows the kind 'image:free'; did you mean image?",
+        "admission.ds_chat: no job module knows the kind 'ds_chat'; did you mean ds.chat?",
         "schedule.nightly.kind: no job module knows the kind 'report'",
+        "schedule.daily.kind: no job module knows the kind 'image'",
     ]

@@ -35,6 +35,7 @@ def test_limits_and_rates_are_tables_of_names(tmp_path):
         ("[limits]\nimage = 99999999999", "limits.image = 99999999999: at most 2147483647"),
         ("[rates]\nimage = '99999999999/1m'", "at most 2147483647"),
         ("[admission]\n'plan:free' = 99999999999", 'admission."plan:free" = 99999999999: at most 2147483647'),
+        ("[admission]\n'user:{user_id}' = 9", 'admission."user:{user_id}" = 9: admission is by kind or "plan:NAME"'),
         ("[admission]\n'' = 1", "a name has 1 to 200 characters"),
         ('[limits]\n"im\\u0000age" = 1', "none of them NUL"),
         (f"[schedule.{'s' * 201}]\ncron = '0 3 * * *'\nkind = 'k'", "the name of a task has 1 to 200 characters"),

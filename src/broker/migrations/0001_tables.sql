@@ -182,9 +182,9 @@ CREATE TABLE workerctl.live (
 CREATE INDEX live_claim ON workerctl.live (lane_id, rank, id) WHERE status = 'pending' AND NOT held AND deaths = 0;
 -- Suspects: jobs that a worker died with in hand. They are handed out alone, so that a next death says whose it was.
 CREATE INDEX live_suspect ON workerctl.live (rank, id) WHERE status = 'pending' AND NOT held AND deaths > 0;
--- Where a user's backlog ends, so that the next job queues up behind it and users take turns.
+-- Where a user's backlog ends, so that the next job queues up behind it and users take turns; without those for later.
 CREATE INDEX live_turn ON workerctl.live (lane_id, user_id, priority, rank)
-    WHERE status = 'pending' AND user_id IS NOT NULL AND run_at <= created_at;
+    WHERE status = 'pending' AND user_id IS NOT NULL AND rank < 1152921504606846976;  -- workerctl.later()
 CREATE INDEX live_running ON workerctl.live (worker_id) WHERE worker_id IS NOT NULL;
 CREATE UNIQUE INDEX live_unique_key ON workerctl.live (unique_key) WHERE unique_key IS NOT NULL;
 CREATE UNIQUE INDEX live_child ON workerctl.live (parent_id, child_index) WHERE parent_id IS NOT NULL;

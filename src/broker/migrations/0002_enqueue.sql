@@ -21,24 +21,43 @@ RETURN workerctl.later() + 256 * workerctl.rank_of(run_at, 0) + 100 - priority;
 CREATE FUNCTION workerctl.place_of(run_at timestamptz, priority integer) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN run_at > now() THEN workerctl.later_rank(run_at, priority) ELSE workerctl.rank_of(run_at, priority) END;
 
+-- Where the line of a user's due jobs in a lane ends; 0 without any.
+CREATE FUNCTION workerctl.line_end(of_lane integer, of_user text, of_priority smallint) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT coalesce(max(l.rank), 0) FROM workerctl.live l
+     WHERE l.lane_id = of_lane AND l.user_id = of_user AND l.priority = of_priority
+       AND l.status = 'pending' AND l.rank < workerctl.later();
+$$;
+
 -- Jobs for later that are due now take their rank among the due ones, up to 200 of each lane, and those come into sight that
--- waited for a rate; returns how many did. The agent asks every second, and a claim that finds nothing.
+-- waited for a rate; returns how many did. A user's stand up behind each other as if they were enqueued now, but for one that
+-- was tried before. The agent asks every second, and a claim that finds nothing.
 CREATE FUNCTION workerctl.bring_due() RETURNS bigint LANGUAGE plpgsql
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    brought bigint;
+    brought bigint := 0;
+    due bigint[] := ARRAY(
+        SELECT due.id
+          FROM workerctl.lane a
+         CROSS JOIN LATERAL (
+               SELECT f.id FROM workerctl.live f
+                WHERE f.lane_id = a.id AND f.status = 'pending' AND NOT f.held AND f.deaths = 0
+                  AND f.rank BETWEEN workerctl.later() AND workerctl.later_rank(now(), -100)
+                ORDER BY f.rank, f.id LIMIT 200 FOR UPDATE SKIP LOCKED) due);
 BEGIN
-    UPDATE workerctl.live l
-       SET rank = workerctl.rank_of(l.run_at, l.priority)
-     WHERE l.id = ANY (ARRAY(
-           SELECT due.id
-             FROM workerctl.lane a
-            CROSS JOIN LATERAL (
-                  SELECT f.id FROM workerctl.live f
-                   WHERE f.lane_id = a.id AND f.status = 'pending' AND NOT f.held AND f.deaths = 0
-                     AND f.rank BETWEEN workerctl.later() AND workerctl.later_rank(now(), -100)
-                   ORDER BY f.rank, f.id LIMIT 200 FOR UPDATE SKIP LOCKED) due));
-    GET DIAGNOSTICS brought = ROW_COUNT;
+    IF due <> '{}' THEN
+        UPDATE workerctl.live l
+           SET rank = t.rank
+          FROM (SELECT f.id, CASE WHEN f.user_id IS NULL OR f.attempt > 0 THEN workerctl.rank_of(f.run_at, f.priority)
+                                  ELSE greatest(workerctl.rank_of(f.run_at, f.priority) - a.turn_ms,
+                                                workerctl.line_end(f.lane_id, f.user_id, f.priority))
+                                       + a.turn_ms * row_number() OVER (
+                                             PARTITION BY f.lane_id, f.user_id, f.priority, f.attempt > 0 ORDER BY f.rank, f.id)
+                             END AS rank
+                  FROM workerctl.live f JOIN workerctl.lane a ON a.id = f.lane_id
+                 WHERE f.id = ANY (due)) t
+         WHERE l.id = ANY (due) AND l.id = t.id;
+        brought := cardinality(due);
+    END IF;
     IF EXISTS (SELECT FROM workerctl.used_up) THEN
         brought := brought + workerctl.bring_rated();
     END IF;
@@ -104,7 +123,8 @@ BEGIN
                SELECT array_agg(r.name ORDER BY r.key) AS names, array_agg(r.key ORDER BY r.key) AS keys
                  FROM (SELECT t AS name,
                               CASE WHEN t LIKE '%{%' THEN workerctl.render_key(t, s.user_id, s.plan, s.payload)
-                                   WHEN t IN (translate(s.kind, '.-', '__') || ':' || s.plan,  -- image:paid, ds_chat:free
+                                   WHEN t IN ('plan:' || s.plan,
+                                              translate(s.kind, '.-', '__') || ':' || s.plan,  -- image:paid, ds_chat:free
                                               translate(split_part(s.kind, '.', 1), '-', '_') || ':' || s.plan,
                                               split_part(s.kind, '.', 1) || ':' || s.plan, s.kind || ':' || s.plan) THEN t
                               END AS key
@@ -131,7 +151,7 @@ BEGIN
           LEFT JOIN LATERAL (
                SELECT l.rank FROM workerctl.live l
                 WHERE l.lane_id = g.lane_id AND l.user_id = g.user_id AND l.priority = g.priority
-                  AND l.status = 'pending' AND l.run_at <= l.created_at
+                  AND l.status = 'pending' AND l.rank < workerctl.later()
                 ORDER BY l.rank DESC LIMIT 1) e ON true
          CROSS JOIN unnest(g.ordinals, g.run_ats) WITH ORDINALITY AS o(ordinal, run_at, turn)
          ORDER BY o.ordinal);
@@ -264,10 +284,13 @@ END $$;
 -- Exact under concurrency: the count runs under the name's lock, which the caller's transaction keeps to its end; whoever
 -- waits for it longer than 2 s is refused with the server's lock_timeout error. A transaction whose snapshot may be older than that
 -- lock is refused with WQ004: what it counts others have changed. Children and follow-ups never come here.
-CREATE FUNCTION workerctl.check_admission(specs jsonb) RETURNS void
+-- A job whose unique key an unfinished one has is not counted. Returns whether there are such: that one may end before they are
+-- put in, so that this is asked again with the ids that were given, `made`.
+CREATE FUNCTION workerctl.check_admission(specs jsonb, made bigint[] DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql SET lock_timeout = '2s' SET enable_seqscan = off AS $$
 DECLARE
     asked record;
+    any_taken boolean := false;
     pending bigint;
     oldest timestamptz;
     soonest timestamptz;
@@ -275,12 +298,14 @@ DECLARE
     wait_seconds integer;
 BEGIN
     FOR asked IN
-        SELECT m.name, m.most, count(*) FILTER (WHERE s.unique_key IS NULL) + count(DISTINCT s.unique_key) AS jobs
+        SELECT m.name, m.most, bool_or(l.id IS NOT NULL) AS taken,
+               count(*) FILTER (WHERE s.unique_key IS NULL)
+               + count(DISTINCT s.unique_key) FILTER (WHERE l.id IS NULL OR l.id = made[s.ordinal] AND l.created_at = now()) AS jobs
           FROM workerctl.admission m
-          JOIN jsonb_to_recordset(specs) AS s(kind text, plan text, unique_key text)
-            ON m.name IN (s.kind, 'plan:' || s.plan)
-         WHERE s.unique_key IS NULL
-            OR NOT EXISTS (SELECT FROM workerctl.live l WHERE l.unique_key = s.unique_key)
+          JOIN ROWS FROM (jsonb_to_recordset(specs) AS (kind text, plan text, unique_key text))
+               WITH ORDINALITY AS s(kind, plan, unique_key, ordinal)
+            ON m.name IN (s.kind, split_part(s.kind, '.', 1), 'plan:' || s.plan)
+          LEFT JOIN workerctl.live l ON l.unique_key = s.unique_key
          GROUP BY m.name, m.most
          ORDER BY m.name LOOP
         IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
@@ -289,12 +314,15 @@ BEGIN
                 USING ERRCODE = 'WQ004', HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, or enqueue after its commit';
         END IF;
         PERFORM pg_advisory_xact_lock(hashtextextended('workerctl admission ' || asked.name, 0));
+        any_taken := any_taken OR asked.taken;
+        CONTINUE WHEN asked.jobs = 0;
         SELECT count(*), min(f.created_at), min(f.run_at) INTO pending, oldest, soonest
           FROM (SELECT r.created_at, r.run_at  -- each lane from the index: never more rows than the cap, whatever else is pending
                   FROM workerctl.lane a
                  CROSS JOIN LATERAL (
                        SELECT l.created_at, l.run_at FROM workerctl.live l
-                        WHERE l.lane_id = a.id AND l.status = 'pending' AND l.parent_id IS NULL AND a.kind = asked.name
+                        WHERE l.lane_id = a.id AND l.status = 'pending' AND l.parent_id IS NULL
+                          AND asked.name IN (a.kind, split_part(a.kind, '.', 1))
                         LIMIT asked.most + 1) r
                 UNION ALL
                 SELECT r.created_at, r.run_at
@@ -305,6 +333,7 @@ BEGIN
                           AND l.plan = substr(asked.name, 6) AND asked.name LIKE 'plan:%'
                         LIMIT asked.most + 1) r
                  LIMIT asked.most + 1) f;
+        pending := pending - CASE WHEN made IS NULL THEN 0 ELSE asked.jobs END;  -- they are in
         IF pending + asked.jobs > asked.most THEN
             never := asked.jobs > asked.most;
             -- at the pace at which the oldest got to the front, and not before one of them may begin
@@ -321,14 +350,18 @@ BEGIN
                     'name', asked.name, 'most', asked.most, 'retry_after_seconds', wait_seconds);
         END IF;
     END LOOP;
+    RETURN any_taken;
 END $$;
 
 CREATE FUNCTION workerctl.enqueue_many(jobs jsonb) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    any_taken boolean := EXISTS (SELECT FROM workerctl.admission) AND workerctl.check_admission(jobs);
+    ids bigint[] := workerctl.insert_jobs(jobs);
 BEGIN
-    IF EXISTS (SELECT FROM workerctl.admission) THEN
-        PERFORM workerctl.check_admission(jobs);
+    IF any_taken THEN
+        PERFORM workerctl.check_admission(jobs, ids);
     END IF;
-    RETURN workerctl.insert_jobs(jobs);
+    RETURN ids;
 END $$;
 
 -- One job. Refuses what it cannot be with SQLSTATE 22023 and a plain word; the payload's own constraints speak for themselves.
@@ -343,7 +376,8 @@ DECLARE
         WHEN length(queue) NOT BETWEEN 1 AND 200 THEN 'queue is a text of 1 to 200 characters'
         WHEN priority NOT BETWEEN -100 AND 100 THEN format('priority %s is not between -100 and 100', priority)
         WHEN max_attempts NOT BETWEEN 1 AND 1000 THEN format('max_attempts %s is not between 1 and 1000', max_attempts)
-        WHEN NOT isfinite(run_at) THEN format('run_at %s is no time', run_at)
+        WHEN run_at NOT BETWEEN '0001-01-03 00:00+00' AND '9999-12-30 00:00+00'  -- nobody could read it in every zone
+            THEN format('run_at %s is no time of the years 1 to 9999', run_at)
         WHEN length(unique_key) > 500 THEN format('unique_key of %s characters: at most 500 are allowed', length(unique_key))
         WHEN length(user_id) > 200 THEN format('user_id of %s characters: at most 200 are allowed', length(user_id))
         WHEN length(plan) > 200 THEN format('plan of %s characters: at most 200 are allowed', length(plan)) END;

@@ -49,14 +49,17 @@ END $$;
 
 -- Whether one job with keys may be handed out now, and its seats if so. One that may not is put out of sight: held until
 -- a seat is free, or a start of a rate; those that wait for its other keys come in instead. NULL where somebody
--- else is counting one of its keys at this moment. `rooms` is what this claim knows of rates: {key: {free, again_at}}.
+-- else is counting one of its keys at this moment. `rooms` is what this claim knows of rates: {place: {free, again_at}}, where
+-- the place is a name and a key, as two names may give one key.
 CREATE FUNCTION workerctl.admit(job workerctl.live, picked bigint[], INOUT rooms jsonb, OUT admitted boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
     i integer;
+    places text[];
     room jsonb;
 BEGIN
     FOR i IN 1 .. cardinality(job.limit_keys) LOOP
+        places[i] := job.limit_names[i] || ' ' || job.limit_keys[i];
         IF NOT pg_try_advisory_xact_lock(workerctl.key_lock(job.limit_keys[i])) THEN
             RETURN;
         END IF;
@@ -70,10 +73,10 @@ BEGIN
             PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k WHERE k <> job.limit_keys[i];
             RETURN;
         END IF;
-        room := rooms -> job.limit_keys[i];
+        room := rooms -> places[i];
         IF room IS NULL THEN
             room := to_jsonb(workerctl.rate_room(job.limit_names[i], job.limit_keys[i]));
-            rooms := rooms || jsonb_build_object(job.limit_keys[i], room);
+            rooms := rooms || jsonb_build_object(places[i], room);
         END IF;
         IF (room ->> 'free')::bigint <= 0 THEN
             UPDATE workerctl.live SET held = true WHERE id = job.id;
@@ -86,8 +89,8 @@ BEGIN
         END IF;
     END LOOP;
     FOR i IN 1 .. cardinality(job.limit_keys) LOOP
-        IF rooms #>> ARRAY[job.limit_keys[i], 'free'] IS NOT NULL THEN
-            rooms := jsonb_set(rooms, ARRAY[job.limit_keys[i], 'free'], to_jsonb((rooms #>> ARRAY[job.limit_keys[i], 'free'])::bigint - 1));
+        IF rooms #>> ARRAY[places[i], 'free'] IS NOT NULL THEN
+            rooms := jsonb_set(rooms, ARRAY[places[i], 'free'], to_jsonb((rooms #>> ARRAY[places[i], 'free'])::bigint - 1));
         END IF;
     END LOOP;
     INSERT INTO workerctl.seat (key, job_id)
@@ -96,7 +99,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
     INSERT INTO workerctl.start (key, at)
     SELECT k.key, clock_timestamp() FROM unnest(job.limit_names, job.limit_keys) AS k(name, key)
-     WHERE EXISTS (SELECT FROM workerctl.rates m WHERE m.name = k.name);
+     WHERE EXISTS (SELECT FROM workerctl.rates m WHERE m.name = k.name) GROUP BY k.key;
     admitted := true;
 END $$;
 

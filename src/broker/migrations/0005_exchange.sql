@@ -43,13 +43,15 @@ BEGIN
 END $$;
 
 -- Make one running job the waiting parent of `children` (job specs). It waits for those that come to be: one whose unique
--- key an unfinished job has does not, and a parent without any is done. Returns whether the job was still this worker's.
+-- key an unfinished job has does not, and a parent without any is done. Where that job waits for this one, or is it, nothing could
+-- ever end: SQLSTATE 22023. Returns whether the job was still this worker's.
 CREATE FUNCTION workerctl.await_children(
     me workerctl.worker, job bigint, attempt_no integer, outcome jsonb, next_job jsonb, children jsonb
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     made integer;
     unwanted boolean;
+    above bigint;
 BEGIN
     SELECT l.cancel_asked_at IS NOT NULL INTO unwanted
       FROM workerctl.live l WHERE l.id = job AND l.attempt = attempt_no AND l.worker_id = me.id FOR UPDATE;
@@ -60,6 +62,14 @@ BEGIN
         PERFORM workerctl.finish(jsonb_build_array(jsonb_build_object(
             'id', job, 'attempt', attempt_no, 'status', 'cancelled', 'result', outcome, 'error', 'cancelled by request')), me);
         RETURN true;
+    END IF;
+    IF children @? '$[*].unique_key' THEN
+        SELECT l.id INTO above FROM jsonb_to_recordset(children) AS c(unique_key text) JOIN workerctl.live l USING (unique_key)
+          WHERE l.id = ANY (workerctl.lines_of(ARRAY[job])) LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION 'a cycle of batches: a child has the unique_key of job %, which would wait for it', above
+                USING ERRCODE = '22023';
+        END IF;
     END IF;
     PERFORM workerctl.insert_jobs(children, job);
     SELECT count(*) INTO made FROM workerctl.live l WHERE l.parent_id = job;

@@ -161,7 +161,7 @@ BEGIN
 END $$;
 
 -- Move ended siblings back to live work, without those whose key an unfinished job has; their parents, ended or waiting,
--- count so many ended children less. Returns how many came back.
+-- count so many ended children less. A user's stand up behind each other. Returns how many came back.
 CREATE FUNCTION workerctl.revive(ids bigint[], new_status workerctl.job_status) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     moved record;
@@ -175,7 +175,11 @@ BEGIN
             id, lane_id, rank, status, priority, max_attempts, attempt, child_index, parent_id, children_total,
             children_succeeded, children_dead, children_cancelled, run_at, created_at, unique_key, user_id, plan, payload,
             result, on_done, limit_names, limit_keys)
-        SELECT h.id, a.id, workerctl.rank_of(now(), h.priority), new_status, h.priority, h.max_attempts, h.attempt, h.child_index,
+        SELECT h.id, a.id,
+               CASE WHEN h.user_id IS NULL OR new_status = 'waiting' THEN workerctl.rank_of(now(), h.priority)
+                    ELSE greatest(workerctl.rank_of(now(), h.priority) - a.turn_ms, workerctl.line_end(a.id, h.user_id, h.priority))
+                         + a.turn_ms * row_number() OVER (PARTITION BY a.id, h.user_id, h.priority ORDER BY h.id) END,
+               new_status, h.priority, h.max_attempts, h.attempt, h.child_index,
                h.parent_id, h.children_total, h.children_succeeded, h.children_dead, h.children_cancelled, now(), h.created_at,
                h.unique_key, h.user_id, h.plan, h.payload, CASE WHEN new_status = 'waiting' THEN h.result END, h.on_done,
                h.limit_names, h.limit_keys
