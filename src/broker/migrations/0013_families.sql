@@ -71,6 +71,7 @@ DECLARE
     pending jsonb;
     keys text[];
     freed text;
+    complete bigint[];
 BEGIN
     PERFORM workerctl.lock_family(ids || workerctl.lines_of(ids));
     found := ARRAY(SELECT l.id FROM workerctl.live l WHERE l.id = ANY (ids));  -- without those that have ended meanwhile
@@ -103,6 +104,12 @@ BEGIN
      WHERE l.id = ANY (found) AND l.status = 'waiting'
        AND EXISTS (SELECT FROM workerctl.live c WHERE c.parent_id = l.id AND c.cancel_asked_at IS NULL)
         ON CONFLICT DO NOTHING;
+    complete := ARRAY(  -- only a retry, which this ends, kept them waiting
+        SELECT l.id FROM workerctl.live l
+         WHERE l.id = ANY (found) AND l.status = 'waiting' AND NOT EXISTS (SELECT FROM workerctl.live c WHERE c.parent_id = l.id));
+    IF complete <> '{}' THEN
+        PERFORM workerctl.count_into_parents(complete, array_fill(NULL::workerctl.job_status, ARRAY[cardinality(complete)]));
+    END IF;
     RETURN cardinality(found);
 END $$;
 
