@@ -153,8 +153,8 @@ class Performer:
     def _introduce(self, serial: int, roster: Roster) -> bool:
         """Pools first, then the living: whoever of this node is neither listed nor newer has lost its supervisor.
 
-        The lost are listed too: each is told with its cause, which says whether it speaks against its jobs. Without a
-        free descriptor it is tried again at the next round.
+        Of the lost each is told with its cause, which says whether it speaks against its jobs. Without a free
+        descriptor it is tried again at the next round.
         """
         agent = self._children.by_serial(serial)
         if agent is None:
@@ -164,9 +164,9 @@ class Performer:
                 self._children.tell(agent, {"type": "pool", "name": name}, (write_end,))
         except OSError:
             return False
-        known = [child.incarnation for child in self._children if child.incarnation is not None]
-        known += [lost.incarnation for lost in roster.lost]
-        self._children.tell(agent, {"type": "alive", "incarnations": known})
+        living = [child.incarnation for child in self._children if child.incarnation is not None]
+        lost = [lost.incarnation for lost in roster.lost]
+        self._children.tell(agent, {"type": "alive", "incarnations": living, "lost": lost})
         return True
 
     def _tell_lost(self, action: act.TellLost, roster: Roster, now: float) -> Iterator[ev.Event]:
