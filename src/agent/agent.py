@@ -57,7 +57,7 @@ class Agent:
         self._ear = -1  # the listener's descriptor
         self._primary = Primary(around.settings, f"{around.node_id}/{uuid.uuid4().hex[:8]}", around.node_id)
         self._lost: dict[str, tuple[str, str | None]] = {}  # incarnation -> cause, words, until the database knows
-        self._alive: list[str] | None = None  # what the supervisor lists, until the others are released
+        self._known: list[str] | None = None  # whom the supervisor lists, until the others are released
         self._since: dt.datetime | None = None
         self._ready = False
         self._failures = 0  # turns in a row that failed
@@ -128,7 +128,7 @@ class Agent:
                 case "pool":
                     self._wakes.take(message["name"], message["fds"][0])
                 case "alive":
-                    self._alive = list(message["incarnations"])
+                    self._known = [*message["incarnations"], *message.get("lost", ())]
                     self._renew_at = self._look_at = 0.0
                 case "lost":
                     self._lost[message["incarnation"]] = message["cause"], message.get("words")
@@ -192,10 +192,10 @@ class Agent:
     def _release(self) -> None:
         """Give back what dead workers held; the supervisor repeats itself until it hears `released`."""
         assert self._queries is not None
-        if self._alive is not None:
+        if self._known is not None:
             assert self._since is not None
-            jobs = release_others(self._queries, self._around.node_id, self._alive, self._since)
-            self._alive = None
+            jobs = release_others(self._queries, self._around.node_id, self._known, self._since)
+            self._known = None
             if jobs:
                 sys.stdout.write(f"gave back {jobs} jobs of workers that were gone before this agent began\n")
         for incarnation, (cause, words) in list(self._lost.items()):

@@ -21,7 +21,7 @@ from .spawn import Spawner
 from .state import last_serial
 from .states import FAULTS
 
-ToProcess = act.Go | act.Trim | act.Rest | act.Introduce | act.Drain | act.Hurry | act.Dump | act.Kill
+ToProcess = act.Go | act.Trim | act.Rest | act.Drain | act.Hurry | act.Dump | act.Kill
 Decision = act.Park | act.Unpark | act.Retire | act.AnnounceReady | act.FailReload | act.Commit | act.Finish
 
 
@@ -50,6 +50,9 @@ class Performer:
                 yield from self._spawn(action, roster)
             case act.TellLost():
                 yield from self._tell_lost(action, roster, now)
+            case act.Introduce(serial=serial):
+                if self._introduce(serial, roster):
+                    yield ev.Introduced(now, action.group, action.slot, serial)
             case (
                 act.Park() | act.Unpark() | act.Retire() | act.AnnounceReady() | act.FailReload() | act.Commit()
                 | act.Finish()
@@ -71,8 +74,6 @@ class Performer:
             case act.Rest(rests=rests):
                 told = self._tell(serial, {"type": "stop-claiming" if rests else "claim-again"})
                 return ev.RestSent(*who, rests) if told else None
-            case act.Introduce():
-                return ev.Introduced(*who) if self._introduce(serial) else None
             case act.Drain(cause=cause):
                 return ev.DrainSent(*who, cause) if self._signal_stop(serial) else None
             case act.Hurry():
@@ -149,10 +150,11 @@ class Performer:
         self._processes.send(child.pid, number)
         return True
 
-    def _introduce(self, serial: int) -> bool:
+    def _introduce(self, serial: int, roster: Roster) -> bool:
         """Pools first, then the living: whoever of this node is neither listed nor newer has lost its supervisor.
 
-        Without a free descriptor it is tried again at the next round.
+        Of the lost each is told with its cause, which says whether it speaks against its jobs. Without a free
+        descriptor it is tried again at the next round.
         """
         agent = self._children.by_serial(serial)
         if agent is None:
@@ -163,7 +165,8 @@ class Performer:
         except OSError:
             return False
         living = [child.incarnation for child in self._children if child.incarnation is not None]
-        self._children.tell(agent, {"type": "alive", "incarnations": living})
+        lost = [lost.incarnation for lost in roster.lost]
+        self._children.tell(agent, {"type": "alive", "incarnations": living, "lost": lost})
         return True
 
     def _tell_lost(self, action: act.TellLost, roster: Roster, now: float) -> Iterator[ev.Event]:

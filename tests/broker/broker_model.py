@@ -195,13 +195,15 @@ class Model:
         return len(family)
 
     def retry(self, job_id: int) -> int:
-        """Redo what ended without success; of a batch just the children. One that waits for later is due now."""
+        """Redo what ended without success; of a batch all such jobs below it. One that waits for later is due now."""
         job = self.jobs[job_id]
         if job.status == "pending" and not job.due:
             job.due = True
             return 1
-        failed = [child.id for child in self.jobs.values() if child.parent == job_id]
-        redone = sum(self.retry(child) for child in failed if self.jobs[child].status in ("dead", "cancelled"))
+        children = [child for child in self.jobs.values() if child.parent == job_id]
+        failed = [child.id for child in children if not child.total and child.status in ("dead", "cancelled")]
+        batches = [child.id for child in children if child.total and not (child.status in LIVE and child.cancel)]
+        redone = sum(self.retry(child) for child in failed + batches[::-1])
         if redone or job.total or job.status not in ("dead", "cancelled"):
             return redone
         above = (self.jobs[number] for number in self._ancestors(job))

@@ -76,6 +76,31 @@ def test_a_batch_in_a_batch_counts_upwards(queue: Queue, new_worker: Any) -> Non
     assert (status(queue, inner[0]), status(queue, outer)) == ("succeeded", "succeeded")
 
 
+def test_retry_of_a_batch_reaches_what_failed_in_batches_below_it(queue: Queue, new_worker: Any) -> None:
+    worker = new_worker()
+    outer = enqueue("a", conn=queue)
+    worker.says(parents=[Parent(*worker.claims(1)[0], [{"kind": "b"}])])
+    [middle] = worker.claims(1)
+    worker.says(parents=[Parent(*middle, [{"kind": "b"}] * 2)])
+    first, second = worker.claims(8)
+    worker.says(parents=[Parent(*first, [{"kind": "b"}] * 2), Parent(*second, [{"kind": "b"}] * 2)])
+    leaves = worker.claims(8)
+    worker.says(ended=[ended(leaves[0]), ended(leaves[1], "dead"), ended(leaves[2], "dead")])
+    assert (status(queue, first[0]), status(queue, second[0])) == ("succeeded", "waiting")
+    assert retry_jobs(queue, [outer]) == 2, "below the one that has ended, and below the one that has not"
+    redone = sorted(worker.claims(8))
+    assert redone == [(leaves[1][0], 2), (leaves[2][0], 2)]
+
+    worker.says(ended=[ended(redone[0], "dead"), ended(redone[1]), ended(leaves[3])])
+    assert status(queue, outer) == "succeeded", "as its child did, and the batches below that"
+    assert retry_jobs(queue, [outer]) == 1
+    above = [status(queue, job) for job in (outer, middle[0], first[0], second[0])]
+    assert above == ["waiting", "waiting", "waiting", "succeeded"]
+    worker.says(ended=[ended(job) for job in worker.claims(8)])
+    assert status(queue, outer) == "succeeded"
+    assert retry_jobs(queue, [outer]) == 0
+
+
 def test_cancel_ends_what_is_pending_and_asks_what_runs(queue: Queue, new_worker: Any) -> None:
     worker = new_worker()
     batch = begin_batch(queue, worker, 3)

@@ -148,6 +148,23 @@ def test_a_cancel_overtakes_a_retry_and_a_retry_waits_for_a_cancel(queue: Queue,
     assert retry_jobs(queue, [batch]) == 40
 
 
+@pytest.mark.parametrize("above", [False, True])
+def test_a_cancel_ends_a_batch_that_only_a_retry_kept_from_ending(
+    queue: Queue, new_worker: Any, *, above: bool
+) -> None:
+    worker = new_worker()
+    outer = begin_batch(queue, worker, 1)
+    [inner] = worker.claims(1)
+    worker.says(parents=[Parent(*inner, [{"kind": "b"}] * 3)])
+    claimed = worker.claims(3)
+    worker.says(ended=[ended(job) for job in claimed[:2]])
+    assert ask(queue, "retry", inner[0], 1) == 0, "its first child has succeeded"
+    worker.says(ended=[ended(claimed[2])])
+    assert status(queue, inner[0]) == "waiting", "perhaps more of its children come back"
+    assert cancel_jobs(queue, [outer if above else inner[0]]) == 1 + above
+    assert [status(queue, job) for job in (inner[0], outer)] == ["cancelled", "cancelled"]
+
+
 def test_what_is_left_of_a_cancel_does_not_touch_a_batch_that_ended_and_is_retried(
     queue: Queue, new_worker: Any
 ) -> None:

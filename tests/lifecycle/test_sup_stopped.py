@@ -71,6 +71,26 @@ def test_a_worker_that_is_stopped_while_it_drains_is_killed_at_the_deadline_and_
     assert (ended["attempt"], len(house.noted("ended", job))) == (2, 1)
 
 
+def test_a_worker_killed_at_its_deadline_speaks_against_no_job_though_its_agent_dies_too(
+    build: Callable[..., House],
+) -> None:
+    house = build(f'{CONFIG}[supervisor]\nstop_timeout = "{STOP_SECONDS}s"\n')
+    house.start(2)
+    job = house.gated()
+    pid = int(house.noted("began", job)[0][3])
+    agent = _stop(house.role("agent"))
+    asked = house.launch("scale", "0")
+    until(lambda: [worker for worker in house.workers() if (worker["pid"], worker["phase"]) == (pid, "draining")])
+    _stop(pid)
+    until(lambda: [end for end in house.exits() if end["pid"] == pid])
+    os.kill(agent, signal.SIGKILL)
+    asked.communicate(timeout=STOP_SECONDS + SLACK_SECONDS)
+    house.open_gate()
+    house.ok("scale", 2)
+    ended = house.until_status(job, "succeeded")
+    assert (ended["attempt"], ended["deaths"]) == (2, 0)
+
+
 @pytest.mark.parametrize("name", ["agent", "collector", "template"])
 def test_a_stop_does_not_wait_for_ever_for_a_role_that_is_stopped(build: Callable[..., House], name: str) -> None:
     house = build(f'{CONFIG}[supervisor]\nstop_timeout = "{STOP_SECONDS}s"\n')

@@ -71,6 +71,7 @@ DECLARE
     pending jsonb;
     keys text[];
     freed text;
+    complete bigint[];
 BEGIN
     PERFORM workerctl.lock_family(ids || workerctl.lines_of(ids));
     found := ARRAY(SELECT l.id FROM workerctl.live l WHERE l.id = ANY (ids));  -- without those that have ended meanwhile
@@ -103,10 +104,16 @@ BEGIN
      WHERE l.id = ANY (found) AND l.status = 'waiting'
        AND EXISTS (SELECT FROM workerctl.live c WHERE c.parent_id = l.id AND c.cancel_asked_at IS NULL)
         ON CONFLICT DO NOTHING;
+    complete := ARRAY(  -- only a retry, which this ends, kept them waiting
+        SELECT l.id FROM workerctl.live l
+         WHERE l.id = ANY (found) AND l.status = 'waiting' AND NOT EXISTS (SELECT FROM workerctl.live c WHERE c.parent_id = l.id));
+    IF complete <> '{}' THEN
+        PERFORM workerctl.count_into_parents(complete, array_fill(NULL::workerctl.job_status, ARRAY[cardinality(complete)]));
+    END IF;
     RETURN cardinality(found);
 END $$;
 
--- Try an ended job again, with its failures forgiven and its attempt number kept: a batch redoes the children that did
+-- Try an ended job again, with its failures forgiven and its attempt number kept: a batch redoes the jobs below it that did
 -- not succeed; a pending job that waits for its next attempt is due now. A child takes its ended parents back to
 -- `waiting`. Returns how many jobs will run; 0 where there was nothing to redo. With `most` it is so many children of a
 -- batch at most, and the rest is left to `sweep_on`; it does not end before. Raises WQ005 for one of a batch that is being
@@ -258,7 +265,8 @@ BEGIN
     RETURN CASE WHEN next.ids IS NULL THEN 0 ELSE workerctl.cancel_each(next.ids, sweep) END;
 END $$;
 
--- Batches among the children come next. Where another does the work, all is left as it is.
+-- Batches among the children come next, whatever became of them: one that succeeded, or waits, may have failed jobs below
+-- it. One that is being cancelled stays so. Where another does the work, all is left as it is.
 CREATE FUNCTION workerctl.redo_some(sweep workerctl.sweep, most integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     next record;
@@ -266,12 +274,16 @@ DECLARE
     redone bigint := 0;
 BEGIN
     SELECT array_agg(f.id) FILTER (WHERE f.status <> 'succeeded' AND f.children_total = 0) AS jobs,
-           array_agg(f.id) FILTER (WHERE f.status <> 'succeeded' AND f.children_total > 0) AS batches,
+           array_agg(f.id) FILTER (WHERE f.children_total > 0) AS batches,
            max(f.child_index) AS last
       INTO next
       FROM (SELECT h.id, h.child_index, h.status, h.children_total FROM workerctl.history h
              WHERE h.parent_id = sweep.job_id AND h.child_index > sweep.after AND NOT taken
-             ORDER BY h.child_index LIMIT most) f;
+             UNION ALL
+            SELECT l.id, l.child_index, l.status, l.children_total FROM workerctl.live l
+             WHERE l.parent_id = sweep.job_id AND l.child_index > sweep.after AND NOT taken
+               AND l.status = 'waiting' AND l.cancel_asked_at IS NULL
+             ORDER BY child_index LIMIT most) f;
     INSERT INTO workerctl.sweep (job_id, asked_of, redo, at)
     SELECT b, sweep.asked_of, true, sweep.at FROM unnest(next.batches) AS b
         ON CONFLICT (job_id) DO UPDATE SET asked_of = excluded.asked_of, redo = true, after = -1;
