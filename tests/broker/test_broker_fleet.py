@@ -76,6 +76,16 @@ def test_a_gap_in_its_own_lease_makes_a_node_new_again(queue: Queue) -> None:
     assert row == (True,)
 
 
+def test_a_node_judges_again_one_lease_after_the_databases_clock_was_set_back(queue: Queue, new_worker: Any) -> None:
+    enqueue("a", conn=queue)
+    new_worker(node="n2", lease=0.001).claims(1)
+    renew(queue)
+    queue.execute("UPDATE workerctl.node SET steady_since = now() + interval '1 hour'")
+    assert renew(queue) == 0, "it begins to be steady only now"
+    queue.execute("SELECT pg_sleep(0.01)")
+    assert renew(queue, lease=0.001) == 1
+
+
 def test_a_renewed_worker_keeps_its_jobs(queue: Queue, new_worker: Any) -> None:
     enqueue("a", conn=queue)
     worker = new_worker(node="n2", lease=0.001)
@@ -122,6 +132,14 @@ def test_an_expired_lease_goes_to_another_node_and_the_old_term_can_do_nothing(q
     assert make_tick(queue, term=1, name="nightly", due_at=due, kind="report", payload={}) is None
     assert make_tick(queue, term=2, name="nightly", due_at=due, kind="report", payload={}) is not None
     assert [job["kind"] for job in list_jobs(queue)] == ["report"]
+
+
+def test_a_lease_taken_before_the_databases_clock_was_set_back_ends_no_later_than_one_taken_now(queue: Queue) -> None:
+    hold_primary(queue, agent="a1", node_id="n1", lease_seconds=30)
+    queue.execute("UPDATE workerctl.leadership SET lease_until = lease_until + interval '1 hour'")
+    assert hold_primary(queue, agent="b1", node_id="n2", lease_seconds=30) is None, "its holder may be at work"
+    row = queue.execute("SELECT lease_until - now() <= interval '30 seconds' FROM workerctl.leadership").fetchone()
+    assert row == (True,)
 
 
 def test_a_due_time_becomes_one_job_however_many_make_it(queue: Queue, database_url: str) -> None:
@@ -289,3 +307,5 @@ def test_of_two_homes_with_one_id_the_second_is_refused_while_the_first_lives(qu
     renew("there")
     with pytest.raises(NodeTaken):
         renew("here")
+    queue.execute("UPDATE workerctl.node SET renewed_at = now() + interval '1 hour'")
+    renew("here")  # who lives would have renewed it since the database's clock was set back

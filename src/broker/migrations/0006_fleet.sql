@@ -83,6 +83,7 @@ END $$;
 
 -- Renew a node's lease and give back the jobs of every worker whose own lease ended. Others are judged only by a node
 -- that has been steady for a whole lease, on a server that has been up for one: an outage of the database expires nobody.
+-- What lies ahead was written before the server's clock was set back: such a node begins to be steady anew.
 -- Returns how many workers were given up. Raises WQ003, with the time of its last renewal as DETAIL, where another place
 -- renews it: of two with one id either would give back what the other's workers hold.
 CREATE FUNCTION workerctl.renew_node(
@@ -106,8 +107,9 @@ BEGIN
         ON CONFLICT (id) DO UPDATE
            SET lease_until = now() + lease, host = excluded.host, version = excluded.version, cores = excluded.cores,
                schema = excluded.schema, place = excluded.place, renewed_at = now(),
-               steady_since = CASE WHEN n.lease_until < now() THEN now() ELSE n.steady_since END
-         WHERE n.place = excluded.place OR n.renewed_at < now() - interval '6 seconds';  -- an agent renews it each 2 s
+               steady_since = CASE WHEN n.lease_until < now() OR n.steady_since > now() THEN now() ELSE n.steady_since END
+         WHERE n.place = excluded.place  -- an agent renews it each 2 s
+            OR n.renewed_at NOT BETWEEN now() - interval '6 seconds' AND now() + interval '6 seconds';
     IF NOT FOUND THEN
         SELECT * INTO holder FROM workerctl.node n WHERE n.id = node_id;
         RAISE EXCEPTION 'the id of this node, %, is that of a home on host % as well', node_id, holder.host
@@ -116,7 +118,7 @@ BEGIN
     expired := ARRAY(
         SELECT w.id FROM workerctl.worker w, workerctl.node n
          WHERE w.lease_until < now() AND n.id = node_id AND n.steady_since < now() - lease
-           AND pg_postmaster_start_time() < now() - lease);
+           AND pg_postmaster_start_time() NOT BETWEEN now() - lease AND now());
     IF expired <> '{}' THEN
         PERFORM workerctl.release_workers(expired, died => false);
     END IF;
@@ -124,9 +126,11 @@ BEGIN
 END $$;
 
 -- Take or renew the primary's lease. A new agent of the node that holds it takes over at once. Returns the term while
--- the lease is this agent's, else NULL.
+-- the lease is this agent's, else NULL. One that was taken before the server's clock was set back ends as if it were taken now.
 CREATE FUNCTION workerctl.hold_primary(agent text, node text, lease_seconds double precision) RETURNS bigint
 LANGUAGE sql AS $$
+    UPDATE workerctl.leadership SET lease_until = now() + make_interval(secs => lease_seconds)
+     WHERE lease_until > now() + make_interval(secs => 2 * lease_seconds);
     UPDATE workerctl.leadership
        SET agent = hold_primary.agent, node_id = hold_primary.node,
            term = term + (leadership.agent IS DISTINCT FROM hold_primary.agent)::integer,
