@@ -181,6 +181,15 @@ def test_a_paused_task_makes_no_due_times_and_does_not_make_up_for_them(queue: Q
     assert not pause_schedule(queue, "nothing", paused=True)
 
 
+def test_what_fell_due_while_a_task_was_paused_and_nobody_was_primary_is_not_made_up_for(queue: Queue) -> None:
+    set_schedules(queue, [TASK])
+    pause_schedule(queue, "nightly", paused=True)
+    queue.execute("UPDATE workerctl.schedule SET last_due_at = now() - interval '2 days'")
+    resumed = database_now(queue)
+    pause_schedule(queue, "nightly", paused=False)
+    assert set_schedules(queue, [TASK])["nightly"] >= resumed
+
+
 def test_a_task_is_run_by_hand_as_it_is_when_it_is_due_admission_or_not(queue: Queue) -> None:
     set_schedules(queue, [TASK])
     configure_limits(queue, {}, {}, {"report": 0})
@@ -267,6 +276,29 @@ def test_upkeep_makes_days_ahead_and_drops_the_old_ones(queue: Queue, new_worker
     queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
     assert queue.execute("SELECT to_regclass('workerctl.history_20200101')").fetchone() == (None,)
     assert queue.execute(partitions).fetchone() == after
+
+
+def test_upkeep_gives_way_to_who_reads_history_for_long(queue: Queue, database_url: str) -> None:
+    queue.execute("CREATE TABLE workerctl.history_20200101 PARTITION OF workerctl.history"
+                  " FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')")  # fmt: skip
+    queue.execute("SET lock_timeout = 0; SET statement_timeout = '20s'")
+    with psycopg.connect(database_url) as reader:
+        reader.execute("SELECT count(*) FROM workerctl.job")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    assert queue.execute("SELECT to_regclass('workerctl.history_20200101')").fetchone() == (None,)
+
+
+def test_retention_keeps_the_last_due_time_of_a_task(queue: Queue) -> None:
+    set_schedules(queue, [TASK])
+    for name, year in (("nightly", 2023), ("nightly", 2024), ("forgotten", 2024)):
+        queue.execute(
+            "INSERT INTO workerctl.tick VALUES (%s, %s, 1, 1)", [name, dt.datetime(year, 1, 1, tzinfo=dt.UTC)]
+        )
+    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    left = queue.execute("SELECT name, extract(year FROM due_at)::integer FROM workerctl.tick").fetchall()
+    assert left == [("nightly", 2024)]
 
 
 def test_what_the_default_partition_caught_moves_to_its_day(queue: Queue, new_worker: Any) -> None:

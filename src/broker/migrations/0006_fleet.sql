@@ -167,7 +167,8 @@ BEGIN
 END $$;
 
 -- Make history's partitions for today and the next days (UTC), and take in what the default partition caught meanwhile.
-CREATE FUNCTION workerctl.make_partitions(days_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
+-- Raises lock_not_available, as drop_old does, where somebody reads history for long: every settlement waits behind who waits for it.
+CREATE FUNCTION workerctl.make_partitions(days_ahead integer) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '250ms' AS $$
 DECLARE
     day date;
     name text;
@@ -191,7 +192,7 @@ END $$;
 
 -- Drop the days of history, and the execution log and ticks of the time, that are older than `keep`; of the log a bounded
 -- number at once, in the order it was written. Returns how much went: where it is more than nothing, ask again soon.
-CREATE FUNCTION workerctl.drop_old(keep interval) RETURNS integer LANGUAGE plpgsql AS $$
+CREATE FUNCTION workerctl.drop_old(keep interval) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '250ms' AS $$
 DECLARE
     name text;
     dropped integer := 0;
@@ -207,7 +208,9 @@ BEGIN
     DELETE FROM workerctl.execution_log
      WHERE logged_at < now() - keep AND id <= (SELECT max(id) FROM (SELECT id FROM workerctl.execution_log ORDER BY id LIMIT 20000) f);
     GET DIAGNOSTICS rows_gone = ROW_COUNT;
-    DELETE FROM workerctl.tick WHERE due_at < now() - keep;
+    DELETE FROM workerctl.tick t  -- a task's last one stays: it says when a yearly task ran
+     WHERE t.due_at < now() - keep AND (EXISTS (SELECT FROM workerctl.tick n WHERE n.name = t.name AND n.due_at > t.due_at)
+                                        OR NOT EXISTS (SELECT FROM workerctl.schedule s WHERE s.name = t.name));
     RETURN dropped + rows_gone;
 END $$;
 
