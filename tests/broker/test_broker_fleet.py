@@ -301,6 +301,15 @@ def test_retention_keeps_the_last_due_time_of_a_task(queue: Queue) -> None:
     assert left == [("nightly", 2024)]
 
 
+def test_a_machine_that_has_been_gone_for_longer_than_retention_is_forgotten(queue: Queue) -> None:
+    for name in ("here", "gone", "long-gone"):
+        renew(queue, name)
+    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '1 day' WHERE id = 'gone'")
+    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '31 days' WHERE id = 'long-gone'")
+    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    assert [node["id"] for node in nodes(queue)] == ["here", "gone"]
+
+
 def test_what_the_default_partition_caught_moves_to_its_day(queue: Queue, new_worker: Any) -> None:
     today = queue.execute("SELECT 'workerctl.history_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')").fetchone()
     assert today is not None

@@ -190,7 +190,7 @@ BEGIN
     RETURN made;
 END $$;
 
--- Drop the days of history, and the execution log and ticks of the time, that are older than `keep`; of the log a bounded
+-- Drop the days of history, and the execution log, ticks and nodes of the time, that are older than `keep`; of the log a bounded
 -- number at once, in the order it was written. Returns how much went: where it is more than nothing, ask again soon.
 CREATE FUNCTION workerctl.drop_old(keep interval) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '250ms' AS $$
 DECLARE
@@ -211,6 +211,7 @@ BEGIN
     DELETE FROM workerctl.tick t  -- a task's last one stays: it says when a yearly task ran
      WHERE t.due_at < now() - keep AND (EXISTS (SELECT FROM workerctl.tick n WHERE n.name = t.name AND n.due_at > t.due_at)
                                         OR NOT EXISTS (SELECT FROM workerctl.schedule s WHERE s.name = t.name));
+    DELETE FROM workerctl.node WHERE lease_until < now() - keep;
     RETURN dropped + rows_gone;
 END $$;
 
