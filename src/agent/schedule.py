@@ -14,6 +14,7 @@ from ..settings.units import cron_fields, every_seconds
 GRACE_SECONDS = 300.0  # the latest due time that is late by less was not missed, and neither were those
 FAILOVER_SECONDS = 60.0  # that are late by less than this: another primary takes its time
 MOST_AT_ONCE = 1000  # of missed = "all"; what is older is given up
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 Missed = Literal["skip", "once", "all"]
 
@@ -37,9 +38,12 @@ def next_due(task: Task, after: dt.datetime) -> dt.datetime:
     period = every_seconds(task.cron)
     if period is None:
         zone = ZoneInfo(task.timezone)
-        times = (due.astimezone(dt.UTC) for due in CronSim(cron_fields(task.cron), after.astimezone(zone)))
-        return next(due for due in times if due > after)  # within the hour that comes twice it begins with its first
-    return dt.datetime.fromtimestamp((after.timestamp() // period + 1) * period, dt.UTC)
+        due = _next_of_cron(task.cron, zone, after)
+        hour = due.astimezone(zone).replace(minute=0, second=0).astimezone(dt.UTC)
+        # CronSim comes into an hour at half past where a clock changed by half an hour before: once more from its begin
+        return _next_of_cron(task.cron, zone, max(after, hour - dt.timedelta(seconds=1)))
+    step = dt.timedelta(seconds=period)  # in floats the next of `@every 1.1s` may be the same time again
+    return _EPOCH + ((after - _EPOCH) // step + 1) * step
 
 
 def due_times(task: Task, last: dt.datetime, now: dt.datetime) -> list[dt.datetime]:
@@ -52,6 +56,15 @@ def due_times(task: Task, last: dt.datetime, now: dt.datetime) -> list[dt.dateti
         return due
     in_time = [at for at in due if not _was_missed(at, now, is_latest=at is due[-1])]
     return in_time or (due[-1:] if task.missed == "once" else [])
+
+
+def _next_of_cron(cron: str, zone: ZoneInfo, after: dt.datetime) -> dt.datetime:
+    fields = cron_fields(cron).split()
+    second = dt.timedelta(0)
+    if len(fields) == 6 and fields[0].isdecimal():  # CronSim keeps to Debian's rules only without seconds
+        second = dt.timedelta(seconds=int(fields.pop(0)))
+    times = (due.astimezone(dt.UTC) + second for due in CronSim(" ".join(fields), (after - second).astimezone(zone)))
+    return next(due for due in times if due > after)  # within the hour that comes twice it begins with its first
 
 
 def _was_missed(due: dt.datetime, now: dt.datetime, *, is_latest: bool) -> bool:

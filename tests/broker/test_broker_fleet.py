@@ -76,6 +76,16 @@ def test_a_gap_in_its_own_lease_makes_a_node_new_again(queue: Queue) -> None:
     assert row == (True,)
 
 
+def test_a_node_judges_again_one_lease_after_the_databases_clock_was_set_back(queue: Queue, new_worker: Any) -> None:
+    enqueue("a", conn=queue)
+    new_worker(node="n2", lease=0.001).claims(1)
+    renew(queue)
+    queue.execute("UPDATE workerctl.node SET steady_since = now() + interval '1 hour'")
+    assert renew(queue) == 0, "it begins to be steady only now"
+    queue.execute("SELECT pg_sleep(0.01)")
+    assert renew(queue, lease=0.001) == 1
+
+
 def test_a_renewed_worker_keeps_its_jobs(queue: Queue, new_worker: Any) -> None:
     enqueue("a", conn=queue)
     worker = new_worker(node="n2", lease=0.001)
@@ -124,6 +134,14 @@ def test_an_expired_lease_goes_to_another_node_and_the_old_term_can_do_nothing(q
     assert [job["kind"] for job in list_jobs(queue)] == ["report"]
 
 
+def test_a_lease_taken_before_the_databases_clock_was_set_back_ends_no_later_than_one_taken_now(queue: Queue) -> None:
+    hold_primary(queue, agent="a1", node_id="n1", lease_seconds=30)
+    queue.execute("UPDATE workerctl.leadership SET lease_until = lease_until + interval '1 hour'")
+    assert hold_primary(queue, agent="b1", node_id="n2", lease_seconds=30) is None, "its holder may be at work"
+    row = queue.execute("SELECT lease_until - now() <= interval '30 seconds' FROM workerctl.leadership").fetchone()
+    assert row == (True,)
+
+
 def test_a_due_time_becomes_one_job_however_many_make_it(queue: Queue, database_url: str) -> None:
     set_schedules(queue, [TASK])
     hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60)
@@ -161,6 +179,15 @@ def test_a_paused_task_makes_no_due_times_and_does_not_make_up_for_them(queue: Q
     assert set_schedules(queue, [TASK])["nightly"] == due
     assert run_schedule(queue, "nothing") is None
     assert not pause_schedule(queue, "nothing", paused=True)
+
+
+def test_what_fell_due_while_a_task_was_paused_and_nobody_was_primary_is_not_made_up_for(queue: Queue) -> None:
+    set_schedules(queue, [TASK])
+    pause_schedule(queue, "nightly", paused=True)
+    queue.execute("UPDATE workerctl.schedule SET last_due_at = now() - interval '2 days'")
+    resumed = database_now(queue)
+    pause_schedule(queue, "nightly", paused=False)
+    assert set_schedules(queue, [TASK])["nightly"] >= resumed
 
 
 def test_a_task_is_run_by_hand_as_it_is_when_it_is_due_admission_or_not(queue: Queue) -> None:
@@ -251,6 +278,38 @@ def test_upkeep_makes_days_ahead_and_drops_the_old_ones(queue: Queue, new_worker
     assert queue.execute(partitions).fetchone() == after
 
 
+def test_upkeep_gives_way_to_who_reads_history_for_long(queue: Queue, database_url: str) -> None:
+    queue.execute("CREATE TABLE workerctl.history_20200101 PARTITION OF workerctl.history"
+                  " FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')")  # fmt: skip
+    queue.execute("SET lock_timeout = 0; SET statement_timeout = '20s'")
+    with psycopg.connect(database_url) as reader:
+        reader.execute("SELECT count(*) FROM workerctl.job")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    assert queue.execute("SELECT to_regclass('workerctl.history_20200101')").fetchone() == (None,)
+
+
+def test_retention_keeps_the_last_due_time_of_a_task(queue: Queue) -> None:
+    set_schedules(queue, [TASK])
+    for name, year in (("nightly", 2023), ("nightly", 2024), ("forgotten", 2024)):
+        queue.execute(
+            "INSERT INTO workerctl.tick VALUES (%s, %s, 1, 1)", [name, dt.datetime(year, 1, 1, tzinfo=dt.UTC)]
+        )
+    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    left = queue.execute("SELECT name, extract(year FROM due_at)::integer FROM workerctl.tick").fetchall()
+    assert left == [("nightly", 2024)]
+
+
+def test_a_machine_that_has_been_gone_for_longer_than_retention_is_forgotten(queue: Queue) -> None:
+    for name in ("here", "gone", "long-gone"):
+        renew(queue, name)
+    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '1 day' WHERE id = 'gone'")
+    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '31 days' WHERE id = 'long-gone'")
+    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    assert [node["id"] for node in nodes(queue)] == ["here", "gone"]
+
+
 def test_what_the_default_partition_caught_moves_to_its_day(queue: Queue, new_worker: Any) -> None:
     today = queue.execute("SELECT 'workerctl.history_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')").fetchone()
     assert today is not None
@@ -289,3 +348,5 @@ def test_of_two_homes_with_one_id_the_second_is_refused_while_the_first_lives(qu
     renew("there")
     with pytest.raises(NodeTaken):
         renew("here")
+    queue.execute("UPDATE workerctl.node SET renewed_at = now() + interval '1 hour'")
+    renew("here")  # who lives would have renewed it since the database's clock was set back

@@ -83,6 +83,7 @@ END $$;
 
 -- Renew a node's lease and give back the jobs of every worker whose own lease ended. Others are judged only by a node
 -- that has been steady for a whole lease, on a server that has been up for one: an outage of the database expires nobody.
+-- What lies ahead was written before the server's clock was set back: such a node begins to be steady anew.
 -- Returns how many workers were given up. Raises WQ003, with the time of its last renewal as DETAIL, where another place
 -- renews it: of two with one id either would give back what the other's workers hold.
 CREATE FUNCTION workerctl.renew_node(
@@ -106,8 +107,9 @@ BEGIN
         ON CONFLICT (id) DO UPDATE
            SET lease_until = now() + lease, host = excluded.host, version = excluded.version, cores = excluded.cores,
                schema = excluded.schema, place = excluded.place, renewed_at = now(),
-               steady_since = CASE WHEN n.lease_until < now() THEN now() ELSE n.steady_since END
-         WHERE n.place = excluded.place OR n.renewed_at < now() - interval '6 seconds';  -- an agent renews it each 2 s
+               steady_since = CASE WHEN n.lease_until < now() OR n.steady_since > now() THEN now() ELSE n.steady_since END
+         WHERE n.place = excluded.place  -- an agent renews it each 2 s
+            OR n.renewed_at NOT BETWEEN now() - interval '6 seconds' AND now() + interval '6 seconds';
     IF NOT FOUND THEN
         SELECT * INTO holder FROM workerctl.node n WHERE n.id = node_id;
         RAISE EXCEPTION 'the id of this node, %, is that of a home on host % as well', node_id, holder.host
@@ -116,7 +118,7 @@ BEGIN
     expired := ARRAY(
         SELECT w.id FROM workerctl.worker w, workerctl.node n
          WHERE w.lease_until < now() AND n.id = node_id AND n.steady_since < now() - lease
-           AND pg_postmaster_start_time() < now() - lease);
+           AND pg_postmaster_start_time() NOT BETWEEN now() - lease AND now());
     IF expired <> '{}' THEN
         PERFORM workerctl.release_workers(expired, died => false);
     END IF;
@@ -124,9 +126,11 @@ BEGIN
 END $$;
 
 -- Take or renew the primary's lease. A new agent of the node that holds it takes over at once. Returns the term while
--- the lease is this agent's, else NULL.
+-- the lease is this agent's, else NULL. One that was taken before the server's clock was set back ends as if it were taken now.
 CREATE FUNCTION workerctl.hold_primary(agent text, node text, lease_seconds double precision) RETURNS bigint
 LANGUAGE sql AS $$
+    UPDATE workerctl.leadership SET lease_until = now() + make_interval(secs => lease_seconds)
+     WHERE lease_until > now() + make_interval(secs => 2 * lease_seconds);
     UPDATE workerctl.leadership
        SET agent = hold_primary.agent, node_id = hold_primary.node,
            term = term + (leadership.agent IS DISTINCT FROM hold_primary.agent)::integer,
@@ -163,7 +167,8 @@ BEGIN
 END $$;
 
 -- Make history's partitions for today and the next days (UTC), and take in what the default partition caught meanwhile.
-CREATE FUNCTION workerctl.make_partitions(days_ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
+-- Raises lock_not_available, as drop_old does, where somebody reads history for long: every settlement waits behind who waits for it.
+CREATE FUNCTION workerctl.make_partitions(days_ahead integer) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '250ms' AS $$
 DECLARE
     day date;
     name text;
@@ -185,9 +190,9 @@ BEGIN
     RETURN made;
 END $$;
 
--- Drop the days of history, and the execution log and ticks of the time, that are older than `keep`; of the log a bounded
+-- Drop the days of history, and the execution log, ticks and nodes of the time, that are older than `keep`; of the log a bounded
 -- number at once, in the order it was written. Returns how much went: where it is more than nothing, ask again soon.
-CREATE FUNCTION workerctl.drop_old(keep interval) RETURNS integer LANGUAGE plpgsql AS $$
+CREATE FUNCTION workerctl.drop_old(keep interval) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '250ms' AS $$
 DECLARE
     name text;
     dropped integer := 0;
@@ -203,7 +208,10 @@ BEGIN
     DELETE FROM workerctl.execution_log
      WHERE logged_at < now() - keep AND id <= (SELECT max(id) FROM (SELECT id FROM workerctl.execution_log ORDER BY id LIMIT 20000) f);
     GET DIAGNOSTICS rows_gone = ROW_COUNT;
-    DELETE FROM workerctl.tick WHERE due_at < now() - keep;
+    DELETE FROM workerctl.tick t  -- a task's last one stays: it says when a yearly task ran
+     WHERE t.due_at < now() - keep AND (EXISTS (SELECT FROM workerctl.tick n WHERE n.name = t.name AND n.due_at > t.due_at)
+                                        OR NOT EXISTS (SELECT FROM workerctl.schedule s WHERE s.name = t.name));
+    DELETE FROM workerctl.node WHERE lease_until < now() - keep;
     RETURN dropped + rows_gone;
 END $$;
 
