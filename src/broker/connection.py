@@ -20,6 +20,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from ..contract import Unreachable, Unusable
+from .dial import Dial, takes_long
 
 # A cut network is noticed after about 4 s (measured with a link taken down), instead of minutes with the defaults.
 _BOUNDS: dict[str, Any] = {
@@ -134,24 +135,32 @@ def attend(connection: psycopg.Connection[Any], beside: Attended) -> None:
     connection.beside = beside
 
 
-def connect(url: str, *, application: str, pooled: bool = False, bounded: bool = True) -> psycopg.Connection[Any]:
+def connect(
+    url: str, *, application: str, pooled: bool = False, bounded: bool = True, within_seconds: float | None = None
+) -> psycopg.Connection[Any]:
     """An autocommit connection. Raises Unreachable with host and port, never with the password, and Unusable.
 
     Through a transaction pooler nothing may live in the session: no prepared statements and no options at connect.
     `bounded` limits each statement to 5 s (not through a pooler). Migrations are not, and prepare nothing either.
+    Who sends heartbeats gives up after `within_seconds`: of a silent resolver, or of many addresses, there is no limit.
     """
     options: dict[str, Any] = {}
     if bounded and not pooled:
         options["options"] = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} {_SETTINGS}"
+    dial: Callable[[], psycopg.Connection[Any]] = functools.partial(
+        (_Patient if bounded else psycopg.Connection[Any]).connect,
+        url,
+        autocommit=True,
+        application_name=f"workerctl {application}",
+        client_encoding="utf8",  # that of the JSON that `answer` says and hears, whatever the database's own is
+        **_BOUNDS,
+        **options,
+    )
     try:
-        connection: psycopg.Connection[Any] = (_Patient if bounded else psycopg.Connection[Any]).connect(
-            url,
-            autocommit=True,
-            application_name=f"workerctl {application}",
-            client_encoding="utf8",  # that of the JSON that `answer` says and hears, whatever the database's own is
-            **_BOUNDS,
-            **options,
-        )
+        if within_seconds is not None and takes_long(_parts(url).get("host")):
+            connection = Dial.within(within_seconds, f"{application} {url}", dial)
+        else:
+            connection = dial()
     except psycopg.OperationalError as error:
         raise unreachable(url, error) from None
     except psycopg.ProgrammingError:

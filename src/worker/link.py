@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from ..broker.connection import SLOW, TOO_LONG, Silence, connect, is_away
+from ..broker.dial import DIAL_SECONDS
 from ..broker.exchange import FIRST, Reply, Request, exchange, resume
 from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
 from ..broker.found import Database
@@ -54,7 +55,12 @@ class Link:
         if now < self.retry_at:
             return None
         try:
-            self._connection = connect(self._database.url, application="worker", pooled=self._database.pooled)
+            self._connection = connect(
+                self._database.url,
+                application="worker",
+                pooled=self._database.pooled,
+                within_seconds=DIAL_SECONDS,
+            )
             if self._worker_id is None:
                 self._worker_id = register_worker(self._connection, self._registration, self._kinds)
                 resumed = FIRST  # nobody has spoken for this worker before
