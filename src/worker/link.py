@@ -35,6 +35,7 @@ class Link:
         self._connection: psycopg.Connection[Any] | None = None
         self._worker_id: int | None = None
         self._session: int | None = None
+        self.dialled = 0  # connections that there have been
         self._warm = False  # the server has planned this connection's statements
         self._failures = 0  # since the queue answered last
         self.retry_at = 0.0  # monotonic; not before this
@@ -49,6 +50,11 @@ class Link:
     def serves(self) -> bool:
         """Whether the queue answered last; a connection alone says nothing where the schema is broken."""
         return self.up and self._failures == 0
+
+    def fileno(self) -> int:
+        """Of the connection there is."""
+        assert self._connection is not None
+        return self._connection.fileno()
 
     def try_connect(self, now: float) -> set[tuple[int, int]] | None:
         """Connect where it is time to; the claims that are this worker's, or None where there is no link yet."""
@@ -70,6 +76,7 @@ class Link:
             self.lost(now, error)
             return None
         self._session = resumed.session
+        self.dialled += 1
         self._warm = False
         return resumed.claims
 
