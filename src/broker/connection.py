@@ -49,6 +49,7 @@ _SETTINGS = (
     r"-c default_transaction_isolation=read\ committed -c datestyle=ISO -c lock_timeout=4500 -c idle_session_timeout=0"
     r" -c idle_in_transaction_session_timeout=60000"
 )
+OWNER_ADVICE = "use the role that owns the schema workerctl, or CREATE SCHEMA workerctl AUTHORIZATION this one"
 _SQL = Path(__file__).with_name("sql")
 SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is
 
@@ -194,6 +195,13 @@ def unreachable(url: str, error: Exception) -> Unreachable:
         reason += "; it is a transaction pooler: say so with ?pgbouncer=true at the end of the URL"
     verb = "refuses" if reason.startswith("FATAL: ") else "does not answer"
     return Unreachable(f"database at {place(url)} {verb}: {reason.removeprefix('FATAL: ').lstrip()}")
+
+
+def refused(url: str, error: psycopg.Error) -> Unusable:
+    """The one-line error for what the database understands and will not do, such as for a role without the right."""
+    said = (error.diag.message_primary or str(error).strip()).splitlines()[0]
+    advice = f"; {OWNER_ADVICE}" if isinstance(error, psycopg.errors.InsufficientPrivilege) else ""
+    return Unusable(f"database at {place(url)} refuses: {said}{advice}")
 
 
 def is_away(error: psycopg.Error) -> bool:
