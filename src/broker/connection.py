@@ -47,7 +47,7 @@ STATEMENT_TIMEOUT_MS = 5000
 # and psycopg reads times in ISO alone.
 _SETTINGS = (
     r"-c default_transaction_isolation=read\ committed -c datestyle=ISO -c lock_timeout=4500 -c idle_session_timeout=0"
-    r" -c idle_in_transaction_session_timeout=60000"
+    r" -c idle_in_transaction_session_timeout=60000 -c jit=off"
 )
 OWNER_ADVICE = "use the role that owns the schema workerctl, or CREATE SCHEMA workerctl AUTHORIZATION this one"
 _SQL = Path(__file__).with_name("sql")

@@ -24,7 +24,7 @@ RETURN CASE WHEN run_at > now() THEN workerctl.later_rank(run_at, priority) ELSE
 -- Jobs for later that are due now take their rank among the due ones, up to 200 of each lane, and those come into sight that
 -- waited for a rate; returns how many did. The agent asks every second, and a claim that finds nothing.
 CREATE FUNCTION workerctl.bring_due() RETURNS bigint LANGUAGE plpgsql
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     brought bigint;
 BEGIN
@@ -161,7 +161,7 @@ $$;
 -- they are its children, numbered from 0. What few calls need has statements of its own: each node of a plan costs a call
 -- 2 us, used or not, and one statement for everything was half of what enqueueing one job cost.
 CREATE FUNCTION workerctl.insert_jobs(specs jsonb, parent bigint DEFAULT NULL) RETURNS bigint[]
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     templates text[] := '{}';
     first_kind text := specs #>> '{0,kind}';
@@ -261,7 +261,7 @@ END $$;
 -- waits for it longer than 2 s is refused with the server's lock_timeout error. A transaction whose snapshot may be older than that
 -- lock is refused with WQ004: what it counts others have changed. Children and follow-ups never come here.
 CREATE FUNCTION workerctl.check_admission(specs jsonb) RETURNS void
-LANGUAGE plpgsql SET lock_timeout = '2s' SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET lock_timeout = '2s' SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     asked record;
     pending bigint;

@@ -36,7 +36,7 @@ END $$;
 -- are run alone from then on; a job that was alone in hand at three deaths is not handed out again. `words` is what is known
 -- of the death; it ends up in the error of those jobs.
 CREATE FUNCTION workerctl.release_workers(worker_ids bigint[], died boolean, words text DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     gone bigint[];
     returned bigint[];
