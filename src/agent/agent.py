@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 
 from ..broker.connection import attend, connect, is_away
+from ..broker.dial import DIAL_SECONDS
 from ..broker.fleet import (
     bring_due,
     database_now,
@@ -137,7 +138,7 @@ class Agent:
         if now < self._reconnect_at:
             return False
         database = self._around.database
-        self._queries = connect(database.url, application="agent", pooled=database.pooled)
+        self._queries = connect(database.url, application="agent", pooled=database.pooled, within_seconds=DIAL_SECONDS)
         if not database.pooled or database.url_direct != database.url:
             self._listener = Listener(database.url_direct, self._wakes.wake)
             attend(self._queries, self._listener)  # a job is not to wait for the primary's duties

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from ..broker.connection import connect
+from ..broker.dial import DIAL_SECONDS
 
 CHANNEL = "workerctl"
 
@@ -18,7 +19,9 @@ class Listener:
     def __init__(self, url: str, on_ring: Callable[[], None]) -> None:
         self._rung = False
         self._on_ring = on_ring
-        self._connection: psycopg.Connection[Any] = connect(url, application="agent listener")
+        self._connection: psycopg.Connection[Any] = connect(
+            url, application="agent listener", within_seconds=DIAL_SECONDS
+        )
         self._connection.add_notify_handler(self._note)  # what arrives while a statement of ours runs
         self._connection.execute(f"LISTEN {CHANNEL}")
 

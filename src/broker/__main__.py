@@ -8,8 +8,8 @@ import time
 import psycopg
 from setproctitle import setproctitle
 
-from ..contract import Channel, Unreachable, Unusable, WorkerctlError
-from .connection import connect, is_away, place, unreachable
+from ..contract import Channel, Unreachable, WorkerctlError
+from .connection import connect, is_away, refused, unreachable
 from .fleet import Connection, NodeTaken, renew_this_node
 from .migrate import migrate
 from .surroundings import Surroundings, surroundings
@@ -55,7 +55,7 @@ def _bring_up(around: Surroundings) -> list[str]:
     except psycopg.Error as error:
         if is_away(error):
             raise unreachable(url, error) from None
-        raise Unusable(f"the database at {place(url)} refuses: {str(error).strip().splitlines()[0]}") from None
+        raise refused(url, error) from None
 
 
 def _take_node(connection: Connection, around: Surroundings) -> None:

@@ -20,6 +20,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from ..contract import Unreachable, Unusable
+from .dial import Dial, takes_long
 
 # A cut network is noticed after about 4 s (measured with a link taken down), instead of minutes with the defaults.
 _BOUNDS: dict[str, Any] = {
@@ -46,8 +47,9 @@ STATEMENT_TIMEOUT_MS = 5000
 # and psycopg reads times in ISO alone.
 _SETTINGS = (
     r"-c default_transaction_isolation=read\ committed -c datestyle=ISO -c lock_timeout=4500 -c idle_session_timeout=0"
-    r" -c idle_in_transaction_session_timeout=60000"
+    r" -c idle_in_transaction_session_timeout=60000 -c jit=off"
 )
+OWNER_ADVICE = "use the role that owns the schema workerctl, or CREATE SCHEMA workerctl AUTHORIZATION this one"
 _SQL = Path(__file__).with_name("sql")
 SILENCE_SECONDS = 8.0  # a server that does not even cancel its statement in time is frozen, or its machine is
 
@@ -134,24 +136,32 @@ def attend(connection: psycopg.Connection[Any], beside: Attended) -> None:
     connection.beside = beside
 
 
-def connect(url: str, *, application: str, pooled: bool = False, bounded: bool = True) -> psycopg.Connection[Any]:
+def connect(
+    url: str, *, application: str, pooled: bool = False, bounded: bool = True, within_seconds: float | None = None
+) -> psycopg.Connection[Any]:
     """An autocommit connection. Raises Unreachable with host and port, never with the password, and Unusable.
 
     Through a transaction pooler nothing may live in the session: no prepared statements and no options at connect.
     `bounded` limits each statement to 5 s (not through a pooler). Migrations are not, and prepare nothing either.
+    Who sends heartbeats gives up after `within_seconds`: of a silent resolver, or of many addresses, there is no limit.
     """
     options: dict[str, Any] = {}
     if bounded and not pooled:
         options["options"] = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} {_SETTINGS}"
+    dial: Callable[[], psycopg.Connection[Any]] = functools.partial(
+        (_Patient if bounded else psycopg.Connection[Any]).connect,
+        url,
+        autocommit=True,
+        application_name=f"workerctl {application}",
+        client_encoding="utf8",  # that of the JSON that `answer` says and hears, whatever the database's own is
+        **_BOUNDS,
+        **options,
+    )
     try:
-        connection: psycopg.Connection[Any] = (_Patient if bounded else psycopg.Connection[Any]).connect(
-            url,
-            autocommit=True,
-            application_name=f"workerctl {application}",
-            client_encoding="utf8",  # that of the JSON that `answer` says and hears, whatever the database's own is
-            **_BOUNDS,
-            **options,
-        )
+        if within_seconds is not None and takes_long(_parts(url).get("host")):
+            connection = Dial.within(within_seconds, f"{application} {url}", dial)
+        else:
+            connection = dial()
     except psycopg.OperationalError as error:
         raise unreachable(url, error) from None
     except psycopg.ProgrammingError:
@@ -185,6 +195,13 @@ def unreachable(url: str, error: Exception) -> Unreachable:
         reason += "; it is a transaction pooler: say so with ?pgbouncer=true at the end of the URL"
     verb = "refuses" if reason.startswith("FATAL: ") else "does not answer"
     return Unreachable(f"database at {place(url)} {verb}: {reason.removeprefix('FATAL: ').lstrip()}")
+
+
+def refused(url: str, error: psycopg.Error) -> Unusable:
+    """The one-line error for what the database understands and will not do, such as for a role without the right."""
+    said = (error.diag.message_primary or str(error).strip()).splitlines()[0]
+    advice = f"; {OWNER_ADVICE}" if isinstance(error, psycopg.errors.InsufficientPrivilege) else ""
+    return Unusable(f"database at {place(url)} refuses: {said}{advice}")
 
 
 def is_away(error: psycopg.Error) -> bool:

@@ -91,11 +91,11 @@ def database() -> Iterator[psycopg.Connection[Any]]:
     """A connection to the queue. Raises NotRunning, Unreachable, Unusable."""
     import psycopg
 
-    from ..broker.connection import UNSTORABLE, connect, is_away, unreachable
+    from ..broker.connection import UNSTORABLE, connect
     from ..broker.found import find_database
 
     place = find_database(loaded())
-    with connect(place.url, application="cli", pooled=place.pooled) as connection:
+    with connect(place.url, application="cli", pooled=place.pooled) as connection, refusals_in_a_line(place.url):
         try:
             yield connection
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
@@ -104,10 +104,23 @@ def database() -> Iterator[psycopg.Connection[Any]]:
             fail(f"{error.object!r} is no text: half a character, or bytes that are not UTF-8", Exit.USAGE)
         except UNSTORABLE as error:  # a number that no id can be, a name that is too long
             fail(f"refused by the database: {str(error).strip().splitlines()[0]}", Exit.USAGE)
-        except psycopg.Error as error:
-            if not is_away(error):
-                raise
-            raise unreachable(place.url, error) from None
+
+
+@contextlib.contextmanager
+def refusals_in_a_line(url: str) -> Iterator[None]:
+    """Around what is asked of the database. Raises Unreachable, and Unusable where its role may not do that."""
+    import psycopg
+
+    from ..broker.connection import is_away, refused, unreachable
+
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise refused(url, error) from None
+    except psycopg.Error as error:
+        if not is_away(error):
+            raise
+        raise unreachable(url, error) from None
 
 
 def note_change(change: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..contract import Exit
-from .common import database, fail, loaded, note_change, print_json, say
+from .common import database, fail, loaded, note_change, print_json, refusals_in_a_line, say
 
 TaskArgument = Annotated[str, typer.Argument(help="The scheduled task")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -50,7 +50,10 @@ def migrate(
     from ..broker.migrate import pending
 
     place = find_database(loaded())
-    with connect(place.url_direct, application="cli", bounded=False) as connection:
+    with (
+        connect(place.url_direct, application="cli", bounded=False) as connection,
+        refusals_in_a_line(place.url_direct),
+    ):
         names = [] if check else apply(connection)
         missing = pending(connection)
     before = [migration.name for migration in missing if migration.phase == "pre"]

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
+from ..broker.connection import OWNER_ADVICE
 from ..broker.migrate import OLDEST_SERVER
 from .compose import policy_of
 from .doctor_facts import DatabaseState, Finding, ProviderKey, StorageState, Wanted, Wrapper
@@ -30,7 +31,13 @@ REFUSALS = {  # what the server says -> what to do; where it says so in another 
     "starting up|shutting down|not yet accepting|recovery mode|server_login_retry": (
         "wait for the server; workers come back by themselves"
     ),
-    "authentication failed|does not exist|no pg_hba.conf entry": "check user, password and database of DATABASE_URL",
+    "lock timeout|statement timeout": (
+        "a session holds a lock, or the server is overloaded: pg_stat_activity and pg_blocking_pids() tell"
+    ),
+    "permission denied|must be owner": OWNER_ADVICE,
+    "authentication failed|not permitted to log in|does not exist|no pg_hba.conf entry": (
+        "check user, password and database of DATABASE_URL"
+    ),
 }
 STOP_ALLOWANCE_SECONDS = 30.0  # beyond stop_timeout: the agent gives back, PostgreSQL stops
 

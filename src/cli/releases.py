@@ -21,6 +21,7 @@ from ..supervisor.client import request
 from ..supervisor.composition import Composition, load_composition, save_composition
 from ..supervisor.state import load_desired
 from ..supervisor.states import FAULTS
+from .common import refusals_in_a_line
 from .compose import Plan, auto_pools, check_connections, compose, fit_connections
 from .status_table import last_exit
 
@@ -83,7 +84,8 @@ def _migrate(settings: Settings) -> None:
 
     database = configured(settings)
     assert database is not None  # it runs on one
-    with connect(database.url_direct, application="cli", bounded=False) as connection:
+    url = database.url_direct
+    with connect(url, application="cli", bounded=False) as connection, refusals_in_a_line(url):
         for name in migrate(connection):
             sys.stderr.write(f"applied {name}\n")
 

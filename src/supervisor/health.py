@@ -158,6 +158,8 @@ def _waits_for_database(roster: Roster) -> bool:
     serving = [member for slot in workers for member in slot.members if member.is_ready]
     if serving:
         return not any(member.work.database for member in serving)
+    if any(not member.work.database for slot in workers for member in slot.members):
+        return True  # who starts meanwhile says so, too
     slots: Iterable[Slot] = (slot for team in roster.teams.values() for slot in team.wanted)
     return any(
         bool(slot.absences) and slot.last_exit is not None and slot.last_exit.cause is Cause.DATABASE_AWAY

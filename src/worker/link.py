@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from ..broker.connection import SLOW, TOO_LONG, Silence, connect, is_away
+from ..broker.dial import DIAL_SECONDS
 from ..broker.exchange import FIRST, Reply, Request, exchange, resume
 from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
 from ..broker.found import Database
@@ -34,6 +35,7 @@ class Link:
         self._connection: psycopg.Connection[Any] | None = None
         self._worker_id: int | None = None
         self._session: int | None = None
+        self.dialled = 0  # connections that there have been
         self._warm = False  # the server has planned this connection's statements
         self._failures = 0  # since the queue answered last
         self.retry_at = 0.0  # monotonic; not before this
@@ -49,12 +51,22 @@ class Link:
         """Whether the queue answered last; a connection alone says nothing where the schema is broken."""
         return self.up and self._failures == 0
 
+    def fileno(self) -> int:
+        """Of the connection there is."""
+        assert self._connection is not None
+        return self._connection.fileno()
+
     def try_connect(self, now: float) -> set[tuple[int, int]] | None:
         """Connect where it is time to; the claims that are this worker's, or None where there is no link yet."""
         if now < self.retry_at:
             return None
         try:
-            self._connection = connect(self._database.url, application="worker", pooled=self._database.pooled)
+            self._connection = connect(
+                self._database.url,
+                application="worker",
+                pooled=self._database.pooled,
+                within_seconds=DIAL_SECONDS,
+            )
             if self._worker_id is None:
                 self._worker_id = register_worker(self._connection, self._registration, self._kinds)
                 resumed = FIRST  # nobody has spoken for this worker before
@@ -64,6 +76,7 @@ class Link:
             self.lost(now, error)
             return None
         self._session = resumed.session
+        self.dialled += 1
         self._warm = False
         return resumed.claims
 

@@ -44,6 +44,7 @@ class WorkerProcess:
         self._epoll = select.epoll()
         self._hear: dict[int, Callable[[], None]] = {}  # by the descriptor that is readable
         self._listening_to_wake = False
+        self._dialled = 0  # of the connection whose end is listened for
         self._terms = 0
         self._leave_at: float | None = None  # monotonic; draining since this is set
         self._ready = False
@@ -104,6 +105,7 @@ class WorkerProcess:
 
     def _wait(self) -> None:
         self._mind_the_wake_pipe()
+        self._mind_the_link()
         now = time.monotonic()
         dues = [self._heartbeat_at, self._news_at, self._seats.due_at(now)]
         if self._leave_at is not None:
@@ -123,6 +125,17 @@ class WorkerProcess:
         elif self._listening_to_wake and not wanted:
             self._epoll.unregister(self._wake[0])
         self._listening_to_wake = wanted
+
+    def _mind_the_link(self) -> None:
+        """A worker that is idle, too, hears at once that its server has gone.
+
+        Once a connection: what a handler forked keeps the descriptor known here after its end.
+        """
+        link = self._seats.link
+        if link.up and link.dialled != self._dialled:
+            self._dialled = link.dialled
+            self._hear[link.fileno()] = self._seats.speak
+            self._epoll.register(link.fileno(), select.EPOLLRDHUP | select.EPOLLONESHOT)
 
     def _take_a_wake_byte(self) -> None:
         assert self._wake is not None

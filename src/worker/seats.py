@@ -78,6 +78,10 @@ class Seats:
         """Somebody rang: look for work at the next turn."""
         self._woken = True
 
+    def speak(self) -> None:
+        """The server may have gone away: say something at the next turn, which tells."""
+        self._renew_at = 0.0
+
     def due_at(self, now: float) -> float:
         """The monotonic instant at which `turn` has something to do."""
         if not self.link.up:

@@ -167,6 +167,15 @@ def test_small_time_limits_of_the_role_or_database_are_overruled_and_hurry_no_mi
         assert {limit: connection.execute(f"SHOW {limit}").fetchone()[0] for limit in ours} == ours  # type: ignore[index]
 
 
+def test_no_plan_of_ours_is_compiled(queue: psycopg.Connection[Any]) -> None:
+    assert queue.execute("SHOW jit").fetchone() == ("off",)
+    without = (  # before 18 a scan that is switched off costs so much that a server with JIT compiles it, for seconds
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'workerctl'::regnamespace"
+        " AND 'enable_seqscan=off' = ANY (proconfig) AND NOT 'jit=off' = ANY (proconfig)"
+    )
+    assert queue.execute(without).fetchall() == [], "through a pooler, or of a producer of one's own"
+
+
 def test_a_schema_that_was_made_for_a_role_is_enough_and_another_encoding_than_utf8_is_refused(
     embedded_server: Any,
 ) -> None:

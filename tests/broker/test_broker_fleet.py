@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import threading
 from typing import Any
@@ -48,6 +49,23 @@ def make_steady(queue: Queue) -> None:
         "UPDATE workerctl.node SET steady_since = now() - interval '1 hour', lease_until = now() + interval '1 minute'"
     )
     queue.execute("SELECT pg_sleep(0.01)")
+
+
+def test_nobody_is_given_up_for_a_lock_that_outlasts_a_lease(queue: Queue, new_worker: Any, database_url: str) -> None:
+    job_id = enqueue("a", conn=queue)
+    renew(queue, lease=0.3)
+    queue.execute("UPDATE workerctl.node SET steady_since = now() - interval '1 hour'")
+    worker = new_worker(node="n2", lease=0.3)
+    assert worker.claims(1) == [(job_id, 1)]
+    queue.execute("SET lock_timeout = '50ms'")
+    with psycopg.connect(database_url) as somebody:
+        somebody.execute("LOCK TABLE workerctl.live IN ACCESS EXCLUSIVE MODE")  # as ALTER TABLE and VACUUM FULL do
+        while queue.execute("SELECT 1 FROM workerctl.worker WHERE lease_until > clock_timestamp()").fetchone():
+            with contextlib.suppress(psycopg.errors.LockNotAvailable):
+                renew(queue, lease=0.3)
+    assert renew(queue, lease=0.3) == 0
+    assert not worker.says(renew_seconds=30.0).gone
+    assert show_job(queue, job_id)["status"] == "running"
 
 
 def test_an_expired_worker_is_given_up_by_a_steady_node(queue: Queue, new_worker: Any) -> None:

@@ -76,3 +76,22 @@ def test_workers_wait_for_connections_that_the_database_does_not_give(house: Hou
     house.until_status(house.enqueue("add", a=1), "succeeded")
     until(lambda: state(house) == "running", what="it runs again")
     assert processes(house) == before
+
+
+def test_idle_workers_hear_at_once_that_the_database_went_and_so_do_those_who_start_meanwhile(house: House) -> None:
+    house.start(2)
+    with psycopg.connect(plan_server(house.home).superuser_url, autocommit=True) as root:
+        idle = (
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'workerctl worker' AND state = 'idle' "
+            "AND now() - query_start < interval '1 s'"
+        )
+        until(lambda: root.execute(idle).fetchone() == (2,), what="both have just said all there is to say")
+        root.execute("ALTER ROLE workerctl CONNECTION LIMIT 0")
+        root.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'workerctl'")
+        until(lambda: state(house) == "waiting for database", HEARTBEAT_SECONDS - 1.5, what="they need not be asked")
+        for pid, _ in processes(house):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: [restarts for _, restarts in processes(house)] == [1, 1], what="both have a successor")
+        until(lambda: state(house) == "waiting for database", 10, what="who cannot begin for want of it says so")
+        root.execute("ALTER ROLE workerctl CONNECTION LIMIT -1")
+    until(lambda: state(house) == "running", what="it runs again")

@@ -32,7 +32,7 @@ $$;
 -- waited for a rate; returns how many did. A user's stand up behind each other as if they were enqueued now, but for one that
 -- was tried before. The agent asks every second, and a claim that finds nothing.
 CREATE FUNCTION workerctl.bring_due() RETURNS bigint LANGUAGE plpgsql
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     brought bigint := 0;
     due bigint[] := ARRAY(
@@ -184,7 +184,7 @@ $$;
 -- they are its children, numbered from 0. What few calls need has statements of its own: each node of a plan costs a call
 -- 2 us, used or not, and one statement for everything was half of what enqueueing one job cost.
 CREATE FUNCTION workerctl.insert_jobs(specs jsonb, parent bigint DEFAULT NULL) RETURNS bigint[]
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     templates text[] := '{}';
     first_kind text := specs #>> '{0,kind}';
@@ -287,7 +287,7 @@ END $$;
 -- A job whose unique key an unfinished one has is not counted. Returns whether there are such: that one may end before they are
 -- put in, so that this is asked again with the ids that were given, `made`.
 CREATE FUNCTION workerctl.check_admission(specs jsonb, made bigint[] DEFAULT NULL) RETURNS boolean
-LANGUAGE plpgsql SET lock_timeout = '2s' SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET lock_timeout = '2s' SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     asked record;
     any_taken boolean := false;

@@ -202,7 +202,7 @@ $$;
 
 -- Let as many held jobs of one key back into sight as may begin now, and return how many those are; one that somebody is
 -- cancelling is left out. Its lock is held by the caller.
-CREATE FUNCTION workerctl.let_in(of_key text) RETURNS bigint LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION workerctl.let_in(of_key text) RETURNS bigint LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     next bigint[];
 BEGIN
@@ -260,7 +260,7 @@ $$;
 -- row of `worker` to its commit: behind this lock none is under way that has not seen the limit, and all that began before
 -- can be counted. Whoever may come in now is let in by `tidy_limits`, in transactions of their own.
 CREATE FUNCTION workerctl.set_limit(limit_name text, new_most integer) RETURNS void
-LANGUAGE plpgsql SET lock_timeout = '3s' SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET lock_timeout = '3s' SET enable_seqscan = off SET jit = off AS $$
 BEGIN
     LOCK TABLE workerctl.worker IN EXCLUSIVE MODE;
     IF new_most IS NULL THEN

@@ -300,7 +300,7 @@ END $$;
 -- (Planning took a third of its time before the generic plans were forced; the setting holds for all it calls. A call of
 -- another plpgsql function costs 3 % of the whole, so that what every claim does stands here.)
 CREATE FUNCTION workerctl.exchange(worker_id bigint, request jsonb) RETURNS text
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     now_holds record;

@@ -36,7 +36,7 @@ END $$;
 -- are run alone from then on; a job that was alone in hand at three deaths is not handed out again. `words` is what is known
 -- of the death; it ends up in the error of those jobs.
 CREATE FUNCTION workerctl.release_workers(worker_ids bigint[], died boolean, words text DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     gone bigint[];
     returned bigint[];
@@ -82,7 +82,8 @@ BEGIN
 END $$;
 
 -- Renew a node's lease and give back the jobs of every worker whose own lease ended. Others are judged only by a node
--- that has been steady for a whole lease, on a server that has been up for one: an outage of the database expires nobody.
+-- that has been steady for a whole lease, on a server that has been up for one: an outage of the database expires nobody,
+-- nor does somebody's lock.
 -- What lies ahead was written before the server's clock was set back: such a node begins to be steady anew.
 -- Returns how many workers were given up. Raises WQ003, with the time of its last renewal as DETAIL, where another place
 -- renews it: of two with one id either would give back what the other's workers hold.
@@ -96,6 +97,7 @@ DECLARE
     expired bigint[];
     holder workerctl.node;
 BEGIN
+    PERFORM FROM workerctl.live WHERE id = 0;  -- what keeps workers from renewing, as a lock of this table, keeps nodes from it
     -- while a migration is applied nobody comes in; who is in, as a node is until its lease ends, it has taken into account
     IF pg_try_advisory_xact_lock_shared(2003792491)
        OR NOT EXISTS (SELECT FROM workerctl.node n

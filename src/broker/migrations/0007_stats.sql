@@ -113,7 +113,7 @@ END $$;
 CREATE FUNCTION workerctl.lane_depth(
     of_lane integer, most bigint, OUT pending bigint, OUT guessed boolean, OUT later bigint, OUT retries bigint,
     OUT oldest_due_at timestamptz
-) LANGUAGE plpgsql SET enable_seqscan = off AS $$
+) LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 BEGIN
     SELECT count(*) INTO pending
       FROM (SELECT FROM workerctl.live l

@@ -70,7 +70,7 @@ $$;
 
 -- Why a pending job has not begun, as far as its rows tell: which of its limits are full and who sits there, what is left of
 -- its rates and how many stand before it at each, and the line that it stands in. NULL for any other job.
-CREATE FUNCTION workerctl.why_waiting(of_job bigint) RETURNS jsonb LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION workerctl.why_waiting(of_job bigint) RETURNS jsonb LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     job workerctl.live;
     lane workerctl.lane;

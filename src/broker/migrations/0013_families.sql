@@ -46,7 +46,7 @@ END $$;
 -- stopped them; waiting ones end `cancelled` with their last child. Returns how many were ended or asked. Where there are
 -- more than `most` it is these jobs alone, and what stands below them is left to `sweep_on`: it may begin until then.
 CREATE FUNCTION workerctl.cancel(ids bigint[], most integer DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql
-SET enable_seqscan = off SET lock_timeout = '4s' AS $$
+SET enable_seqscan = off SET jit = off SET lock_timeout = '4s' AS $$
 DECLARE
     whole bigint[];
 BEGIN
@@ -119,7 +119,7 @@ END $$;
 -- batch at most, and the rest is left to `sweep_on`; it does not end before. Raises WQ005 for one of a batch that is being
 -- cancelled.
 CREATE FUNCTION workerctl.retry(job_id bigint, most integer DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql SET enable_seqscan = off SET lock_timeout = '4s' AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off SET lock_timeout = '4s' AS $$
 #variable_conflict use_column
 DECLARE
     job record;
@@ -220,7 +220,7 @@ END $$;
 -- any, of those that nobody has gone on with for 10 seconds. The greatest id comes first, so that a batch is done with after all
 -- that stand below it. Returns how many jobs were ended, asked or redone, and whether there is more to do.
 CREATE FUNCTION workerctl.sweep_on(asked bigint[], most integer, OUT jobs bigint, OUT more boolean)
-LANGUAGE plpgsql SET enable_seqscan = off SET lock_timeout = '4s' AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off SET lock_timeout = '4s' AS $$
 DECLARE
     batch bigint := (SELECT max(s.job_id) FROM workerctl.sweeps_of(asked) s);
     sweep workerctl.sweep;
