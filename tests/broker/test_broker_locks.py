@@ -13,7 +13,7 @@ import pytest
 from workerctl.broker.connection import connect
 from workerctl.broker.exchange import Again, Ended, Parent, Progress
 from workerctl.broker.jobs import cancel_jobs, retry_jobs, show_job
-from workerctl.producer import enqueue
+from workerctl.producer import enqueue, enqueue_many
 
 Queue = psycopg.Connection[Any]
 
@@ -145,3 +145,22 @@ def test_who_cancels_and_who_retries_in_one_family_do_not_meet_in_its_rows(
             assert state == "advisory"
         assert cancelled.end() == 3
     assert show_job(queue, family)["status"] == "cancelled"
+
+
+def test_two_who_enqueue_the_same_unique_keys_in_another_order_wait_for_each_other_in_one_direction(
+    queue: Queue, database_url: str
+) -> None:
+    enqueue("a", conn=queue)  # its lane is there
+    queue.execute("""
+        CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711) WHERE NEW.payload ? 'waits'; RETURN NEW; END $$;
+        CREATE TRIGGER wait_here BEFORE INSERT ON workerctl.live FOR EACH ROW EXECUTE FUNCTION wait_here()""")
+    queue.execute("SELECT pg_advisory_lock(4711)")
+    jobs = [{"kind": "a", "unique_key": key, "payload": payload} for key, payload in (("k", {}), ("l", {"waits": 1}))]
+    others = [{"kind": "a", "unique_key": key, "payload": payload} for key, payload in (("l", {}), ("k", {"waits": 1}))]
+    with connect(database_url, application="one") as one, connect(database_url, application="other") as other:
+        first = Beside(lambda: enqueue_many(jobs, conn=one))
+        second = Beside(lambda: enqueue_many(others, conn=other))
+        until_waiting(queue, 2)
+        queue.execute("SELECT pg_advisory_unlock(4711)")
+        assert first.end() == second.end()[::-1]
