@@ -133,10 +133,12 @@ class Primary:
 
     def _keep_up(self, connection: psycopg.Connection[Any], now: float) -> None:
         self._upkeep_at = now + UPKEEP_SECONDS
-        values = {"days": PARTITION_DAYS, "keep": self._retention}
-        with self._duty(connection, "partitions and retention", UPKEEP_SECONDS):
-            row = connection.execute(statement("upkeep"), values).fetchone()
-            if row is not None and row[1] > 0:
+        with self._duty(connection, "partitions", UPKEEP_SECONDS):
+            connection.execute(statement("make_partitions"), {"days": PARTITION_DAYS})
+            connection.execute(statement("drop_days"), {"keep": self._retention})
+        with self._duty(connection, "retention", UPKEEP_SECONDS):
+            row = connection.execute(statement("drop_old"), {"keep": self._retention}).fetchone()
+            if row is not None and row[0] > 0:
                 self._upkeep_at = now + UPKEEP_AGAIN_SECONDS
 
     @contextlib.contextmanager

@@ -246,7 +246,7 @@ def test_upkeep_makes_days_ahead_and_drops_the_old_ones(queue: Queue, new_worker
     assert after[0] == before[0] + 2
     queue.execute("CREATE TABLE workerctl.history_20200101 PARTITION OF workerctl.history"
                   " FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')")  # fmt: skip
-    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    queue.execute(statement("drop_days"), {"keep": dt.timedelta(days=30)})
     assert queue.execute("SELECT to_regclass('workerctl.history_20200101')").fetchone() == (None,)
     assert queue.execute(partitions).fetchone() == after
 
@@ -265,6 +265,16 @@ def test_what_the_default_partition_caught_moves_to_its_day(queue: Queue, new_wo
     queue.execute("SELECT workerctl.make_partitions(0)")
     assert queue.execute("SELECT count(*) FROM workerctl.history_default").fetchone() == (0,)
     assert show_job(queue, job_id)["status"] == "succeeded"
+
+
+def test_what_the_default_partition_caught_of_days_that_are_over_goes_with_retention(queue: Queue) -> None:
+    queue.execute("""
+        INSERT INTO workerctl.history (id, status, finished_at, kind, queue, priority, max_attempts, failures, deaths,
+               attempt, children_total, children_succeeded, children_dead, children_cancelled, run_at, created_at, payload)
+        SELECT n, 'succeeded', now() - make_interval(days => n), 'a', 'q', 0, 3, 0, 0, 1, 0, 0, 0, 0, now(), now(), '{}'
+          FROM generate_series(1, 40) AS n""")
+    assert queue.execute(statement("drop_old"), {"keep": dt.timedelta(days=30, hours=1)}).fetchone() == (10,)
+    assert queue.execute("SELECT max(id), count(*) FROM workerctl.history_default").fetchone() == (30, 30)
 
 
 def test_an_unreachable_database_is_named_without_its_password() -> None:
