@@ -270,7 +270,8 @@ def test_what_the_default_partition_caught_moves_to_its_day(queue: Queue, new_wo
 def test_what_the_default_partition_caught_of_days_that_are_over_goes_with_retention(queue: Queue) -> None:
     queue.execute("""
         INSERT INTO workerctl.history (id, status, finished_at, kind, queue, priority, max_attempts, failures, deaths,
-               attempt, children_total, children_succeeded, children_dead, children_cancelled, run_at, created_at, payload)
+               attempt, children_total, children_succeeded, children_dead, children_cancelled, run_at, created_at,
+               payload)
         SELECT n, 'succeeded', now() - make_interval(days => n), 'a', 'q', 0, 3, 0, 0, 1, 0, 0, 0, 0, now(), now(), '{}'
           FROM generate_series(1, 40) AS n""")
     assert queue.execute(statement("drop_old"), {"keep": dt.timedelta(days=30, hours=1)}).fetchone() == (10,)

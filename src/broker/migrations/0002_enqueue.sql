@@ -260,9 +260,11 @@ END $$;
 -- Exact under concurrency: the count runs under the name's lock, which the caller's transaction keeps to its end; whoever
 -- waits for it longer than 2 s is refused with the server's lock_timeout error. A transaction whose snapshot may be older than that
 -- lock is refused with WQ004: what it counts others have changed. Children and follow-ups never come here.
-CREATE FUNCTION workerctl.check_admission(specs jsonb) RETURNS void
+-- Returns the unique keys that unfinished jobs have: theirs need no room. With `made` these jobs are among the pending ones already.
+CREATE FUNCTION workerctl.check_admission(specs jsonb, made boolean DEFAULT false) RETURNS text[]
 LANGUAGE plpgsql SET lock_timeout = '2s' SET enable_seqscan = off AS $$
 DECLARE
+    taken text[] := '{}';
     asked record;
     pending bigint;
     oldest timestamptz;
@@ -270,13 +272,17 @@ DECLARE
     never boolean;
     wait_seconds integer;
 BEGIN
+    IF NOT made AND specs @? '$[*].unique_key' THEN
+        taken := ARRAY(SELECT l.unique_key FROM jsonb_to_recordset(specs) AS s(unique_key text)
+                         JOIN workerctl.live l ON l.unique_key = s.unique_key);
+    END IF;
     FOR asked IN
-        SELECT m.name, m.most, count(*) FILTER (WHERE s.unique_key IS NULL) + count(DISTINCT s.unique_key) AS jobs
+        SELECT m.name, m.most, CASE WHEN made THEN 0 ELSE count(*) FILTER (WHERE s.unique_key IS NULL)
+                                                          + count(DISTINCT s.unique_key) END AS jobs
           FROM workerctl.admission m
           JOIN jsonb_to_recordset(specs) AS s(kind text, plan text, unique_key text)
             ON m.name IN (s.kind, 'plan:' || s.plan)
-         WHERE s.unique_key IS NULL
-            OR NOT EXISTS (SELECT FROM workerctl.live l WHERE l.unique_key = s.unique_key)
+         WHERE s.unique_key IS NULL OR s.unique_key <> ALL (taken)
          GROUP BY m.name, m.most
          ORDER BY m.name LOOP
         IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
@@ -311,20 +317,41 @@ BEGIN
             RAISE EXCEPTION '%', CASE
                 WHEN asked.most = 0 THEN format('%s takes no jobs: its admission is 0', asked.name)
                 WHEN never THEN format('%s takes %s pending jobs at most, and these are %s', asked.name, asked.most, asked.jobs)
-                ELSE format('%s is full: %s of %s are pending; try again in %s s', asked.name, pending, asked.most, wait_seconds)
+                ELSE format('%s is full: %s of %s are pending; try again in %s s', asked.name, pending - made::integer, asked.most, wait_seconds)
                 END
                 USING ERRCODE = 'WQ001', DETAIL = json_build_object(
                     'name', asked.name, 'most', asked.most, 'retry_after_seconds', wait_seconds);
         END IF;
     END LOOP;
+    RETURN taken;
+END $$;
+
+-- Who had one of the `taken` keys may have ended before these jobs were inserted, above all where its end was waited for: then
+-- they are among the pending ones, and nobody has counted them.
+CREATE FUNCTION workerctl.check_taken(specs jsonb, ids bigint[], taken text[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    uncounted jsonb;
+BEGIN
+    SELECT jsonb_agg(specs -> i.ordinal::integer - 1) INTO uncounted
+      FROM unnest(ids) WITH ORDINALITY AS i(id, ordinal)
+      JOIN workerctl.live l ON l.id = i.id AND l.created_at = now() AND l.unique_key = ANY (taken);
+    PERFORM workerctl.check_admission(uncounted, made => true);
 END $$;
 
 CREATE FUNCTION workerctl.enqueue_many(jobs jsonb) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    taken text[] := '{}';
+    ids bigint[];
 BEGIN
     IF EXISTS (SELECT FROM workerctl.admission) THEN
-        PERFORM workerctl.check_admission(jobs);
+        taken := workerctl.check_admission(jobs);
     END IF;
-    RETURN workerctl.insert_jobs(jobs);
+    ids := workerctl.insert_jobs(jobs);
+    IF taken <> '{}' THEN
+        PERFORM workerctl.check_taken(jobs, ids, taken);
+    END IF;
+    RETURN ids;
 END $$;
 
 -- One job. Refuses what it cannot be with SQLSTATE 22023 and a plain word; the payload's own constraints speak for themselves.
