@@ -11,7 +11,8 @@ import pytest
 
 from workerctl.agent.primary import LEASE_SECONDS, Primary
 from workerctl.broker.connection import connect
-from workerctl.settings import ScheduleSettings, Settings
+from workerctl.settings import JobsSettings, ScheduleSettings, Settings
+from workerctl.settings.providers import BudgetSettings
 
 SECONDLY = Settings(schedule={"beat": ScheduleSettings(cron="* * * * * *", kind="beat")})
 
@@ -145,3 +146,16 @@ def test_a_report_that_reads_history_keeps_its_days_but_not_what_retention_remov
         assert queue.execute("SELECT count(*) FROM workerctl.tick").fetchone() == (0,)
     primary.work(queue, 4000.0)
     assert queue.execute("SELECT to_regclass('workerctl.history_20200101')").fetchone() == (None,)
+
+
+def test_calls_are_kept_for_as_long_as_a_budget_counts_them(queue: Any) -> None:
+    budget = BudgetSettings(period_seconds=30 * 86400.0, most_calls=1)
+    week = Settings(jobs=JobsSettings(retention_seconds=7 * 86400.0), budgets={"month": budget})
+    queue.execute(
+        "INSERT INTO workerctl.spend (job_id, attempt, purpose, kind, provider, model, cost, begun_at)"
+        " SELECT n, 1, 'p', 'k', 'x', 'm', 1, now() - make_interval(days => n) FROM unnest('{20,40}'::integer[]) AS n"
+    )
+    primary = Primary(week, "n1/1", "n1")
+    primary.renew(queue)
+    primary.work(queue, 1.0)
+    assert queue.execute("SELECT job_id FROM workerctl.spend").fetchall() == [(20,)]

@@ -274,7 +274,8 @@ def test_what_the_default_partition_caught_of_days_that_are_over_goes_with_reten
                payload)
         SELECT n, 'succeeded', now() - make_interval(days => n), 'a', 'q', 0, 3, 0, 0, 1, 0, 0, 0, 0, now(), now(), '{}'
           FROM generate_series(1, 40) AS n""")
-    assert queue.execute(statement("drop_old"), {"keep": dt.timedelta(days=30, hours=1)}).fetchone() == (10,)
+    kept = dt.timedelta(days=30, hours=1)
+    assert queue.execute(statement("drop_old"), {"keep": kept, "keep_spend": kept}).fetchone() == (10,)
     assert queue.execute("SELECT max(id), count(*) FROM workerctl.history_default").fetchone() == (30, 30)
 
 
