@@ -116,9 +116,10 @@ def test_an_expired_lease_goes_to_another_node_and_the_old_term_can_do_nothing(q
     set_schedules(queue, [TASK])
     old = hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60)
     queue.execute("UPDATE workerctl.leadership SET lease_until = now() - interval '1 second'")
+    due = dt.datetime(2026, 1, 1, 3, tzinfo=dt.UTC)
+    assert make_tick(queue, term=1, name="nightly", due_at=due, kind="report", payload={}) is None
     new = hold_primary(queue, agent="a2", node_id="n2", lease_seconds=60)
     assert (old, new) == (1, 2)
-    due = dt.datetime(2026, 1, 1, 3, tzinfo=dt.UTC)
     assert make_tick(queue, term=1, name="nightly", due_at=due, kind="report", payload={}) is None
     assert make_tick(queue, term=2, name="nightly", due_at=due, kind="report", payload={}) is not None
     assert [job["kind"] for job in list_jobs(queue)] == ["report"]
@@ -234,6 +235,16 @@ def test_nodes_are_listed_with_their_work(queue: Queue, new_worker: Any) -> None
         ("n1", True, True, 1, 1),
         ("n2", False, False, 0, 0),
     ]
+
+
+def test_a_node_that_is_gone_for_as_long_as_retention_keeps_is_forgotten(queue: Queue) -> None:
+    for name in ("alive", "gone", "long gone"):
+        renew(queue, name)
+    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '9 days' WHERE id = 'gone'")
+    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '11 days' WHERE id = 'long gone'")
+    kept = dt.timedelta(days=10)
+    queue.execute(statement("drop_old"), {"keep": kept, "keep_spend": kept})
+    assert {row["id"] for row in nodes(queue)} == {"alive", "gone"}
 
 
 def test_upkeep_makes_days_ahead_and_drops_the_old_ones(queue: Queue, new_worker: Any) -> None:

@@ -203,8 +203,9 @@ BEGIN
     RETURN dropped;
 END $$;
 
--- Remove what of the execution log, of ticks and of history's default partition is older than `keep`; of each a bounded number
--- at once, of the log in the order it was written. Returns how much went: where it is more than nothing, ask again soon.
+-- Remove what of the execution log, of ticks and of history's default partition is older than `keep`, of each a bounded number
+-- at once, of the log in the order it was written; and nodes that are gone for so long: a container may be another node each
+-- time. Returns how much went but for those: where it is more than nothing, ask again soon.
 CREATE FUNCTION workerctl.drop_old(keep interval) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     rows_gone integer;
@@ -221,6 +222,7 @@ BEGIN
     DELETE FROM workerctl.history_default
      WHERE ctid = ANY (ARRAY(SELECT h.ctid FROM workerctl.history_default h WHERE h.finished_at < now() - keep LIMIT 20000));
     GET DIAGNOSTICS rows_gone = ROW_COUNT;
+    DELETE FROM workerctl.node WHERE lease_until < now() - keep;
     RETURN gone + rows_gone;
 END $$;
 
