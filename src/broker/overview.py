@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def nodes(connection: Connection) -> list[Row]:
-    """Every machine that lives, or did within the time that retention keeps, with whether its lease holds and who is primary."""
+    """Every machine that lives, or did as long ago as retention keeps: whether its lease holds, and who is primary."""
     return _rows(connection, "list_nodes")
 
 

@@ -61,6 +61,18 @@ def test_an_expired_worker_is_given_up_by_a_steady_node(queue: Queue, new_worker
     assert worker.says(want=1).gone
 
 
+def test_nobody_is_given_up_within_one_lease_of_the_servers_start(queue: Queue, new_worker: Any) -> None:
+    """Else an outage of the database would take their jobs from all who could not renew."""
+    enqueue("a", conn=queue)
+    new_worker(node="n2", lease=0.001).claims(1)
+    make_steady(queue)
+    queue.execute("UPDATE workerctl.node SET steady_since = now() - interval '30 days'")
+    since = queue.execute("SELECT extract(epoch FROM now() - pg_postmaster_start_time())::float").fetchone()
+    assert since is not None
+    assert renew(queue, lease=since[0] + 3600) == 0
+    assert renew(queue, lease=0.001) == 1
+
+
 def test_a_node_that_has_just_come_judges_nobody(queue: Queue, new_worker: Any) -> None:
     enqueue("a", conn=queue)
     new_worker(node="n2", lease=0.001).claims(1)
