@@ -132,9 +132,13 @@ class _SharedConnection:
     """One connection of this process for all its producers; made anew after a fork or a loss."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._held: tuple[psycopg.Connection[Any], Database] | None = None
         self._owner_pid = 0
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)  # another thread may have held it
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def execute(self, text: str) -> tuple[Any, ...] | None:
         """Raises Unreachable; where the connection broke in the middle, the jobs may or may not be in."""
@@ -160,8 +164,9 @@ def _server_has_spoken(connection: psycopg.Connection[Any]) -> bool:
     """An idle session hears nothing from its server but the end of it."""
     if connection.closed:
         return True
-    readable, _, _ = select.select([connection.fileno()], [], [], 0)
-    return bool(readable)
+    poll = select.poll()  # `select` takes no descriptor above 1,023, as a web server with many clients has
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 _shared = _SharedConnection()

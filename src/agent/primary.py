@@ -40,7 +40,12 @@ class Primary:
     def __init__(self, settings: Settings, agent: str, node_id: str) -> None:
         self._agent = agent
         self._node_id = node_id
-        self._retention = dt.timedelta(seconds=settings.jobs.retention_seconds)
+        retention = settings.jobs.retention_seconds
+        longest = max((budget.period_seconds for budget in settings.budgets.values()), default=0.0)
+        self._keep = {
+            "keep": dt.timedelta(seconds=retention),
+            "keep_spend": dt.timedelta(seconds=max(retention, longest)),
+        }
         self._schedule = ({"orphans": ORPHANS} if _knows_orphans(settings) else {}) | settings.schedule
         self._tasks = {name: Task(name, task.cron, task.timezone, task.missed) for name, task in self._schedule.items()}
         self._last_due: dict[str, dt.datetime] = {}
@@ -133,10 +138,12 @@ class Primary:
 
     def _keep_up(self, connection: psycopg.Connection[Any], now: float) -> None:
         self._upkeep_at = now + UPKEEP_SECONDS
-        values = {"days": PARTITION_DAYS, "keep": self._retention}
-        with self._duty(connection, "partitions and retention", UPKEEP_SECONDS):
-            row = connection.execute(statement("upkeep"), values).fetchone()
-            if row is not None and row[1] > 0:
+        with self._duty(connection, "partitions", UPKEEP_SECONDS):
+            connection.execute(statement("make_partitions"), {"days": PARTITION_DAYS})
+            connection.execute(statement("drop_days"), self._keep)
+        with self._duty(connection, "retention", UPKEEP_SECONDS):
+            row = connection.execute(statement("drop_old"), self._keep).fetchone()
+            if row is not None and row[0] > 0:
                 self._upkeep_at = now + UPKEEP_AGAIN_SECONDS
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ from .run import Run
 Claim = tuple[int, int]  # a job's id and the attempt that it was handed out as
 
 UNSETTLED = "could not be settled"
+LOGS_AT_ONCE = 1000  # entries a request: 50 ms; all of a flood took longer than a statement may
 LOST = ClaimLost("the claim was lost: this worker had been given up")
 
 
@@ -51,6 +52,11 @@ class Hand:
     @property
     def empty(self) -> bool:
         return not self._active and not self._unsaid and not self._logs
+
+    @property
+    def has_logs(self) -> bool:
+        """Whether log entries wait to be written."""
+        return bool(self._logs)
 
     @property
     def runs_alone(self) -> bool:
@@ -116,7 +122,7 @@ class Hand:
                 self._follow_ups += [FollowUp(job.id, spec) for spec in specs]
 
     def request(self, want: int, renew_seconds: float | None) -> Request:
-        """Everything there is to say but what was set aside, and how much is wanted."""
+        """Everything there is to say but what was set aside, with the first of the logs, and how much is wanted."""
         progress: list[Progress] = []
         if renew_seconds is not None:  # as often as runs are asked for their news; what has ended was asked then
             for run in self._active:
@@ -128,7 +134,7 @@ class Hand:
             renew_seconds=renew_seconds,
             follow_ups=list(self._follow_ups),
             progress=progress,
-            logs=list(self._logs),
+            logs=self._logs[:LOGS_AT_ONCE],
         )
         settlements: Iterable[Settlement] = self._unsaid.values()
         if self.aside:
@@ -213,9 +219,9 @@ class Hand:
                 self._told_progress.pop(job_id, None)
 
     def _collect_logs(self, context: Context) -> None:
-        while context.logged:
-            entry = context.logged.pop(0)
-            self._logs.append({"kind": "log.write", "payload": entry})
+        count = len(context.logged)  # handlers' threads add more at the end meanwhile
+        self._logs += [{"kind": "log.write", "payload": entry} for entry in context.logged[:count]]
+        del context.logged[:count]
 
     def _news_of_progress(self) -> list[Progress]:
         news = []

@@ -135,6 +135,8 @@ class Seats:
             self._went_on(self.apart.try_aside(time.monotonic()))
         if self.link.up and not (self.hand.empty and not self._tally):
             self._exchange(0, True, time.monotonic())
+        while self.link.up and self.hand.has_logs:
+            self._exchange(0, True, time.monotonic())
         told = self.link.up or self.hand.empty
         self.link.leave()
         return told
@@ -211,6 +213,8 @@ class Seats:
         busy = self.hand.active or self._tally
         renew_in = BUSY_RENEW_SECONDS if busy else HEARTBEAT_SECONDS
         self._renew_at = now + renew_in if renew else min(self._renew_at, now + renew_in)
+        if self.hand.has_logs:
+            self._renew_at = now
 
     def _stand_by(self) -> None:
         """Somebody rang: while the queue looks, the loop can get ready."""

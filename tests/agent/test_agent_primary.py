@@ -10,7 +10,9 @@ import psycopg
 import pytest
 
 from workerctl.agent.primary import LEASE_SECONDS, Primary
-from workerctl.settings import ScheduleSettings, Settings
+from workerctl.broker.connection import connect
+from workerctl.settings import JobsSettings, ScheduleSettings, Settings
+from workerctl.settings.providers import BudgetSettings
 
 SECONDLY = Settings(schedule={"beat": ScheduleSettings(cron="* * * * * *", kind="beat")})
 
@@ -120,7 +122,40 @@ def test_what_the_database_refuses_of_one_duty_is_said_once_and_holds_up_no_othe
     made = queue.execute("SELECT name, count(*) > 9 FROM workerctl.tick GROUP BY name").fetchall()
     assert made == [("beat", True)]
     done = {name for (name,) in queue.execute("SELECT name FROM workerctl.duty").fetchall()}
-    assert {"statistics", "spend", "partitions and retention"} <= done
+    assert {"statistics", "spend", "partitions", "retention"} <= done
     assert "limits" not in done
     said = capfd.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in said] == ["schedule bad", "limits"]
+
+
+def test_a_report_that_reads_history_keeps_its_days_but_not_what_retention_removes_row_by_row(
+    queue: Any, database_url: str
+) -> None:
+    queue.execute(
+        "CREATE TABLE workerctl.history_20200101 PARTITION OF workerctl.history"
+        " FOR VALUES FROM ('2020-01-01') TO ('2020-01-02');"
+        " INSERT INTO workerctl.tick (name, due_at, job_id, term) VALUES ('t', '2020-01-01', 1, 1)"
+    )
+    primary = Primary(Settings(), "n1/1", "n1")
+    primary.renew(queue)
+    with connect(database_url, application="report") as report, report.transaction():
+        report.execute("SELECT count(*) FROM workerctl.history")
+        primary.work(queue, 1.0)
+        done = {name for (name,) in queue.execute("SELECT name FROM workerctl.duty").fetchall()}
+        assert ("partitions" in done, "retention" in done) == (False, True)
+        assert queue.execute("SELECT count(*) FROM workerctl.tick").fetchone() == (0,)
+    primary.work(queue, 4000.0)
+    assert queue.execute("SELECT to_regclass('workerctl.history_20200101')").fetchone() == (None,)
+
+
+def test_calls_are_kept_for_as_long_as_a_budget_counts_them(queue: Any) -> None:
+    budget = BudgetSettings(period_seconds=30 * 86400.0, most_calls=1)
+    week = Settings(jobs=JobsSettings(retention_seconds=7 * 86400.0), budgets={"month": budget})
+    queue.execute(
+        "INSERT INTO workerctl.spend (job_id, attempt, purpose, kind, provider, model, cost, begun_at)"
+        " SELECT n, 1, 'p', 'k', 'x', 'm', 1, now() - make_interval(days => n) FROM unnest('{20,40}'::integer[]) AS n"
+    )
+    primary = Primary(week, "n1/1", "n1")
+    primary.renew(queue)
+    primary.work(queue, 1.0)
+    assert queue.execute("SELECT job_id FROM workerctl.spend").fetchall() == [(20,)]

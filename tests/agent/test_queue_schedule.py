@@ -104,5 +104,5 @@ def test_what_the_primary_does_of_itself_is_noted_with_how_long_it_took(queue: A
     primary.work(queue, 1.0)
     primary.note_leases(queue, 2.0, 0.001, 1.0)
     noted = {row["name"]: row["last_seconds"] for row in duties(queue)}
-    assert noted.keys() == {"leases", "limits", "partitions and retention", "spend", "statistics"}
+    assert noted.keys() == {"leases", "limits", "partitions", "retention", "spend", "statistics"}
     assert all(0 < seconds < 5 for seconds in noted.values())

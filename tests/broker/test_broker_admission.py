@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from broker_beside import Beside, until_waiting
 
 from workerctl.broker.connection import connect
 from workerctl.broker.exchange import Ended, FollowUp, Parent
@@ -200,3 +201,22 @@ def test_what_is_no_longer_configured_is_no_longer_refused(queue: Queue) -> None
     configure_limits(queue, {}, {}, {"plan:free": 0})
     configure_limits(queue, {}, {}, {})
     enqueue("a", plan="free", conn=queue)
+
+
+def test_a_unique_key_whose_job_ends_while_it_is_enqueued_needs_room_again(
+    queue: Queue, database_url: str, new_worker: Any
+) -> None:
+    configure_limits(queue, {}, {}, {"a": 1})
+    ending = enqueue("a", unique_key="k", conn=queue)
+    worker = new_worker()
+    worker.claims(1)
+    enqueue("a", conn=queue)
+    with connect(database_url, application="producer") as producer:
+        with worker.connection.transaction():
+            worker.says(ended=[Ended(ending, 1)])
+            beside = Beside(lambda: enqueue("a", unique_key="k", conn=producer))
+            until_waiting(queue, 1)
+        with pytest.raises(QueueFull, match="a is full: 1 of 1 are pending"):
+            beside.end()
+        worker.claims(1)
+        assert enqueue("a", unique_key="k", conn=producer) == enqueue("a", unique_key="k", conn=producer)

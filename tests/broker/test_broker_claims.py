@@ -10,10 +10,14 @@ import psycopg
 from workerctl.broker.connection import connect
 from workerctl.broker.exchange import Ended, Request, Resumed, exchange, resume
 from workerctl.broker.fleet import KnownKind, Registration, register_worker
-from workerctl.broker.jobs import show_job
-from workerctl.producer import enqueue
+from workerctl.broker.jobs import cancel_jobs, show_job
+from workerctl.producer import enqueue, enqueue_many
 
 Queue = psycopg.Connection[Any]
+READ = """
+SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid))::integer
+  FROM pg_index WHERE indrelid = 'workerctl.live'::regclass
+"""
 
 
 def test_a_registration_whose_answer_was_lost_is_made_again(queue: Queue) -> None:
@@ -65,6 +69,26 @@ def test_a_worker_whose_id_another_got_in_a_database_restored_from_a_dump_resume
     assert newcomer.claims(1) == [(job_id, 1)]
     assert resume(queue, newcomer.id, "of before the dump") == Resumed(None, set())
     assert resume(queue, newcomer.id, newcomer.incarnation).session == 1, "the newcomer's own is still to come"
+
+
+def test_a_renewal_reads_nothing_of_what_its_worker_ran_while_an_old_snapshot_keeps_it(
+    queue: Queue, new_worker: Any, database_url: str
+) -> None:
+    worker = new_worker(seats=500)
+    with connect(database_url, application="report") as report:
+        report.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        report.execute("SELECT")
+        enqueue_many([("a", {})] * 1000, conn=queue)
+        claimed = worker.claims(1000)
+        worker.says(ended=[Ended(job_id, attempt) for job_id, attempt in claimed])
+        cancelled = enqueue("a", conn=queue)
+        worker.claims(1)
+        cancel_jobs(queue, [cancelled])
+        with worker.connection.transaction():
+            [(before,)] = worker.connection.execute(READ).fetchall()
+            assert worker.says(renew_seconds=30).cancel == [cancelled]
+            [(after,)] = worker.connection.execute(READ).fetchall()
+    assert after - before < 10
 
 
 def test_a_claim_says_whether_a_sibling_would_find_work(queue: Queue, new_worker: Any) -> None:

@@ -79,6 +79,18 @@ def test_an_expired_worker_is_given_up_by_a_steady_node(queue: Queue, new_worker
     assert worker.says(want=1).gone
 
 
+def test_nobody_is_given_up_within_one_lease_of_the_servers_start(queue: Queue, new_worker: Any) -> None:
+    """Else an outage of the database would take their jobs from all who could not renew."""
+    enqueue("a", conn=queue)
+    new_worker(node="n2", lease=0.001).claims(1)
+    make_steady(queue)
+    queue.execute("UPDATE workerctl.node SET steady_since = now() - interval '30 days'")
+    since = queue.execute("SELECT extract(epoch FROM now() - pg_postmaster_start_time())::float").fetchone()
+    assert since is not None
+    assert renew(queue, lease=since[0] + 3600) == 0
+    assert renew(queue, lease=0.001) == 1
+
+
 def test_a_node_that_has_just_come_judges_nobody(queue: Queue, new_worker: Any) -> None:
     enqueue("a", conn=queue)
     new_worker(node="n2", lease=0.001).claims(1)
@@ -144,9 +156,10 @@ def test_an_expired_lease_goes_to_another_node_and_the_old_term_can_do_nothing(q
     set_schedules(queue, [TASK])
     old = hold_primary(queue, agent="a1", node_id="n1", lease_seconds=60)
     queue.execute("UPDATE workerctl.leadership SET lease_until = now() - interval '1 second'")
+    due = dt.datetime(2026, 1, 1, 3, tzinfo=dt.UTC)
+    assert make_tick(queue, term=1, name="nightly", due_at=due, kind="report", payload={}) is None
     new = hold_primary(queue, agent="a2", node_id="n2", lease_seconds=60)
     assert (old, new) == (1, 2)
-    due = dt.datetime(2026, 1, 1, 3, tzinfo=dt.UTC)
     assert make_tick(queue, term=1, name="nightly", due_at=due, kind="report", payload={}) is None
     assert make_tick(queue, term=2, name="nightly", due_at=due, kind="report", payload={}) is not None
     assert [job["kind"] for job in list_jobs(queue)] == ["report"]
@@ -281,6 +294,16 @@ def test_nodes_are_listed_with_their_work(queue: Queue, new_worker: Any) -> None
     ]
 
 
+def test_a_node_that_is_gone_for_as_long_as_retention_keeps_is_forgotten(queue: Queue) -> None:
+    for name in ("alive", "gone", "long gone"):
+        renew(queue, name)
+    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '9 days' WHERE id = 'gone'")
+    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '11 days' WHERE id = 'long gone'")
+    kept = dt.timedelta(days=10)
+    queue.execute(statement("drop_old"), {"keep": kept, "keep_spend": kept})
+    assert {row["id"] for row in nodes(queue)} == {"alive", "gone"}
+
+
 def test_upkeep_makes_days_ahead_and_drops_the_old_ones(queue: Queue, new_worker: Any) -> None:
     partitions = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'workerctl.history'::regclass"
     before = queue.execute(partitions).fetchone()
@@ -291,7 +314,7 @@ def test_upkeep_makes_days_ahead_and_drops_the_old_ones(queue: Queue, new_worker
     assert after[0] == before[0] + 2
     queue.execute("CREATE TABLE workerctl.history_20200101 PARTITION OF workerctl.history"
                   " FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')")  # fmt: skip
-    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    queue.execute(statement("drop_days"), {"keep": dt.timedelta(days=30)})
     assert queue.execute("SELECT to_regclass('workerctl.history_20200101')").fetchone() == (None,)
     assert queue.execute(partitions).fetchone() == after
 
@@ -342,6 +365,18 @@ def test_what_the_default_partition_caught_moves_to_its_day(queue: Queue, new_wo
     queue.execute("SELECT workerctl.make_partitions(0)")
     assert queue.execute("SELECT count(*) FROM workerctl.history_default").fetchone() == (0,)
     assert show_job(queue, job_id)["status"] == "succeeded"
+
+
+def test_what_the_default_partition_caught_of_days_that_are_over_goes_with_retention(queue: Queue) -> None:
+    queue.execute("""
+        INSERT INTO workerctl.history (id, status, finished_at, kind, queue, priority, max_attempts, failures, deaths,
+               attempt, children_total, children_succeeded, children_dead, children_cancelled, run_at, created_at,
+               payload)
+        SELECT n, 'succeeded', now() - make_interval(days => n), 'a', 'q', 0, 3, 0, 0, 1, 0, 0, 0, 0, now(), now(), '{}'
+          FROM generate_series(1, 40) AS n""")
+    kept = dt.timedelta(days=30, hours=1)
+    assert queue.execute(statement("drop_old"), {"keep": kept, "keep_spend": kept}).fetchone() == (10,)
+    assert queue.execute("SELECT max(id), count(*) FROM workerctl.history_default").fetchone() == (30, 30)
 
 
 def test_an_unreachable_database_is_named_without_its_password() -> None:

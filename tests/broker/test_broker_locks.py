@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
+from broker_beside import Beside, until_waiting
 
 from workerctl.broker.connection import connect
 from workerctl.broker.exchange import Again, Ended, Parent, Progress
 from workerctl.broker.jobs import cancel_jobs, retry_jobs, show_job
-from workerctl.producer import enqueue
+from workerctl.producer import enqueue, enqueue_many
 
 Queue = psycopg.Connection[Any]
-
-
-class Beside:
-    """Calls something in a thread; `end` gives what came of it."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._outcome: Any = None
-        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
-        self._thread.start()
-
-    def _run(self, function: Callable[[], Any]) -> None:
-        try:
-            self._outcome = function()
-        except Exception as error:
-            self._outcome = error
-
-    def end(self) -> Any:
-        self._thread.join(10)
-        assert not self._thread.is_alive(), "it still waits"
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        return self._outcome
-
-
-def until_waiting(queue: Queue, sessions: int) -> None:
-    """Until so many sessions of this database wait for a lock."""
-    deadline = time.monotonic() + 10
-    question = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    while queue.execute(question).fetchone() != (sessions,):
-        assert time.monotonic() < deadline, f"not {sessions} sessions wait for a lock"
-        time.sleep(0.005)
 
 
 def children(kind: str, count: int) -> list[dict[str, Any]]:
@@ -145,3 +112,22 @@ def test_who_cancels_and_who_retries_in_one_family_do_not_meet_in_its_rows(
             assert state == "advisory"
         assert cancelled.end() == 3
     assert show_job(queue, family)["status"] == "cancelled"
+
+
+def test_two_who_enqueue_the_same_unique_keys_in_another_order_wait_for_each_other_in_one_direction(
+    queue: Queue, database_url: str
+) -> None:
+    enqueue("a", conn=queue)  # its lane is there
+    queue.execute("""
+        CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711) WHERE NEW.payload ? 'waits'; RETURN NEW; END $$;
+        CREATE TRIGGER wait_here BEFORE INSERT ON workerctl.live FOR EACH ROW EXECUTE FUNCTION wait_here()""")
+    queue.execute("SELECT pg_advisory_lock(4711)")
+    jobs = [{"kind": "a", "unique_key": key, "payload": payload} for key, payload in (("k", {}), ("l", {"waits": 1}))]
+    others = [{"kind": "a", "unique_key": key, "payload": payload} for key, payload in (("l", {}), ("k", {"waits": 1}))]
+    with connect(database_url, application="one") as one, connect(database_url, application="other") as other:
+        first = Beside(lambda: enqueue_many(jobs, conn=one))
+        second = Beside(lambda: enqueue_many(others, conn=other))
+        until_waiting(queue, 2)
+        queue.execute("SELECT pg_advisory_unlock(4711)")
+        assert first.end() == second.end()[::-1]

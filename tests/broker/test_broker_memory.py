@@ -142,5 +142,5 @@ def test_it_goes_with_retention_once_the_job_has_ended(queue: Queue, new_worker:
         context(job_id, attempt).remember("k", 1)
     worker.says(ended=[Ended(ids[0], 1, "succeeded")])
     queue.execute("UPDATE workerctl.memory SET remembered_at = now() - interval '40 days'")
-    queue.execute(statement("upkeep"), {"days": 1, "keep": dt.timedelta(days=30)})
+    queue.execute(statement("drop_old"), {"keep": dt.timedelta(days=30), "keep_spend": dt.timedelta(days=30)})
     assert [job_memory(queue, job_id) for job_id in ids] == [{}, {"k": 1}]

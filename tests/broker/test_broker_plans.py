@@ -24,8 +24,9 @@ from workerctl.broker.fleet import (
     release_worker,
 )
 from workerctl.broker.jobs import cancel_jobs, list_jobs, retry_jobs, show_job
-from workerctl.broker.limits import configure_limits, list_limits
+from workerctl.broker.limits import configure_limits, list_limits, tidy_limits
 from workerctl.broker.migrate import migrate
+from workerctl.broker.overview import schedules
 from workerctl.producer import enqueue, enqueue_many
 
 BIG = ("live", "history", "seat", "hold", "start", "tick", "execution_log")
@@ -195,6 +196,13 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     look("suspects", lambda: exchange(queue, worker, Request(want=4, in_hand=1)))
     look("tick", lambda: queue.execute(statement("is_dealt_with"), {"name": "t", "due_at": "2026-01-01T00:00:00Z"}))
     look("limits", lambda: list_limits(queue))
+    look("next start", lambda: next_start_seconds(queue))
+    look("tidy", lambda: tidy_limits(queue))
+    queue.execute(
+        "INSERT INTO workerctl.schedule (name, cron, timezone, kind) VALUES ('t', '@every 1h', 'UTC', 'a');"
+        " INSERT INTO workerctl.tick (name, due_at, job_id, term) SELECT 't', now(), max(id), 1 FROM workerctl.history"
+    )
+    look("schedules", lambda: schedules(queue))
     look("stats", lambda: stats(queue), most=6_000)  # 5,000 of a lane are counted
     look("queues", lambda: queues(queue), most=6_000)
     look("why", lambda: show_job(queue, newest(queue, "status = 'pending'")))

@@ -14,7 +14,7 @@ import pytest
 from broker_ends import ended, status
 from psycopg.rows import dict_row
 
-from workerctl.broker.exchange import Again, Ended, FollowUp, Progress
+from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Progress
 from workerctl.broker.fleet import release_worker
 from workerctl.broker.jobs import NoSuchJob, cancel_jobs, list_jobs, retry_jobs, show_job
 from workerctl.broker.migrate import migrate, migrations
@@ -84,6 +84,32 @@ def test_a_late_settlement_touches_nothing(queue: Queue, new_worker: Any) -> Non
     assert second.says(ended=[ended((job_id, 1))]).lost == [job_id], "an older attempt of the same worker"
     assert status(queue, job_id) == "running"
     assert second.says(ended=[ended((job_id, 2))]).lost is None
+
+
+@pytest.mark.parametrize("holder", ["another", "nobody", "itself, with the next attempt"])
+def test_nothing_that_is_said_of_a_job_counts_where_its_claim_is_not_this_one(
+    queue: Queue, new_worker: Any, holder: str
+) -> None:
+    """A server that lost its last commits in a crash hands an attempt out again, to whoever comes first."""
+    job_id = enqueue("a", conn=queue)
+    late, another = new_worker(), new_worker()
+    late.claims(1)
+    now_held = {"another": (another.id, 1), "nobody": (None, 1)}.get(holder, (late.id, 2))
+    queue.execute(
+        "UPDATE workerctl.live SET worker_id = %s, attempt = %s, status ="
+        " CASE WHEN %s THEN 'pending' ELSE 'running' END::workerctl.job_status",
+        [*now_held, now_held[0] is None],
+    )
+    for said in (
+        {"ended": [Ended(job_id, 1)]},
+        {"ended": [Ended(job_id, 1, result=msgspec.Raw(b"1"))]},
+        {"again": [Again(job_id, 1)]},
+        {"parents": [Parent(job_id, 1, [{"kind": "a"}])]},
+    ):
+        assert late.says(**said, follow_ups=[FollowUp(job_id, {"kind": "a"})]).lost == [job_id]
+    late.says(progress=[Progress(job_id, 1, 1, 2)])
+    rows = queue.execute("SELECT id, worker_id, attempt, progress_done FROM workerctl.live").fetchall()
+    assert rows == [(job_id, *now_held, None)]
 
 
 def test_two_workers_never_get_the_same_job(queue: Queue, new_worker: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from workerctl.broker.exchange import Request, exchange
 from workerctl.broker.fleet import bring_due, next_start_seconds
-from workerctl.broker.limits import configure_limits
+from workerctl.broker.limits import configure_limits, tidy_limits
 from workerctl.producer import enqueue_many
 
 Queue = psycopg.Connection[Any]
@@ -62,3 +62,14 @@ def test_the_agent_knows_when_the_next_job_of_a_used_up_rate_may_start(
 def test_nothing_waits_for_a_rate_that_has_room(queue: Queue) -> None:
     backlog(queue, "a", 50, 49)
     assert next_start_seconds(queue) == float("inf")
+
+
+def test_a_start_is_kept_for_its_own_rate_and_not_for_as_long_as_the_longest(queue: Queue) -> None:
+    configure_limits(queue, {}, {"a": (50, 1.0), "b": (10, 86400.0), KEYED: (5, 60.0)}, {})
+    queue.execute(
+        "INSERT INTO workerctl.start (key, at) SELECT k, now() - s * interval '1 s'"
+        " FROM unnest('{a,b,user:u,gone}'::text[]) k, unnest('{0.5,30,3600}'::float[]) s"
+    )
+    tidy_limits(queue)
+    left = queue.execute("SELECT key, count(*) FROM workerctl.start GROUP BY key ORDER BY key").fetchall()
+    assert left == [("a", 1), ("b", 3), ("gone", 2), ("user:u", 2)]

@@ -39,6 +39,8 @@ CREATE TRIGGER refuse BEFORE INSERT ON workerctl.history FOR EACH ROW WHEN ({whe
 
 @job("apart.echo", max_attempts=1)
 async def echo(payload: dict[str, Any], ctx: Context) -> Any:
+    for number in range(payload.get("lines", 0)):
+        ctx.log("a line", number=number)
     if "next" in payload:
         ctx.enqueue("apart.echo", payload["next"])
     return payload.get("result")
@@ -105,6 +107,19 @@ def test_a_result_that_no_index_can_hold_ends_its_job_and_no_other(
     assert statuses(queue, jobs) == [*["succeeded"] * 3, "dead", *["succeeded"] * 2]
     assert "could not be settled: index row requires" in show_job(queue, jobs[3])["error"]
     assert capfd.readouterr().err.count("cannot be settled") == 1
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_flood_of_log_lines_is_written_whole(queue: Queue, seats: Seats, until: Until, leaves: bool) -> None:
+    job_id = enqueue("apart.echo", {"lines": 2500}, conn=queue)
+    lines = "SELECT count(*) FROM workerctl.live WHERE payload ->> 'job_id' = %s"
+    if leaves:
+        until(lambda: seats.hand.has_logs)
+        assert seats.leave()
+        assert queue.execute(lines, [str(job_id)]).fetchone() == (2500,)
+    else:
+        until(lambda: queue.execute(lines, [str(job_id)]).fetchone() == (2500,))
+        until(ended(queue, [job_id]))
 
 
 def test_an_error_that_is_raised_for_one_job_is_that_jobs_alone_with_all_that_would_follow(

@@ -10,7 +10,7 @@ import msgspec
 
 from workerctl.broker.exchange import Again, Claimed, Ended
 from workerctl.handler import Context, Handler, Job, Services, Snooze
-from workerctl.worker.hand import LOST, Hand
+from workerctl.worker.hand import LOGS_AT_ONCE, LOST, Hand
 from workerctl.worker.outcome import Raised, Returned
 from workerctl.worker.run import Run
 
@@ -131,6 +131,21 @@ def test_log_lines_of_a_failed_attempt_are_kept() -> None:
     assert [entry["payload"]["message"] for entry in request.logs] == ["step one"]  # type: ignore[index]
     held.said(request)
     assert held.request(0, None).logs == []
+
+
+def test_a_flood_of_log_lines_is_said_in_pieces_that_the_queue_can_write_in_time() -> None:
+    one = run(1)
+    held = hand(one)
+    for number in range(LOGS_AT_ONCE + 1):
+        one.context.log("line", number=number)
+    held.finish(one, Returned(None))
+    said = []
+    while held.has_logs:
+        request = held.request(0, None)
+        said.append([entry["payload"]["fields"]["number"] for entry in request.logs])  # type: ignore[index]
+        held.said(request)
+    assert said == [list(range(LOGS_AT_ONCE)), [LOGS_AT_ONCE]]
+    assert held.empty
 
 
 def test_what_cannot_be_settled_is_found_by_saying_one_at_a_time() -> None:

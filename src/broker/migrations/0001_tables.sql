@@ -186,6 +186,8 @@ CREATE INDEX live_suspect ON workerctl.live (rank, id) WHERE status = 'pending' 
 CREATE INDEX live_turn ON workerctl.live (lane_id, user_id, priority, rank)
     WHERE status = 'pending' AND user_id IS NOT NULL AND rank < 1152921504606846976;  -- workerctl.later()
 CREATE INDEX live_running ON workerctl.live (worker_id) WHERE worker_id IS NOT NULL;
+-- What a worker is told with each renewal; in `live_running` an old snapshot keeps an entry of every job that it ran.
+CREATE INDEX live_cancelled ON workerctl.live (worker_id) WHERE cancel_asked_at IS NOT NULL;
 CREATE UNIQUE INDEX live_unique_key ON workerctl.live (unique_key) WHERE unique_key IS NOT NULL;
 CREATE UNIQUE INDEX live_child ON workerctl.live (parent_id, child_index) WHERE parent_id IS NOT NULL;
 

@@ -176,7 +176,6 @@ CREATE FUNCTION workerctl.newcomers(
              AS (priority smallint, run_at timestamptz, unique_key text, user_id text, plan text, max_attempts smallint,
                  payload jsonb))
            WITH ORDINALITY AS s(priority, run_at, unique_key, user_id, plan, max_attempts, payload, ordinal)
-     ORDER BY s.ordinal  -- so that of two with one unique key the first comes to be
 $$;
 
 -- Insert jobs given as a JSON array of {kind, payload, queue, priority, run_at, unique_key, user_id, plan, max_attempts};
@@ -254,7 +253,8 @@ BEGIN
     IF specs @? '$[*].unique_key' THEN
         INSERT INTO workerctl.live (id, lane_id, rank, priority, max_attempts, run_at, unique_key, user_id, plan, payload,
                                     parent_id, child_index, limit_names, limit_keys)
-        SELECT * FROM workerctl.newcomers(specs, parent, ids, lanes, attempts, ranks, limited, rank_now)
+        SELECT * FROM workerctl.newcomers(specs, parent, ids, lanes, attempts, ranks, limited, rank_now) n
+         ORDER BY n.unique_key, n.id  -- two who insert the same wait for each other in one direction; of two here the first comes to be
             ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING;
     ELSE  -- ON CONFLICT costs each row a tenth: a lock and a confirmation in the WAL
         INSERT INTO workerctl.live (id, lane_id, rank, priority, max_attempts, run_at, unique_key, user_id, plan, payload,

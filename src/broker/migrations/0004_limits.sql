@@ -309,26 +309,28 @@ BEGIN
     INSERT INTO workerctl.admission (name, most)
     SELECT n.key, n.value::integer FROM jsonb_each_text(new_admission) AS n(key, value)
         ON CONFLICT (name) DO UPDATE SET most = excluded.most;
+    UPDATE workerctl.lane SET provider = NULL WHERE provider IS NOT NULL;  -- the config may name another for its kind
     IF new_admission <> '{}' AND to_regclass('workerctl.live_root') IS NULL THEN  -- only who asks for it pays for its index
-        BEGIN
+        BEGIN  -- last: who writes waits behind it, while it waits for somebody's open transaction
+            PERFORM set_config('lock_timeout', '300ms', true);
             CREATE INDEX IF NOT EXISTS live_root ON workerctl.live (lane_id, plan) WHERE status = 'pending' AND parent_id IS NULL;
-        EXCEPTION WHEN insufficient_privilege THEN
-            RAISE WARNING 'admission counts without its index, which only the owner of workerctl.live can make';
+        EXCEPTION WHEN insufficient_privilege OR lock_not_available OR query_canceled THEN  -- of millions it takes too long
+            RAISE WARNING 'admission counts without its index, which could not be made: %', SQLERRM;
         END;
     END IF;
-    UPDATE workerctl.lane SET provider = NULL WHERE provider IS NOT NULL;  -- the config may name another for its kind
 END $$;
 
 -- What only time and accidents make necessary: starts that no rate counts any more, seats of jobs that are gone, and
 -- whoever waits beside a free seat: of 1,000 keys at a time, those after `after`. Returns after which to go on, or ''.
-CREATE FUNCTION workerctl.tidy_limits(after text DEFAULT '') RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION workerctl.tidy_limits(after text DEFAULT '') RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     waiting text;
     looked integer := 0;
 BEGIN
     IF after = '' THEN
-        DELETE FROM workerctl.start s
-         WHERE s.at < now() - (SELECT coalesce(max(r.period), '0') FROM workerctl.rates r);
+        DELETE FROM workerctl.start s  -- a key that is no rate's name was rendered for one of a template
+         WHERE s.at < now() - coalesce((SELECT r.period FROM workerctl.rates r WHERE r.name = s.key),
+                                       (SELECT max(r.period) FROM workerctl.rates r WHERE r.name LIKE '%{%'), '0');
         DELETE FROM workerctl.seat s
          WHERE NOT EXISTS (SELECT FROM workerctl.live l WHERE l.id = s.job_id AND l.status = 'running');
     END IF;

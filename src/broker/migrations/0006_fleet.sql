@@ -169,7 +169,8 @@ BEGIN
 END $$;
 
 -- Make history's partitions for today and the next days (UTC), and take in what the default partition caught meanwhile.
--- Raises lock_not_available, as drop_old does, where somebody reads history for long: every settlement waits behind who waits for it.
+-- Who waits here for somebody's report keeps others from history who come later, and settlements from what `drop_days` locks:
+-- raises lock_not_available.
 CREATE FUNCTION workerctl.make_partitions(days_ahead integer) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '250ms' AS $$
 DECLARE
     day date;
@@ -192,13 +193,12 @@ BEGIN
     RETURN made;
 END $$;
 
--- Drop the days of history, and the execution log, ticks and nodes of the time, that are older than `keep`; of the log a bounded
--- number at once, in the order it was written. Returns how much went: where it is more than nothing, ask again soon.
-CREATE FUNCTION workerctl.drop_old(keep interval) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '250ms' AS $$
+-- Drop the days of history that are older than `keep`; how many. In a transaction of its own: it locks all of history, and who
+-- has locked the default partition before, as `make_partitions` does, meets a reader that comes from history to its partitions.
+CREATE FUNCTION workerctl.drop_days(keep interval) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '250ms' AS $$
 DECLARE
     name text;
     dropped integer := 0;
-    rows_gone integer;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('workerctl.history'));
     FOR name IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -207,14 +207,34 @@ BEGIN
         EXECUTE format('DROP TABLE workerctl.%I', name);
         dropped := dropped + 1;
     END LOOP;
+    RETURN dropped;
+END $$;
+
+-- Remove what of the execution log, of ticks and of history's default partition is older than `keep`, of each a bounded number
+-- at once, of the log in the order it was written; and nodes that are gone for so long: a container may be another node each
+-- time. Returns how much went but for those: where it is more than nothing, ask again soon.
+CREATE FUNCTION workerctl.drop_old(keep interval) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    rows_gone integer;
+    gone integer := 0;
+BEGIN
     DELETE FROM workerctl.execution_log
      WHERE logged_at < now() - keep AND id <= (SELECT max(id) FROM (SELECT id FROM workerctl.execution_log ORDER BY id LIMIT 20000) f);
     GET DIAGNOSTICS rows_gone = ROW_COUNT;
-    DELETE FROM workerctl.tick t  -- a task's last one stays: it says when a yearly task ran
-     WHERE t.due_at < now() - keep AND (EXISTS (SELECT FROM workerctl.tick n WHERE n.name = t.name AND n.due_at > t.due_at)
-                                        OR NOT EXISTS (SELECT FROM workerctl.schedule s WHERE s.name = t.name));
+    gone := gone + rows_gone;
+    DELETE FROM workerctl.tick  -- a task's last one stays: it says when a yearly task ran
+     WHERE ctid = ANY (ARRAY(
+           SELECT t.ctid FROM workerctl.tick t
+            WHERE t.due_at < now() - keep AND (EXISTS (SELECT FROM workerctl.tick n WHERE n.name = t.name AND n.due_at > t.due_at)
+                                               OR NOT EXISTS (SELECT FROM workerctl.schedule s WHERE s.name = t.name))
+            LIMIT 20000));
+    GET DIAGNOSTICS rows_gone = ROW_COUNT;
+    gone := gone + rows_gone;
+    DELETE FROM workerctl.history_default
+     WHERE ctid = ANY (ARRAY(SELECT h.ctid FROM workerctl.history_default h WHERE h.finished_at < now() - keep LIMIT 20000));
+    GET DIAGNOSTICS rows_gone = ROW_COUNT;
     DELETE FROM workerctl.node WHERE lease_until < now() - keep;
-    RETURN dropped + rows_gone;
+    RETURN gone + rows_gone;
 END $$;
 
 SELECT workerctl.make_partitions(3);

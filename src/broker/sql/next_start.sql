@@ -12,10 +12,11 @@ SELECT extract(epoch FROM min(f.at) - clock_timestamp())::double precision
           FROM workerctl.lane a
           JOIN workerctl.rates m ON m.name IN (a.kind, split_part(a.kind, '.', 1))
          CROSS JOIN LATERAL workerctl.rate_room(m.name, m.name) room
+         CROSS JOIN LATERAL (SELECT 1 FROM workerctl.live l
+                              WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
+                                AND l.rank < workerctl.later()
+                              ORDER BY l.rank, l.id LIMIT 1) due
          WHERE NOT a.paused AND room.free <= 0
-           AND EXISTS (SELECT FROM workerctl.live l
-                        WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-                          AND l.rank < workerctl.later())
          GROUP BY a.id
         UNION ALL
         SELECT min(u.free_at) FROM workerctl.used_up u) f
