@@ -178,6 +178,20 @@ def test_a_transaction_that_does_not_see_what_others_enqueue_is_refused_where_it
     assert queue.execute("SELECT count(*) FROM workerctl.live").fetchone() == (2,)
 
 
+def test_behind_a_producer_that_does_not_commit_it_is_refused_with_how_long_to_wait(
+    queue: Queue, database_url: str
+) -> None:
+    configure_limits(queue, {}, {}, {"plan:free": 9})
+    enqueue("a", plan="paid", conn=queue)
+    with connect(database_url, application="test") as producer, producer.transaction():
+        enqueue("a", plan="free", conn=producer)
+        with pytest.raises(QueueFull, match=r"plan:free cannot be counted: a transaction .* open") as caught:
+            enqueue("a", plan="free", conn=queue)
+        assert caught.value.retry_after_seconds == 1
+        enqueue("a", plan="paid", conn=queue)
+    enqueue("a", plan="free", conn=queue)
+
+
 def test_other_languages_see_a_sqlstate_of_ours(queue: Queue) -> None:
     configure_limits(queue, {}, {}, {"plan:free": 0})
     with pytest.raises(psycopg.Error) as caught:

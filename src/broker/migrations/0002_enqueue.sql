@@ -282,7 +282,7 @@ END $$;
 -- Refuse root jobs past what admission allows, with SQLSTATE WQ001 and, as DETAIL, {"name", "most", "retry_after_seconds"};
 -- that is an hour where no wait would help, since there are more of them than may ever be pending.
 -- Exact under concurrency: the count runs under the name's lock, which the caller's transaction keeps to its end; whoever
--- waits for it longer than 2 s is refused with the server's lock_timeout error. A transaction whose snapshot may be older than that
+-- waits for it longer than 2 s is refused alike, with another word. A transaction whose snapshot may be older than that
 -- lock is refused with WQ004: what it counts others have changed. Children and follow-ups never come here.
 -- A job whose unique key an unfinished one has is not counted. Returns whether there are such: that one may end before they are
 -- put in, so that this is asked again with the ids that were given, `made`.
@@ -313,7 +313,13 @@ BEGIN
                 asked.name, current_setting('transaction_isolation')
                 USING ERRCODE = 'WQ004', HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, or enqueue after its commit';
         END IF;
-        PERFORM pg_advisory_xact_lock(hashtextextended('workerctl admission ' || asked.name, 0));
+        BEGIN
+            PERFORM pg_advisory_xact_lock(hashtextextended('workerctl admission ' || asked.name, 0));
+        EXCEPTION WHEN lock_not_available THEN
+            RAISE EXCEPTION '% cannot be counted: a transaction that enqueued has been open for 2 s; try again in 1 s', asked.name
+                USING ERRCODE = 'WQ001', DETAIL = json_build_object(
+                    'name', asked.name, 'most', asked.most, 'retry_after_seconds', 1);
+        END;
         any_taken := any_taken OR asked.taken;
         CONTINUE WHEN asked.jobs = 0;
         SELECT count(*), min(f.created_at), min(f.run_at) INTO pending, oldest, soonest
