@@ -32,7 +32,8 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except WorkerctlError as error:
-        advice = "; see `workerctl doctor`" if error.exit_code == Exit.UNREACHABLE else ""
+        has_advice = error.exit_code != Exit.UNREACHABLE or ";" in str(error)
+        advice = "" if has_advice else "; see `workerctl doctor`"
         sys.stderr.write(f"workerctl: {error}{advice}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:

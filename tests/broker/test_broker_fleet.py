@@ -326,8 +326,8 @@ def test_upkeep_gives_way_to_who_reads_history_for_long(queue: Queue, database_u
     with psycopg.connect(database_url) as reader:
         reader.execute("SELECT count(*) FROM workerctl.job")
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
-    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+            queue.execute(statement("drop_days"), {"keep": dt.timedelta(days=30)})
+    queue.execute(statement("drop_days"), {"keep": dt.timedelta(days=30)})
     assert queue.execute("SELECT to_regclass('workerctl.history_20200101')").fetchone() == (None,)
 
 
@@ -337,18 +337,9 @@ def test_retention_keeps_the_last_due_time_of_a_task(queue: Queue) -> None:
         queue.execute(
             "INSERT INTO workerctl.tick VALUES (%s, %s, 1, 1)", [name, dt.datetime(year, 1, 1, tzinfo=dt.UTC)]
         )
-    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
+    queue.execute("SELECT workerctl.drop_old('30 days')")
     left = queue.execute("SELECT name, extract(year FROM due_at)::integer FROM workerctl.tick").fetchall()
     assert left == [("nightly", 2024)]
-
-
-def test_a_machine_that_has_been_gone_for_longer_than_retention_is_forgotten(queue: Queue) -> None:
-    for name in ("here", "gone", "long-gone"):
-        renew(queue, name)
-    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '1 day' WHERE id = 'gone'")
-    queue.execute("UPDATE workerctl.node SET lease_until = now() - interval '31 days' WHERE id = 'long-gone'")
-    queue.execute(statement("upkeep"), {"days": 3, "keep": dt.timedelta(days=30)})
-    assert [node["id"] for node in nodes(queue)] == ["here", "gone"]
 
 
 def test_what_the_default_partition_caught_moves_to_its_day(queue: Queue, new_worker: Any) -> None:

@@ -322,7 +322,7 @@ END $$;
 
 -- What only time and accidents make necessary: starts that no rate counts any more, seats of jobs that are gone, and
 -- whoever waits beside a free seat: of 1,000 keys at a time, those after `after`. Returns after which to go on, or ''.
-CREATE FUNCTION workerctl.tidy_limits(after text DEFAULT '') RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION workerctl.tidy_limits(after text DEFAULT '') RETURNS text LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     waiting text;
     looked integer := 0;
