@@ -109,6 +109,7 @@ def effective(found: Loaded) -> list[tuple[str, Any, str]]:
 
     from ..settings import reference as entries
     from ..settings.redact import HIDDEN, redact, without_secrets
+    from ..settings.refusal import parts
     from ..settings.types import SECRETS
     from ..settings.units import duration_text, size_text
 
@@ -116,12 +117,12 @@ def effective(found: Loaded) -> list[tuple[str, Any, str]]:
     document = msgspec.to_builtins(found.settings, str_keys=True)
     rows = []
     for key, origin in found.origins.items():
-        parts = key.split(".")
+        path = parts(key)
         value: Any = document
-        for part in parts:
+        for part in path:
             value = value.get(part) if isinstance(value, dict) else None
-        unit = units.get(key) or units.get(".".join([parts[0], "NAME", *parts[2:]]), "")
-        if value is not None and parts[-1] in SECRETS:
+        unit = units.get(key) or units.get(".".join([path[0], "NAME", *path[2:]]), "")
+        if value is not None and path[-1] in SECRETS:
             value = Spelled(redact(value) if "://" in value else HIDDEN)
         elif value is not None and unit:
             value = Spelled(duration_text(value) if unit == "duration" else size_text(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,6 +23,11 @@ def refused(source: str, path: Sequence[str], value: Any, reason: str) -> Unusab
 def dotted(path: Sequence[str]) -> str:
     """The key as TOML writes it."""
     return ".".join(part if _bare(part) else json.dumps(part, ensure_ascii=False) for part in path)
+
+
+def parts(key: str) -> list[str]:
+    """The path of a key that `dotted` wrote."""
+    return [json.loads(part) if part.startswith('"') else part for part in re.findall(r'"(?:[^"\\]|\\.)*"|[^.]+', key)]
 
 
 def shown(path: Sequence[str], value: Any) -> str:

@@ -88,6 +88,15 @@ def test_config_show_hides_secrets_in_tables_and_commands(call: Call, tmp_path: 
         assert "plum" in done.stdout and "redis://:***@cache:6379" in done.stdout and "--port 80" in done.stdout
 
 
+def test_config_show_has_the_values_of_tables_whose_names_need_quotes(call: Call, tmp_path: Path) -> None:
+    task = 'cron = "0 3 * * *"\nkind = "novel.split"\n'
+    (tmp_path / "workerctl.toml").write_text(
+        f'[schedule."每晚"]\n{task}[schedule."a \\"b\\".c"]\n{task}', encoding="utf-8"
+    )
+    rows = {row["key"]: row["value"] for row in json.loads(call("config", "show", "--json").stdout)}
+    assert rows['schedule."每晚".cron'] == rows['schedule."a \\"b\\".c".cron'] == "0 3 * * *"
+
+
 def test_config_as_json_has_numbers_lists_and_nothing_where_there_is_nothing(call: Call, tmp_path: Path) -> None:
     (tmp_path / "workerctl.toml").write_text('[supervisor]\ninstances = 3\nmax_memory = "1GB"\naffinity = [0]\n')
     rows = {row["key"]: row for row in json.loads(call("config", "show", "--json").stdout)}
