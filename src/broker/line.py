@@ -100,11 +100,21 @@ def _line_seconds(detail: Row) -> float | None:
         if lane["most"] is None or lane["most"] >= len(seats):
             work += theirs
             continue
-        limited = _free_at([seconds for kind, seconds in left if kind == lane["kind"]], lane["most"])
+        names = {lane["kind"]} | ({limit["name"] for limit in detail["limits"]} if lane["own"] else set())
+        sitting = [(kind, seconds) for kind, seconds in left if {kind, kind.partition(".")[0]} & names]
+        limited = _free_at([seconds for _, seconds in sitting], lane["most"])
         bounded.append((theirs, limited))
         if lane["own"] and limited:
+            if _is_of_full_kind(detail) and (not sitting or any(kind not in runs for kind, _ in sitting)):
+                return None
             own = fill_seconds(limited, theirs)
     return max(own, fill_seconds(seats, work, bounded), jobs_before(detail) * FLEET_SECONDS)
+
+
+def _is_of_full_kind(detail: Row) -> bool:
+    """Whether the limit of its kind, or of what stands before its first dot, is full."""
+    names = {detail["kind"], detail["kind"].partition(".")[0]}
+    return any(limit["name"] in names for limit in detail["limits"])
 
 
 def _seat_of_key_seconds(detail: Row) -> float | None:

@@ -47,6 +47,21 @@ def test_a_kind_limit_names_who_sits_in_its_seats(queue: Queue, new_worker: Any)
     assert "before it" not in why(queue, third)
 
 
+@pytest.mark.parametrize("holder", ["a.one", "a.two"])
+def test_of_seats_whose_runs_nobody_has_seen_end_no_time_is_promised(
+    queue: Queue, new_worker: Any, holder: str
+) -> None:
+    configure_limits(queue, {"a": 1}, {}, {})
+    worker = new_worker(("a.one", "a.two"), seats=4)
+    first = enqueue(holder, conn=queue)
+    assert worker.claims(1) == [(first, 1)]
+    job = enqueue("a.one", conn=queue)
+    assert why(queue, job).startswith(f"waiting for a seat of a (1 of 1 taken: held by job {first}")
+    assert show_job(queue, job)["waits_seconds"] is None, "it may take hours"
+    worker.says(stats=[RunStats("default", holder, succeeded=1, run_seconds=300.0)])
+    assert show_job(queue, job)["waits_seconds"] == pytest.approx(300, abs=5)
+
+
 def test_a_key_limit_names_the_key_and_the_place_among_those_that_wait_for_it(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"user:{user_id}": 1}, {}, {})
     jobs = enqueue_many([{"kind": "a", "user_id": "u7"}] * 4, conn=queue)
