@@ -26,8 +26,8 @@ class Apart:
     def say(self, request: Request, now: float, why: Rejected | None) -> Reply | None:
         """All of a request but its claim. A settlement that is refused ends its job dead, anything else is dropped.
 
-        `why` it is said apart; None where it only took too long. None where the link was lost on the way. What is not said
-        in time is said with the next request, or apart again.
+        `why` it is said apart; None where it only took too long. None where the link was lost on the way. What is not
+        said in time is said with the next request, or apart again.
         """
         try:
             reply = self._link.exchange(Request(renew_seconds=request.renew_seconds), now)
