@@ -10,6 +10,7 @@ from .journal import write_to_stderr
 from .link import Link, Rejected
 
 APART_SECONDS = 30.0  # before what could not be written at all is tried again
+TURN_SECONDS = 5.0  # of one turn; then the supervisor has to hear of this worker, however far away the queue is
 SLOW_TRIES = 3  # a settlement that even alone was not written in time so often never will be
 
 
@@ -25,7 +26,8 @@ class Apart:
     def say(self, request: Request, now: float, why: Rejected | None) -> Reply | None:
         """All of a request but its claim. A settlement that is refused ends its job dead, anything else is dropped.
 
-        `why` it is said apart; None where it only took too long. None where the link was lost on the way.
+        `why` it is said apart; None where it only took too long. None where the link was lost on the way. What is not
+        said in time is said with the next request, or apart again.
         """
         try:
             reply = self._link.exchange(Request(renew_seconds=request.renew_seconds), now)
@@ -38,6 +40,8 @@ class Apart:
                 return reply
             reply, fine = self._say_piece(claim, piece, now)
             refused = refused or not fine
+            if time.monotonic() > now + TURN_SECONDS:
+                return reply
         if why is not None and not refused and self.no_claims is None:
             self.no_claims = str(why)
             write_to_stderr(f"the queue hands out no work: {why}\n")

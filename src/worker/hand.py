@@ -161,13 +161,14 @@ class Hand:
             self._told_progress[item.id] = (item.done, item.total)
 
     def pieces(self, request: Request) -> list[tuple[Claim | None, Request]]:
-        """The same, one thing a request, settlements with their claim first: to find what cannot be stored."""
+        """The same, one thing a request, settlements with their claim: to find what cannot be stored."""
         claims = [(item.id, item.attempt) for kind in _settlements(request) for item in kind]
-        pieces: list[tuple[Claim | None, Request]] = [(claim, self.alone(claim)) for claim in claims]
-        pieces += [(None, Request(progress=[item])) for item in request.progress]
-        pieces += [(None, Request(logs=[entry])) for entry in request.logs]
+        pieces: list[tuple[Claim | None, Request]] = []
         if request.stats:
             pieces.append((None, Request(stats=request.stats)))
+        pieces += [(claim, self.alone(claim)) for claim in claims]
+        pieces += [(None, Request(progress=[item])) for item in request.progress]
+        pieces += [(None, Request(logs=[entry])) for entry in request.logs]
         return pieces
 
     def refuse(self, claim: Claim, reason: str) -> bool:

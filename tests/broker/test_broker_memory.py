@@ -11,9 +11,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from broker_beside import Beside, until_waiting
 
 from workerctl.broker.connection import connect, statement
 from workerctl.broker.exchange import Again, Ended
+from workerctl.broker.fleet import release_worker
 from workerctl.broker.jobs import job_memory, retry_jobs
 from workerctl.handler import ClaimLost, Context, Job
 from workerctl.producer import enqueue
@@ -133,6 +135,20 @@ def test_from_a_coroutine_it_is_called_in_a_thread(queue: Queue, new_worker: Any
         return await asyncio.to_thread(ctx.remembered, "k")
 
     assert asyncio.run(handler()) == 1
+
+
+def test_a_claim_stays_until_what_is_remembered_under_it_is_committed(
+    queue: Queue, new_worker: Any, database_url: str
+) -> None:
+    worker = new_worker()
+    job_id = enqueue("a", conn=queue)
+    worker.claims(1)
+    with connect(database_url, application="handler") as handler:
+        with handler.transaction():
+            assert handler.execute("SELECT workerctl.remember(%s, 1, 'k', '1')", [job_id]).fetchone() == (True,)
+            beside = Beside(lambda: release_worker(worker.connection, worker.incarnation, died=True))
+            until_waiting(queue, 1)
+        assert beside.end() == 1
 
 
 def test_it_goes_with_retention_once_the_job_has_ended(queue: Queue, new_worker: Any, context: MakeContext):

@@ -8,8 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from broker_beside import Beside, until_waiting
 
-from workerctl.broker.connection import statement
+from workerctl.broker.connection import connect, statement
 
 Connection = psycopg.Connection[Any]
 FILL = """
@@ -100,3 +101,26 @@ def test_a_budget_over_all_users_does_not_look_at_each_of_many_calls(queue: Conn
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 500, "a look at each takes 1,500 and more"
     row = queue.execute(OVER_BUDGET, asked).fetchone()
     assert row is not None and "are spent" in row[0]
+
+
+@pytest.mark.parametrize("per_user", [False, True])
+def test_two_calls_at_once_do_not_both_find_room_for_one(queue: Connection, database_url: str, per_user: bool) -> None:
+    budgets = json.dumps([{"name": "b", "per_user": per_user, "most_calls": 1, "period_seconds": 3600}])
+    begin = """
+        INSERT INTO workerctl.live (id, rank, lane_id, status, worker_id, attempt, started_at)
+        VALUES (%(job)s, 1, 1, 'running', 1, 1, now());
+        SELECT workerctl.begin_call(%(job)s, 1, 'p', 'k', 'x', 'm', 'u', NULL, 0, true, %(budgets)s::jsonb)"""
+
+    def call(connection: Connection, job: int) -> Any:
+        cursor = psycopg.ClientCursor(connection).execute(begin, {"job": job, "budgets": budgets})
+        cursor.nextset()
+        [(answer,)] = cursor.fetchall()
+        return answer
+
+    with connect(database_url, application="other") as other:
+        with queue.transaction():
+            assert "id" in call(queue, 1)
+            beside = Beside(lambda: call(other, 2))
+            with connect(database_url, application="looking") as looking:
+                until_waiting(looking, 1)
+        assert beside.end() == {"refused": "budget b: all 1 calls are used"}

@@ -175,6 +175,18 @@ def test_a_settlement_that_waits_for_somebodys_lock_holds_up_no_other_and_counts
     assert (shown["status"], shown["result"], shown["attempt"]) == ("succeeded", 0, 1)
 
 
+def test_what_is_said_apart_far_away_from_the_queue_takes_many_turns(
+    queue: Queue, until: Until, seats: Seats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a worker with hundreds of settlements would be killed as hung, with all that it has in hand."""
+    monkeypatch.setattr(apart, "TURN_SECONDS", 0.0)
+    queue.execute(REFUSE.format(when="NEW.payload ? 'odd'"))
+    jobs = enqueue_many([*[("apart.echo", {"odd": 1})] * 3, *[("apart.echo", {})] * 3], conn=queue)
+    found: set[int] = set()
+    until(lambda: found.add(len(seats.hand.aside)) or ended(queue, jobs[3:])())
+    assert found == {0, 1, 2, 3}
+
+
 def test_a_settlement_that_even_alone_takes_too_long_again_and_again_ends_its_job(
     queue: Queue, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:

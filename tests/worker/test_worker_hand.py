@@ -133,6 +133,18 @@ def test_log_lines_of_a_failed_attempt_are_kept() -> None:
     assert held.request(0, None).logs == []
 
 
+def test_what_a_lost_claim_would_have_enqueued_does_not_follow_the_next_attempt() -> None:
+    one, again = run(1), run(1, attempt=2)
+    held = hand(one)
+    one.context.enqueue("k", {})
+    held.finish(one, Returned(None))
+    held.reconcile(set())
+    held.add(again)
+    held.finish(again, Returned(None))
+    request = held.request(0, None)
+    assert (request.ended, request.follow_ups) == ([Ended(1, 2)], [])
+
+
 def test_a_flood_of_log_lines_is_said_in_pieces_that_the_queue_can_write_in_time() -> None:
     one = run(1)
     held = hand(one)
