@@ -142,7 +142,8 @@ def schedule_list(as_json: JsonFlag = False) -> None:
 
     Example: workerctl schedule list
     """
-    from zoneinfo import ZoneInfo
+    import datetime as dt
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     from ..agent.schedule import Task, next_due
     from ..broker.fleet import database_now
@@ -155,8 +156,12 @@ def schedule_list(as_json: JsonFlag = False) -> None:
         built_in = duties(connection)
         now = database_now(connection)
     for row in rows:
-        zone = ZoneInfo(row["timezone"])
-        row["next_due_at"] = next_due(Task(row["name"], row["cron"], row["timezone"]), now).astimezone(zone)
+        zone: dt.tzinfo = dt.UTC
+        try:
+            zone = ZoneInfo(row["timezone"])
+            row["next_due_at"] = next_due(Task(row["name"], row["cron"], row["timezone"]), now).astimezone(zone)
+        except (ValueError, OSError, ZoneInfoNotFoundError):  # known where the task was made, and not on this machine
+            row["next_due_at"] = None
         row["last_tick_at"] = row["last_tick_at"] and row["last_tick_at"].astimezone(zone)
         row["paused"] = row.pop("paused_at") is not None
     if as_json:
@@ -166,7 +171,7 @@ def schedule_list(as_json: JsonFlag = False) -> None:
         [row["name"], row["cron"], row["timezone"], row["kind"],
          f"{row['last_tick_at']:%Y-%m-%d %H:%M}" if row["last_tick_at"] else "never", str(row["last_job_id"] or "-"),
          row["last_status"] or "-", seconds(row["last_seconds"]),
-         "paused" if row["paused"] else f"{row['next_due_at']:%Y-%m-%d %H:%M}"]
+         "paused" if row["paused"] else f"{row['next_due_at']:%Y-%m-%d %H:%M}" if row["next_due_at"] else "zone?"]
         for row in rows
     ]  # fmt: skip
     header = ("name", "cron", "time zone", "kind", "last", "job", "status", "took", "next")

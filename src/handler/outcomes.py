@@ -69,6 +69,11 @@ class Fail(Exception):
     """Raised by a handler: no later attempt can succeed; the job ends `dead` at once with this reason."""
 
 
+def miscounted(outcomes: int, payloads: int) -> Fail:
+    """What a handler with `batch` ends with whose list has not one outcome for each payload."""
+    return Fail(f"the handler returned {outcomes} outcomes for {payloads} payloads; it returns one for each")
+
+
 def _seconds(asked: Exception, seconds: float) -> float:
     """Raises ValueError for what is no time: the job would come back at once, for ever."""
     if not math.isfinite(seconds):

@@ -167,7 +167,9 @@ class ScheduleSettings(Table, frozen=True, kw_only=True):
 
     cron: Annotated[str, _key("minute hour day month weekday, or @every 10m", 'a cron expression such as "0 3 * * *"')]
     timezone: Annotated[str, _key("whose clock", 'a time zone such as "Asia/Shanghai"')] = "UTC"
-    kind: Annotated[str, _key("the job that is enqueued", "a kind of job", min_length=1, max_length=200)]
+    kind: Annotated[
+        str, _key("the job that is enqueued", "a kind of job, of 1 to 200 characters", min_length=1, max_length=200)
+    ]
     payload: Annotated[dict[str, Any], _key("its payload", "a table")] = {}
     missed: Annotated[
         Literal["skip", "once", "all"],

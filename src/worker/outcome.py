@@ -19,6 +19,7 @@ from ..handler import (
     Snooze,
     holds_no_number,
     holds_nul,
+    miscounted,
     storable,
     to_json,
     write_model,
@@ -92,8 +93,7 @@ def per_job(outcome: Outcome, jobs: int, unfit: Mapping[int, InvalidPayload]) ->
     if isinstance(outcome, Raised) or not isinstance(outcome.value, list | tuple):
         each = iter([outcome] * seen)
     elif len(outcome.value) != seen:
-        wrong = Fail(f"the handler returned {len(outcome.value)} outcomes for {seen} payloads; it returns one for each")
-        each = iter([Raised(wrong)] * seen)
+        each = iter([Raised(miscounted(len(outcome.value), seen))] * seen)
     else:
         each = iter([Raised(item) if isinstance(item, BaseException) else Returned(item) for item in outcome.value])
     return [Raised(unfit[position]) if position in unfit else next(each) for position in range(jobs)]

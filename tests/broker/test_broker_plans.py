@@ -49,9 +49,11 @@ SELECT a.id, workerctl.place_of(t.run_at, 0) + n, u.name, CASE WHEN n %% 10 = 0 
  CROSS JOIN LATERAL (SELECT 'u' || n %% %(users)s AS name) u
  CROSS JOIN LATERAL (SELECT CASE WHEN n %% 5 = 0 THEN now() + interval '1 day' ELSE now() END AS run_at) t;
 INSERT INTO workerctl.history (id, status, finished_at, kind, queue, priority, max_attempts, failures, deaths, attempt,
-       children_total, children_succeeded, children_dead, children_cancelled, run_at, created_at, started_at, payload)
+       children_total, children_succeeded, children_dead, children_cancelled, run_at, created_at, started_at, payload,
+       user_id)
 SELECT nextval('workerctl.job_id'), CASE WHEN n %% 100 = 0 THEN 'dead' ELSE 'succeeded' END::workerctl.job_status,
-       now() + make_interval(days => n %% 3), 'a', 'default', 0, 3, 0, 0, 1, 0, 0, 0, 0, now(), now(), now(), '{}'
+       now() + make_interval(days => n %% 3), 'a', 'default', 0, 3, 0, 0, 1, 0, 0, 0, 0, now(), now(), now(), '{}',
+       CASE WHEN n %% 2 = 0 THEN 'u' || n %% %(users)s END
   FROM generate_series(1, %(rows)s) AS n WHERE %(users)s > 0
 """
 
@@ -185,6 +187,11 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     look("show", lambda: show_job(queue, 5000))
     look("newest", lambda: list_jobs(queue, limit=50))
     look("dead ones", lambda: list_jobs(queue, status="dead", limit=50))
+    look("what waits for children", lambda: list_jobs(queue, status="waiting", limit=50))
+    look("what ended of a user", lambda: list_jobs(queue, status="succeeded", user_id="u8", limit=50))
+    look(
+        "what ended of a kind that nobody knows", lambda: list_jobs(queue, status="succeeded", kind="nobody", limit=50)
+    )
     look("what runs", lambda: list_jobs(queue, status="running", limit=50))
     look("children of a batch", lambda: list_jobs(queue, parent_id=newest(queue, "status = 'waiting'"), limit=50))
     look("cancel one", lambda: cancel_jobs(queue, [newest(queue, "status = 'pending' AND parent_id IS NULL")]))

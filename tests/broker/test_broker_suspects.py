@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from workerctl.broker.exchange import Ended
+from workerctl.broker.exchange import Again, Ended
 from workerctl.broker.fleet import release_worker
 from workerctl.broker.jobs import show_job
 from workerctl.broker.limits import configure_limits
@@ -116,3 +116,22 @@ def test_what_is_known_of_a_death_stands_in_the_error_of_its_jobs(queue: Queue, 
     ended = show_job(queue, job)
     assert ended["status"] == "dead"
     assert ended["error"].startswith("its worker died 3 times with nothing but this job in hand: hung, was killed")
+
+
+def test_a_suspect_that_was_tried_again_later_does_not_wait_behind_all_who_come(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"user:{user_id}": 1}, {}, {})
+    suspect = enqueue("a", user_id="u", conn=queue)
+    assert die_with(queue, new_worker(), 8) == [suspect]
+    one, other = new_worker(), new_worker()
+    one.says(again=[Again(*claim, delay_seconds=60) for claim in one.claims(1)])
+    enqueue("a", user_id="u", conn=queue)
+    (claim,) = one.claims(1)
+    queue.execute(
+        "UPDATE workerctl.live SET run_at = now(), rank = workerctl.later_rank(now(), priority) WHERE id = %s",
+        [suspect],
+    )
+    assert other.claims(8) == [], "its user has no seat"
+    enqueue("a", user_id="u", conn=queue)
+    assert other.claims(8) == []
+    one.says(ended=[Ended(*claim, "succeeded")])
+    assert other.claims(8) == [(suspect, 3)]

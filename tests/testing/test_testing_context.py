@@ -46,6 +46,11 @@ def each_alone(payloads: list[dict]) -> list:
     return [Fail("no name") if "name" not in payload else Portrait(payload["name"]) for payload in payloads]
 
 
+@job("testing.forgets", batch=10)
+def forgets_one(payloads: list[dict]) -> list:
+    return [None for _ in payloads[1:]]
+
+
 def answering(request: httpx.Request) -> httpx.Response:
     if request.url.path.startswith("/v1/"):
         return httpx.Response(200, json={"data": [{"url": "http://provider/1.png"}]})
@@ -115,6 +120,11 @@ def test_a_batch_handler_has_an_outcome_for_each_job(tmp_path):
     stored, failed = run(each_alone, [{"name": "Anna"}, {}], context(tmp_path))
     assert stored == {"person": "Anna", "size": 256}
     assert isinstance(failed, Fail) and str(failed) == "no name"
+
+
+def test_a_batch_handler_that_forgets_a_job_fails(tmp_path):
+    with pytest.raises(Fail, match="returned 1 outcomes for 2 payloads"):
+        run(forgets_one, [{}, {}], context(tmp_path))
 
 
 def test_without_a_provider_no_request_leaves_and_without_a_database_it_says_so(tmp_path):

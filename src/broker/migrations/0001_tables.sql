@@ -188,6 +188,7 @@ CREATE INDEX live_turn ON workerctl.live (lane_id, user_id, priority, rank)
 CREATE INDEX live_running ON workerctl.live (worker_id) WHERE worker_id IS NOT NULL;
 -- What a worker is told with each renewal; in `live_running` an old snapshot keeps an entry of every job that it ran.
 CREATE INDEX live_cancelled ON workerctl.live (worker_id) WHERE cancel_asked_at IS NOT NULL;
+CREATE INDEX live_waiting ON workerctl.live (id) WHERE status = 'waiting';
 CREATE UNIQUE INDEX live_unique_key ON workerctl.live (unique_key) WHERE unique_key IS NOT NULL;
 CREATE UNIQUE INDEX live_child ON workerctl.live (parent_id, child_index) WHERE parent_id IS NOT NULL;
 
@@ -230,6 +231,7 @@ CREATE TABLE workerctl.history (
 CREATE INDEX history_id ON workerctl.history (id);
 CREATE INDEX history_parent ON workerctl.history (parent_id, child_index) WHERE parent_id IS NOT NULL;
 CREATE INDEX history_dead ON workerctl.history (id) WHERE status = 'dead';
+CREATE INDEX history_user ON workerctl.history (user_id, id) WHERE user_id IS NOT NULL;
 CREATE TABLE workerctl.history_default PARTITION OF workerctl.history DEFAULT;  -- no insert fails for want of upkeep
 
 CREATE TABLE workerctl.execution_log (

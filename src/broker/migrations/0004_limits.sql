@@ -65,10 +65,13 @@ BEGIN
         END IF;
     END LOOP;
     admitted := false;
+    IF job.rank >= workerctl.later() THEN  -- a suspect, which nobody brought forward: not to be held behind all others
+        job.rank := workerctl.rank_of(job.run_at, job.priority);
+    END IF;
     FOR i IN 1 .. cardinality(job.limit_keys) LOOP
         IF EXISTS (SELECT FROM workerctl.limits m WHERE m.name = job.limit_names[i]
                       AND m.most <= workerctl.seats_taken(job.limit_keys[i], picked)) THEN
-            UPDATE workerctl.live SET held = true WHERE id = job.id;
+            UPDATE workerctl.live SET held = true, rank = job.rank WHERE id = job.id;
             INSERT INTO workerctl.hold (key, rank, job_id) VALUES (job.limit_keys[i], job.rank, job.id) ON CONFLICT DO NOTHING;
             PERFORM workerctl.let_in(k) FROM unnest(job.limit_keys) AS k WHERE k <> job.limit_keys[i];
             RETURN;
@@ -79,7 +82,7 @@ BEGIN
             rooms := rooms || jsonb_build_object(places[i], room);
         END IF;
         IF (room ->> 'free')::bigint <= 0 THEN
-            UPDATE workerctl.live SET held = true WHERE id = job.id;
+            UPDATE workerctl.live SET held = true, rank = job.rank WHERE id = job.id;
             INSERT INTO workerctl.hold (key, rank, job_id) VALUES (job.limit_keys[i], job.rank, job.id) ON CONFLICT DO NOTHING;
             INSERT INTO workerctl.used_up AS u (key, free_at) VALUES (job.limit_keys[i], (room ->> 'again_at')::timestamptz)
                 ON CONFLICT (key) DO UPDATE SET free_at = excluded.free_at WHERE u.free_at <> excluded.free_at;

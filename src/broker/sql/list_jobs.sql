@@ -14,7 +14,8 @@ SELECT id, kind, queue, status::text AS status, priority, attempt, max_attempts,
            LEFT JOIN workerctl.worker w ON w.id = l.worker_id
           WHERE (%(status)s::text IS NULL OR l.status = %(status)s::text::workerctl.job_status)
             AND (%(status)s::text IS NULL OR %(status)s::text IN ('pending', 'running', 'waiting'))
-            AND (%(status)s::text IS DISTINCT FROM 'running' OR l.worker_id IS NOT NULL)
+            AND (%(status)s::text IS DISTINCT FROM 'running' OR l.worker_id IS NOT NULL)  -- for the indexes' sake, as the next
+            AND (%(status)s::text IS DISTINCT FROM 'waiting' OR l.status = 'waiting')
             AND (%(kind)s::text IS NULL OR a.kind = %(kind)s::text)
             AND (%(user_id)s::text IS NULL OR l.user_id = %(user_id)s::text)
             AND (%(parent_id)s::bigint IS NULL OR l.parent_id = %(parent_id)s::bigint)
@@ -31,7 +32,9 @@ SELECT id, kind, queue, status::text AS status, priority, attempt, max_attempts,
            FROM workerctl.history h
           WHERE (%(status)s::text IS NULL OR h.status = %(status)s::text::workerctl.job_status)
             AND (%(status)s::text IS NULL OR %(status)s::text IN ('succeeded', 'dead', 'cancelled'))
+            AND (%(status)s::text IS DISTINCT FROM 'dead' OR h.status = 'dead')
             AND (%(kind)s::text IS NULL OR h.kind = %(kind)s::text)
+            AND (%(kind)s::text IS NULL OR EXISTS (SELECT FROM workerctl.lane a WHERE a.kind = %(kind)s::text))  -- else all is read
             AND (%(user_id)s::text IS NULL OR h.user_id = %(user_id)s::text)
             AND (%(parent_id)s::bigint IS NULL OR h.parent_id = %(parent_id)s::bigint)
           ORDER BY h.id DESC
