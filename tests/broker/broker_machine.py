@@ -191,10 +191,15 @@ class QueueMachine(WatchedQueue):
         assert self._in_steps(RETRY, job.id, most) == self.model.retry(job.id)
 
     @precondition(lambda self: any(job.total for job in self.model.jobs.values()))
-    @rule(which=ids)
-    def somebody_cancels_a_batch_while_it_is_retried(self, which: int) -> None:
+    @rule(which=ids, most=mosts, again=st.booleans())
+    def somebody_cancels_a_batch_and_retries_it(self, which: int, most: int | None, again: bool) -> None:
+        """And perhaps cancels it again before all of it has come back."""
         batches = [job for job in self.model.jobs.values() if job.total]
-        batch = batches[which % len(batches)]
+        batch = batches[-1 - which % len(batches)]
+        assert self._in_steps(CANCEL, batch.id, most) == self.model.cancel(batch.id)
+        if not again:
+            assert self._in_steps(RETRY, batch.id, most) == self.model.retry(batch.id)
+            return
         self.connection.execute(RETRY, [batch.id, 1])
         cancel_jobs(self.connection, [batch.id])
         assert self.connection.execute("SELECT job_id FROM workerctl.sweep").fetchall() == []
