@@ -19,6 +19,11 @@ CREATE TABLE chaos.let_go (
     at        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE TABLE chaos.given_up (
+    worker_id   bigint NOT NULL,
+    lease_until timestamptz NOT NULL
+);
+
 CREATE FUNCTION chaos.witness() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     me text := pg_current_xact_id()::xid::text;
@@ -38,3 +43,16 @@ END $$;
 
 CREATE TRIGGER witness AFTER INSERT OR UPDATE OR DELETE ON workerctl.live
     FOR EACH ROW EXECUTE FUNCTION chaos.witness();
+
+INSERT INTO chaos.handed (job_id, attempt, worker_id)  -- what runs already: the trigger's making keeps writers out until the end
+SELECT id, attempt, worker_id FROM workerctl.live WHERE worker_id IS NOT NULL;
+
+-- Workers that are forgotten after the end of their lease.
+CREATE FUNCTION chaos.witness_of_leases() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO chaos.given_up (worker_id, lease_until) VALUES (OLD.id, OLD.lease_until);
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER witness_of_leases AFTER DELETE ON workerctl.worker
+    FOR EACH ROW WHEN (OLD.lease_until < now()) EXECUTE FUNCTION chaos.witness_of_leases();

@@ -1,4 +1,6 @@
-"""A worker that lies: it hands its jobs back and, later, settles them all the same. Nothing of that may count."""
+"""A worker that lies: it hands its jobs back and settles them all the same, later or once it has them again; and it
+remembers for them what it is told not to. Nothing of that may count.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +21,8 @@ KINDS = ("quick", "thread", "owned", "limited", "follow")
 BEAT_SECONDS = 0.3
 LATE_SECONDS = (0.1, 4.0)
 LEASE_SECONDS = 16.0
+REMEMBER = "SELECT workerctl.remember(%s::bigint, %s::integer, 'a ghost', '1')"
+Claim = tuple[int, int]  # job, attempt
 RESULT = msgspec.Raw(b'"of a ghost"')
 
 
@@ -57,24 +61,44 @@ class Ghost:
         return register_worker(connection, me, kinds)
 
     def _speak(self, connection: psycopg.Connection[Any], worker: int) -> bool:
-        """Claim, hand back, remember; settle what was handed back a while ago. False where it is given up."""
-        late = self._due()
-        ended = [Ended(job, attempt, "succeeded", RESULT) for job, attempt in late if self._chance.random() < 0.7]
-        again = [Again(job, attempt, True, 60.0) for job, attempt in late if job not in {end.id for end in ended}]
-        follow = [FollowUp(end.id, {"kind": "echo", "payload": {"of": end.id}}) for end in ended]
-        request = Request(want=2, renew_seconds=LEASE_SECONDS, ended=ended, again=again, follow_ups=follow)
-        reply = exchange(connection, worker, request)
-        if reply.gone:
+        """Settle what was handed back a while ago and claim; hand that back and claim it anew; settle it by its earlier
+        attempt, and hand it back. False where it is given up.
+        """
+        claimed = self._settle(connection, worker, self._due(), want=2)
+        if claimed is None:
             return False
-        self.said += len(late)
-        self.heard += [f"{job} attempt {attempt}" for job, attempt in late if job not in (reply.lost or [])]
-        claimed = [(job.id, job.attempt) for job in reply.claimed or []]
+        again = [Again(job, attempt, keeps_place=True) for job, attempt in claimed]
+        anew = exchange(connection, worker, Request(want=len(again), again=again))
+        if anew.gone:
+            return False
         now = time.monotonic()
         self._claims.extend((now + self._chance.uniform(*LATE_SECONDS), job, attempt) for job, attempt in claimed)
-        back = exchange(connection, worker, Request(again=[Again(job, attempt) for job, attempt in claimed]))
-        return not back.gone
+        held = {job.id: job.attempt for job in anew.claimed or []}
+        if self._settle(connection, worker, [claim for claim in claimed if claim[0] in held]) is None:
+            return False
+        return not exchange(connection, worker, Request(again=[Again(*claim) for claim in held.items()])).gone
 
-    def _due(self) -> list[tuple[int, int]]:
+    def _settle(
+        self, connection: psycopg.Connection[Any], worker: int, claims: list[Claim], want: int = 0
+    ) -> list[Claim] | None:
+        """Say that these have ended, or failed, and note what counts; what is claimed. None where it is given up."""
+        kept = [claim for claim in claims if connection.execute(REMEMBER, claim).fetchone() != (False,)]
+        self.heard += [f"{job} attempt {attempt} remembered" for job, attempt in kept]
+        ended = [Ended(job, attempt, "succeeded", self._chance.choice((None, RESULT)))
+                 for job, attempt in claims if self._chance.random() < 0.7]  # fmt: skip
+        again = [Again(job, attempt, True, 60.0) for job, attempt in claims if job not in {end.id for end in ended}]
+        follow = [FollowUp(end.id, {"kind": "echo", "payload": {"of": end.id}}) for end in ended]
+        reply = exchange(
+            connection, worker,
+            Request(want=want, renew_seconds=LEASE_SECONDS, ended=ended, again=again, follow_ups=follow),
+        )  # fmt: skip
+        if reply.gone:
+            return None
+        self.said += len(claims)
+        self.heard += [f"{job} attempt {attempt}" for job, attempt in claims if job not in (reply.lost or [])]
+        return [(job.id, job.attempt) for job in reply.claimed or []]
+
+    def _due(self) -> list[Claim]:
         now = time.monotonic()
         due = [(job, attempt) for at, job, attempt in self._claims if at <= now]
         self._claims = deque(claim for claim in self._claims if claim[0] > now)

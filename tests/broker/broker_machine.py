@@ -8,16 +8,39 @@ from typing import Any
 
 import psycopg
 from broker_model import Job, Server
-from broker_terms import KINDS, LATER_SECONDS, LIMITS, PAUSE, STUCK_SECONDS, Said, ids, outcomes, specs, wants
+from broker_terms import (
+    CANCEL,
+    KINDS,
+    LATER_SECONDS,
+    LIMITS,
+    PAUSE,
+    RETRY,
+    STUCK_SECONDS,
+    Said,
+    ids,
+    mosts,
+    outcomes,
+    specs,
+    wants,
+)
 from broker_watch import WatchedQueue
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from workerctl import QueueFull
 from workerctl.broker.exchange import Again, Ended, FollowUp, Parent, Reply, Request, exchange, resume
-from workerctl.broker.fleet import KnownKind, Registration, bring_due, register_worker, release_worker, renew_node
-from workerctl.broker.jobs import cancel_jobs, retry_jobs
-from workerctl.broker.limits import set_limit, tidy_limits
+from workerctl.broker.fleet import (
+    KnownKind,
+    Registration,
+    bring_due,
+    database_now,
+    register_worker,
+    release_others,
+    release_worker,
+    renew_node,
+)
+from workerctl.broker.jobs import cancel_jobs, sweep_on
+from workerctl.broker.limits import reset_limit, set_limit, tidy_limits
 from workerctl.broker.overview import pause_queue
 from workerctl.producer import enqueue_many
 
@@ -47,16 +70,19 @@ class QueueMachine(WatchedQueue):
         self.incarnations[worker] = me.incarnation
 
     @precondition(lambda self: self.model.workers)
-    @rule(which=ids, died=st.booleans(), expired=st.booleans())
-    def a_worker_goes(self, which: int, died: bool, expired: bool) -> None:
+    @rule(which=ids, how=st.sampled_from(["died", "left", "not listed", "expired"]))
+    def a_worker_goes(self, which: int, how: str) -> None:
         worker = self._worker(which)
-        if expired:
-            self.connection.execute("UPDATE workerctl.worker SET lease_until = '-infinity' WHERE id = %s", [worker])
-            self._judge_leases()
-            self.model.release(worker, died=False)
-        else:
-            jobs = release_worker(self.connection, self.incarnations[worker], died=died)
-            assert jobs == self.model.release(worker, died=died)
+        jobs = self.model.release(worker, died=how in ("died", "not listed"))
+        match how:
+            case "expired":
+                self.connection.execute("UPDATE workerctl.worker SET lease_until = '-infinity' WHERE id = %s", [worker])
+                self._judge_leases()
+            case "not listed":
+                alive = [self.incarnations[other] for other in self.model.workers]
+                assert release_others(self.connection, "n", alive, database_now(self.connection)) == jobs
+            case _:
+                assert release_worker(self.connection, self.incarnations[worker], died=how == "died") == jobs
         assert exchange(self.connection, worker, Request(want=4)).gone
 
     @precondition(lambda self: self.model.workers)
@@ -153,21 +179,48 @@ class QueueMachine(WatchedQueue):
             assert job.get("unique_key") is None or job_id == first, "of one unique key the first"
 
     @precondition(lambda self: self.model.jobs)
-    @rule(which=ids)
-    def somebody_cancels(self, which: int) -> None:
+    @rule(which=ids, most=mosts)
+    def somebody_cancels(self, which: int, most: int | None) -> None:
         job = self._job(which)
-        assert cancel_jobs(self.connection, [job.id]) == self.model.cancel(job.id)
+        assert self._in_steps(CANCEL, job.id, most) == self.model.cancel(job.id)
 
     @precondition(lambda self: self.model.jobs)
-    @rule(which=ids)
-    def somebody_retries(self, which: int) -> None:
+    @rule(which=ids, most=mosts)
+    def somebody_retries(self, which: int, most: int | None) -> None:
         job = self._job(which)
-        assert retry_jobs(self.connection, [job.id]) == self.model.retry(job.id)
+        assert self._in_steps(RETRY, job.id, most) == self.model.retry(job.id)
+
+    @precondition(lambda self: any(job.total for job in self.model.jobs.values()))
+    @rule(which=ids, most=mosts, again=st.booleans())
+    def somebody_cancels_a_batch_and_retries_it(self, which: int, most: int | None, again: bool) -> None:
+        """And perhaps cancels it again before all of it has come back."""
+        batches = [job for job in self.model.jobs.values() if job.total]
+        batch = batches[-1 - which % len(batches)]
+        assert self._in_steps(CANCEL, batch.id, most) == self.model.cancel(batch.id)
+        if not again:
+            assert self._in_steps(RETRY, batch.id, most) == self.model.retry(batch.id)
+            return
+        self.connection.execute(RETRY, [batch.id, 1])
+        cancel_jobs(self.connection, [batch.id])
+        assert self.connection.execute("SELECT job_id FROM workerctl.sweep").fetchall() == []
+        self._look()
+        self.model.adopt_cancelled(batch, {job_id: seen.row for job_id, seen in self.seen.items()})
 
     @rule(name=st.sampled_from(list(LIMITS)), most=st.sampled_from([None, 0, 1, 2, 3, 3]))
     def somebody_changes_a_limit(self, name: str, most: int | None) -> None:
         set_limit(self.connection, name, most)
-        self.model.limits[name] = most
+        self.model.set_limit(name, most)
+
+    @rule(name=st.sampled_from(list(LIMITS)))
+    def somebody_resets_a_limit(self, name: str) -> None:
+        assert reset_limit(self.connection, name) == (self.model.limits[name] is not None)
+        self.model.set_limit(name, self.model.configured[name])
+
+    @rule(most=st.sampled_from([None, 1, 3, 5]))
+    def the_config_has_another_rate(self, most: int | None) -> None:
+        rates = {} if most is None else {"rated": most}
+        self.model.set_rates(rates)
+        self.configure()
 
     @rule(queue=st.sampled_from(["default", "second"]), paused=st.booleans())
     def somebody_pauses_a_queue(self, queue: str, paused: bool) -> None:
@@ -230,6 +283,16 @@ class QueueMachine(WatchedQueue):
 
     def _job(self, which: int) -> Job:
         return self.model.jobs[sorted(self.model.jobs)[-1 - which % len(self.model.jobs)]]
+
+    def _in_steps(self, statement: bytes, job_id: int, most: int | None) -> int:
+        """Cancel or retry so many at a time, as whole families are where they are large."""
+        row = self.connection.execute(statement, [job_id, most]).fetchone()
+        assert row is not None
+        count, more = row[0], True
+        while more:
+            jobs, more = sweep_on(self.connection, [job_id], most)
+            count += jobs
+        return count
 
     def _judge_leases(self) -> None:
         self.connection.execute(

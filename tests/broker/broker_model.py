@@ -27,6 +27,7 @@ class Job:
     unique: str | None = None
     parent: int | None = None
     due: bool = True
+    forward: bool = False  # somebody wanted it at once that was for later: it does not stand in its user's line
     status: str = "pending"
     holder: int | None = None
     attempt: int = 0
@@ -69,7 +70,8 @@ class Model:
         self.jobs: dict[int, Job] = {}
         self.workers: dict[int, Server] = {}
         self.limits = dict(limits)
-        self.rates = rates
+        self.configured = dict(limits)
+        self.rates = dict(rates)
         self.admission = admission
         self.starts: Counter[str] = Counter()  # within the hour
         self.paused: set[str] = set()
@@ -198,7 +200,7 @@ class Model:
         """Redo what ended without success; of a batch all such jobs below it. One that waits for later is due now."""
         job = self.jobs[job_id]
         if job.status == "pending" and not job.due:
-            job.due = True
+            job.due = job.forward = True
             return 1
         children = [child for child in self.jobs.values() if child.parent == job_id]
         failed = [child.id for child in children if not child.total and child.status in ("dead", "cancelled")]
@@ -212,6 +214,21 @@ class Model:
             return redone
         self._revive(job, "pending")
         return 1
+
+    def adopt_cancelled(self, batch: Job, rows: dict[int, tuple[Any, ...]]) -> None:
+        """A retry of this batch came as far as it came before a cancel: all below it has ended or was asked to, and
+        above it every child is counted. Which of them had come back is taken from the rows.
+        """
+        below = [job for job in self.jobs.values() if batch.id in (job.id, *self._ancestors(job))]
+        for job in [*below, *(self.jobs[number] for number in self._ancestors(batch))]:
+            _, _, job.status, job.attempt, job.failures, job.deaths, job.holder, _, job.cancel, *_ = rows[job.id]
+            job.lone_deaths = job.lone_deaths if job.deaths else 0
+        for job in below:
+            assert job.status not in LIVE or (job.status != "pending" and job.cancel), f"not cancelled: {job}"
+        for job in self.jobs.values():
+            if job.total:
+                children = (child.status for child in self.jobs.values() if child.parent == job.id)
+                job.ended = Counter(status for status in children if status not in LIVE)
 
     def _revive(self, job: Job, status: str) -> None:
         was = job.status
@@ -227,6 +244,20 @@ class Model:
         while job.parent is not None:
             yield job.parent
             job = self.jobs[job.parent]
+
+    # --- limits
+
+    def set_limit(self, name: str, most: int | None) -> None:
+        """One that is taken away is not the config's any more, though it be set again."""
+        self.limits[name] = most
+        if most is None:
+            self.configured[name] = None
+
+    def set_rates(self, rates: dict[str, int]) -> None:
+        """What began without a rate does not count under a later one."""
+        for name in self.rates.keys() ^ rates.keys():
+            self.starts[name] = 0
+        self.rates = dict(rates)
 
     # --- what may be handed out
 

@@ -40,13 +40,18 @@ SELECT workerctl.pause_provider('of ' || %(kind)s, 3600, 'too many', %(kind)s)
 HOLDS = "SELECT job_id, key FROM workerctl.hold"
 HELD_AND_TURNS = """
 SELECT lane_id, user_id, priority, count(*), count(DISTINCT rank), min(rank - workerctl.rank_of(run_at, priority))
-  FROM workerctl.live WHERE status = 'pending' AND attempt = 0 AND NOT payload::jsonb ? 'later' GROUP BY 1, 2, 3
+  FROM workerctl.live
+ WHERE status = 'pending' AND attempt = 0 AND rank < workerctl.later() AND id <> ALL (%s::bigint[])
+ GROUP BY 1, 2, 3
 """
 TABLES = (
     "live", "history", "seat", "hold", "start", "worker", "limits", "rates", "lane", "queue", "kind", "provider",
     "sweep",
 )  # fmt: skip
 EMPTY = "; ".join(f"DELETE FROM workerctl.{table}" for table in TABLES)
+
+CANCEL = b"SELECT workerctl.cancel(ARRAY[%s::bigint], %s::integer)"
+RETRY = b"SELECT workerctl.retry(%s::bigint, %s::integer)"
 
 ids = st.integers(0, 40)  # picks one of what there is
 
@@ -61,6 +66,7 @@ specs = st.lists(
     ),
     min_size=1, max_size=4,
 )  # fmt: skip
+mosts = st.sampled_from([None, 1, 2])  # jobs of a family in one transaction
 wants = st.sampled_from([4, 4, 2, 1, 0])
 outcomes = st.lists(
     st.tuples(

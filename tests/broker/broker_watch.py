@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from workerctl.broker.connection import connect
 from workerctl.broker.exchange import Again, Ended, Parent, Reply, Request, exchange
+from workerctl.broker.fleet import next_start_seconds, queues_with_due_jobs
 from workerctl.broker.limits import configure_limits
 
 
@@ -25,11 +26,8 @@ class WatchedQueue(RuleBasedStateMachine):
         super().__init__()
         self.connection, self.other = self.connections
         self.connection.execute(EMPTY)
-        configure_limits(
-            self.connection, {name: most or 0 for name, most in LIMITS.items()},
-            {name: (most, LATER_SECONDS) for name, most in RATES.items()}, ADMISSION,
-        )  # fmt: skip
         self.model = Model(LIMITS, RATES, ADMISSION)
+        self.configure()
         self.tags = itertools.count(1)
         self.numbers = itertools.count(1)
         self.trials = itertools.count()
@@ -93,9 +91,34 @@ class WatchedQueue(RuleBasedStateMachine):
 
     @invariant()
     def a_users_jobs_stand_a_second_of_rank_apart(self) -> None:
-        for lane, user, priority, jobs, ranks, ahead in self.connection.execute(HELD_AND_TURNS).fetchall():
+        forward = [job.id for job in self.model.live() if job.forward]
+        for lane, user, priority, jobs, ranks, ahead in self.connection.execute(HELD_AND_TURNS, [forward]).fetchall():
             assert ahead >= 0, "nobody stands before the time at which the job was due"
             assert user is None or jobs == ranks, f"lane {lane}: jobs of {user} with priority {priority} share a rank"
+
+    @invariant()
+    def a_queue_with_a_job_that_may_be_claimed_is_known_to_whoever_wakes_workers(self) -> None:
+        due = queues_with_due_jobs(self.connection)
+        for job in self.model.live():
+            if (
+                job.status == "pending"
+                and job.due
+                and not self.seen[job.id].held
+                and job.queue not in self.model.paused
+            ):
+                rests = (job.kind, job.queue) in self.model.resting
+                assert due[job.queue] == 0 or (rests and due[job.queue] > 0), f"nobody is woken for {job}"
+        assert not due.keys() & self.model.paused
+        later = [job for job in self.model.live() if job.status == "pending" and not job.due and not job.deaths]
+        if any(job.queue not in self.model.paused for job in later):
+            assert next_start_seconds(self.connection) <= LATER_SECONDS, later
+
+    def configure(self) -> None:
+        """Say the limits and rates that the config has in the model."""
+        limits = {name: most for name, most in self.model.configured.items() if most is not None}
+        rates = {name: (most, LATER_SECONDS) for name, most in self.model.rates.items()}
+        configure_limits(self.connection, limits, rates, ADMISSION)
+        self.model.resting.clear()  # it may name another provider for a kind
 
     def _heard(self, said: Said, reply: Reply) -> None:
         assert not reply.gone

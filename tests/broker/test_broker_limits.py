@@ -113,6 +113,20 @@ def test_a_dead_worker_leaves_its_seats(queue: Queue, new_worker: Any) -> None:
     assert other.claims(8) == [(ids[0], 2)]
 
 
+def test_who_waits_for_the_seat_of_a_cancelled_job_comes_in_when_its_worker_is_gone(
+    queue: Queue, new_worker: Any
+) -> None:
+    """Not only with the next upkeep: nothing of the dead stands in line, whose settlement would let another in."""
+    configure_limits(queue, {"user:{user_id}": 1}, {}, {})
+    enqueue_many([{"kind": "a", "user_id": "u"}] * 2, conn=queue)
+    dead, other = new_worker(), new_worker()
+    [job] = dead.says(want=1).claimed
+    assert not other.says(want=1).claimed
+    cancel_jobs(queue, [job.id])
+    release_worker(queue, dead.incarnation, died=True)
+    assert [claimed.id for claimed in other.says(want=1).claimed or []] == [job.id + 1]
+
+
 def test_a_retry_and_a_waiting_parent_hold_no_seat(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"a": 1}, {}, {})
     first, second, third = enqueue_many([("a", None)] * 3, conn=queue)

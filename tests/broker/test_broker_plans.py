@@ -18,18 +18,21 @@ from workerctl.broker.fleet import (
     KnownKind,
     Registration,
     bring_due,
+    database_now,
+    make_tick,
     next_start_seconds,
     queues_with_due_jobs,
     register_worker,
     release_worker,
 )
-from workerctl.broker.jobs import cancel_jobs, list_jobs, retry_jobs, show_job
-from workerctl.broker.limits import configure_limits, list_limits, tidy_limits
+from workerctl.broker.jobs import cancel_jobs, job_log, job_memory, list_jobs, retry_jobs, show_job, sweep_on
+from workerctl.broker.limits import configure_limits, list_limits, set_limit, tidy_limits
 from workerctl.broker.migrate import migrate
-from workerctl.broker.overview import schedules
+from workerctl.broker.overview import nodes, schedules, workers
+from workerctl.broker.spend import spend, unresolved_calls
 from workerctl.producer import enqueue, enqueue_many
 
-BIG = ("live", "history", "seat", "hold", "start", "tick", "execution_log")
+BIG = ("live", "history", "seat", "hold", "start", "tick", "execution_log", "memory", "spend")
 KINDS = ("a", "b", "few", "owned")
 USERS = 10_000
 RUNNING = 400
@@ -54,8 +57,26 @@ INSERT INTO workerctl.history (id, status, finished_at, kind, queue, priority, m
 SELECT nextval('workerctl.job_id'), CASE WHEN n %% 100 = 0 THEN 'dead' ELSE 'succeeded' END::workerctl.job_status,
        now() + make_interval(days => n %% 3), 'a', 'default', 0, 3, 0, 0, 1, 0, 0, 0, 0, now(), now(), now(), '{}',
        CASE WHEN n %% 2 = 0 THEN 'u' || n %% %(users)s END
-  FROM generate_series(1, %(rows)s) AS n WHERE %(users)s > 0
+  FROM generate_series(1, %(rows)s) AS n WHERE %(users)s > 0;
+INSERT INTO workerctl.execution_log (job_id, message)
+SELECT n %% (%(rows)s / 5), 'n' FROM generate_series(1, %(rows)s) AS n WHERE %(users)s > 0;
+INSERT INTO workerctl.memory (job_id, key, value, attempt)
+SELECT n / 4, 'made ' || n %% 4, '1', 1 FROM generate_series(1, %(rows)s) AS n WHERE %(users)s > 0;
+INSERT INTO workerctl.tick (name, due_at, job_id, term)
+SELECT 't' || n %% 10, now() - make_interval(secs => n), n, 1
+  FROM generate_series(1, %(rows)s) AS n WHERE %(users)s > 0;
+INSERT INTO workerctl.spend (job_id, attempt, purpose, kind, provider, model, user_id, cost, begun_at, ended_at, state,
+       summed)
+SELECT n, 1, 'image', 'a', 'p', 'm', 'u' || n %% %(users)s, 0.01, now() - make_interval(secs => 3.0 * n), now(), 'paid',
+       n > 500  -- not yet added up
+  FROM generate_series(1, %(rows)s) AS n
 """
+BUDGETS = """[{"name": "day", "per_user": true, "most_cost": 1000000, "period_seconds": 86400},
+             {"name": "all", "per_user": false, "most_calls": 1000000000, "period_seconds": 86400}]"""
+BEGIN_CALL = """
+SELECT workerctl.begin_call(%(job)s, %(attempt)s, 'image', 'a', 'p', 'm', 'u7', NULL, 0.01, true, %(budgets)s) ->> 'id'
+"""
+END_CALL = "SELECT workerctl.end_call(%s::bigint, %s, 'paid', 0.01, 1, 0, 0, '1')"
 
 Connection = psycopg.Connection[Any]
 
@@ -174,7 +195,8 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     children = [{"kind": "a", "user_id": "first"}] * CHILDREN
     look("fan out", lambda: settle(parents=[Parent(job.id, job.attempt, children) for job in claims(1)[:1]]))
     look("follow up", lambda: settle(**with_follow_up(claims(1)[0])))
-    look("resume", lambda: resume(queue, worker, "w"))
+    claims()
+    look("resume", lambda: resume(queue, worker, "me"))
     look("enqueue", lambda: enqueue("a", {}, conn=queue))
     look("enqueue of a user", lambda: enqueue("owned", {}, user_id="u7", unique_key="k", conn=queue))
     look(
@@ -197,18 +219,34 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     look("cancel one", lambda: cancel_jobs(queue, [newest(queue, "status = 'pending' AND parent_id IS NULL")]))
     look("cancel a batch", lambda: cancel_jobs(queue, [newest(queue, "status = 'waiting'")]))
     look("retry", lambda: retry_jobs(queue, [dead(queue)]))
+    look("retry of a batch", lambda: retry_jobs(queue, [ended_batch(queue, worker)]))
+    look("what nobody goes on with", lambda: sweep_on(queue, None, 1000))
     look("leases", lambda: queue.execute("SELECT workerctl.renew_node('n', 'h', 'v', 1, 30)"))
     exchange(queue, other, Request(want=8))
     look("release", lambda: release_worker(queue, "other", died=True))
     look("suspects", lambda: exchange(queue, worker, Request(want=4, in_hand=1)))
     look("tick", lambda: queue.execute(statement("is_dealt_with"), {"name": "t", "due_at": "2026-01-01T00:00:00Z"}))
     look("limits", lambda: list_limits(queue))
+    look("a limit of a kind", lambda: set_limit(queue, "few", RUNNING + 51))
+    look("a new limit of a kind", lambda: set_limit(queue, "b", 5_000))
+    look("a limit of keys", lambda: set_limit(queue, "user:{user_id}", 2))
+    look("workers", lambda: workers(queue))
+    look("nodes", lambda: nodes(queue))
+    look("who is served by nobody", lambda: queue.execute(statement("unserved")), most=5_000)  # 1,000 of a lane
+    look("log of a job", lambda: job_log(queue, 5000))
+    look("memory of a job", lambda: job_memory(queue, 5000))
+    look("a call of a provider", lambda: call_a_provider(queue, claims(1)[0]))
+    look("sum of calls", lambda: queue.execute(statement("sum_spend")))
+    look("spend of an hour", lambda: spend(queue, "user", 3600))
+    look("calls without an end", lambda: unresolved_calls(queue, 3600))
     look("next start", lambda: next_start_seconds(queue))
     look("tidy", lambda: tidy_limits(queue))
     queue.execute(
         "INSERT INTO workerctl.schedule (name, cron, timezone, kind) VALUES ('t', '@every 1h', 'UTC', 'a');"
-        " INSERT INTO workerctl.tick (name, due_at, job_id, term) SELECT 't', now(), max(id), 1 FROM workerctl.history"
+        " INSERT INTO workerctl.tick (name, due_at, job_id, term) SELECT 't', now(), max(id), 1 FROM workerctl.history;"
+        " UPDATE workerctl.leadership SET term = 1, lease_until = 'infinity'"
     )
+    look("tick made", lambda: make_a_tick(queue))
     look("schedules", lambda: schedules(queue))
     look("stats", lambda: stats(queue), most=6_000)  # 5,000 of a lane are counted
     look("queues", lambda: queues(queue), most=6_000)
@@ -217,6 +255,33 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     look("refusal", lambda: be_refused(queue), most=300)
     look("room for a plan without jobs", lambda: enqueue("a", {}, plan="rare", conn=queue), most=300)
     assert not bad, json.dumps(bad, indent=1)
+
+
+def ended_batch(queue: Connection, worker: int) -> int:
+    """A batch of which every child is dead; nothing of its making is looked at."""
+    queue.execute("SET auto_explain.log_min_duration = -1")
+    claimed = exchange(queue, worker, Request(want=1)).claimed or []
+    children = [{"kind": "a"}] * CHILDREN
+    exchange(queue, worker, Request(parents=[Parent(job.id, job.attempt, children) for job in claimed]))
+    queue.execute(
+        "SELECT workerctl.finish(jsonb_agg(jsonb_build_object('id', id, 'status', 'dead')))"
+        " FROM workerctl.live WHERE parent_id = %s",
+        [claimed[0].id],
+    )
+    queue.execute("SET auto_explain.log_min_duration = 0")
+    return claimed[0].id
+
+
+def call_a_provider(queue: Connection, job: Any) -> None:
+    values = {"job": job.id, "attempt": job.attempt, "budgets": BUDGETS}
+    row = queue.execute(BEGIN_CALL, values).fetchone()
+    assert row is not None
+    assert queue.execute(END_CALL, [row[0], job.attempt]).fetchone() == (True,)
+
+
+def make_a_tick(queue: Connection) -> None:
+    now = database_now(queue)
+    assert make_tick(queue, term=1, name="t", due_at=now, kind="a", payload={}) is not None
 
 
 def be_refused(queue: Connection) -> None:

@@ -8,10 +8,12 @@
          coalesce(sum(s.input_tokens), 0)::bigint AS input_tokens,
          coalesce(sum(s.output_tokens), 0)::bigint AS output_tokens,
          count(*) FILTER (WHERE s.state = 'wasted') AS wasted,
-         count(*) FILTER (WHERE s.state = 'in flight' AND l.id IS NOT NULL) AS in_flight,
-         count(*) FILTER (WHERE s.state = 'unknown' OR s.state = 'in flight' AND l.id IS NULL) AS unresolved
+         count(*) FILTER (WHERE s.state = 'in flight' AND job.goes_on) AS in_flight,
+         count(*) FILTER (WHERE s.state = 'unknown' OR s.state = 'in flight' AND NOT job.goes_on) AS unresolved
     FROM workerctl.spend s
-    LEFT JOIN workerctl.live l ON l.id = s.job_id
+   CROSS JOIN LATERAL (  -- of calls that are in flight alone: a join would read all live jobs
+         SELECT CASE WHEN s.state = 'in flight' THEN (SELECT count(*) FROM workerctl.live l WHERE l.id = s.job_id) > 0 END
+                AS goes_on) job
    WHERE s.begun_at > now() - make_interval(secs => %(seconds)s::double precision)
 GROUP BY 1
 ORDER BY cost DESC, name
