@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import psycopg
 
-DIAL_SECONDS = 6.0  # with what is asked on the new connection, less than a worker may be silent
+DIAL_SECONDS = 3.0  # less than a worker may be silent, with a beat and a statement, of 5 s each, before and after
 _NO_NAME = re.compile(r"/[^,]*|[\d.]+|[\da-f.]*:[\da-f:.]*")  # one socket folder or one address
 
 

@@ -160,7 +160,7 @@ def database_now(connection: Connection) -> dt.datetime:
 
 
 def bring_due(connection: Connection) -> int:
-    """Jobs for later that are due now are seen by claims from here on: up to 200 a lane, and how many."""
+    """Claims see from here on what is due of the jobs for later: up to 200 a lane and 2,000 in all; how many."""
     return int(_one(connection, "bring_due", {}))
 
 

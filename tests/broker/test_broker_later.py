@@ -15,7 +15,8 @@ from workerctl.broker.fleet import bring_due, next_start_seconds, queues_with_du
 Queue = psycopg.Connection[Any]
 
 LATER_JOBS = 3000
-A_LANE = 200  # jobs that come forward at once
+A_LANE = 200  # jobs that come forward at once,
+IN_ALL = 2000  # however many lanes there are
 
 
 def in_an_hour() -> dt.datetime:
@@ -53,6 +54,13 @@ def test_what_falls_due_is_found_by_a_look_that_finds_nothing_else(queue: Queue,
     pass_an_hour(queue)
     assert len(worker.claims(A_LANE + 1)) == A_LANE  # as many as come forward at once
     assert len(worker.claims(A_LANE + 1)) == 1
+
+
+def test_what_falls_due_in_many_lanes_comes_forward_piece_by_piece(queue: Queue) -> None:
+    lanes = IN_ALL // A_LANE + 1
+    enqueue_many([{"kind": f"k{n % lanes}", "run_at": in_an_hour()} for n in range(lanes * A_LANE)], conn=queue)
+    pass_an_hour(queue)
+    assert [bring_due(queue) for _ in range(3)] == [IN_ALL, A_LANE, 0]
 
 
 def test_what_is_brought_forward_stands_by_its_time_and_priority(queue: Queue, new_worker: Any) -> None:

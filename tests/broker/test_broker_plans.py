@@ -204,8 +204,8 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
         lambda: enqueue_many([{"kind": "a", "user_id": f"u{n}"} for n in range(100)], conn=queue),
     )
     look("due queues", lambda: queues_with_due_jobs(queue))
-    look("what falls due", lambda: bring_due(queue))
-    look("the next to fall due", lambda: next_start_seconds(queue))
+    look("what falls due", lambda: fall_due(queue))
+    look("next start", lambda: next_start_seconds(queue))
     look("show", lambda: show_job(queue, 5000))
     look("newest", lambda: list_jobs(queue, limit=50))
     look("dead ones", lambda: list_jobs(queue, status="dead", limit=50))
@@ -221,6 +221,8 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     look("retry", lambda: retry_jobs(queue, [dead(queue)]))
     look("retry of a batch", lambda: retry_jobs(queue, [ended_batch(queue, worker)]))
     look("what nobody goes on with", lambda: sweep_on(queue, None, 1000))
+    batch = a_batch_that_failed(queue)
+    look("go on with a retry", lambda: queue.execute("SELECT workerctl.retry(%s, 10)", [batch]))
     look("leases", lambda: queue.execute("SELECT workerctl.renew_node('n', 'h', 'v', 1, 30)"))
     exchange(queue, other, Request(want=8))
     look("release", lambda: release_worker(queue, "other", died=True))
@@ -288,6 +290,34 @@ def be_refused(queue: Connection) -> None:
     """At a plan's cap, of which few jobs are pending beside many of others."""
     with pytest.raises(QueueFull):
         enqueue("a", {}, plan="free", conn=queue)
+
+
+def fall_due(queue: Connection) -> None:
+    """The time has come for a hundred jobs of a lane, of one user and of many."""
+    queue.execute(
+        "UPDATE workerctl.live SET run_at = now(), rank = workerctl.later_rank(now(), 0) WHERE id = ANY (%s)",
+        [enqueue_many([{"kind": "a", "user_id": f"u{n // 2 * (n % 2)}"} for n in range(100)], conn=queue)],
+    )
+    assert bring_due(queue) == 100
+
+
+def a_batch_that_failed(queue: Connection) -> int:
+    """With more children than may be read, of each day some."""
+    batch = enqueue("b", conn=queue)
+    queue.execute(
+        "INSERT INTO workerctl.history SELECT child.* FROM (SELECT h, row_number() OVER () - 1 AS n"
+        " FROM workerctl.history h ORDER BY h.id LIMIT %(most)s) f"
+        " CROSS JOIN LATERAL jsonb_populate_record(f.h, jsonb_build_object('id', nextval('workerctl.job_id'),"
+        " 'parent_id', %(batch)s::bigint, 'child_index', f.n, 'status', 'dead')) child",
+        {"batch": batch, "most": 3 * READ_AT_MOST},
+    )
+    queue.execute(
+        "UPDATE workerctl.live SET status = 'waiting', children_total = %(most)s, children_dead = %(most)s"
+        " WHERE id = %(batch)s",
+        {"batch": batch, "most": 3 * READ_AT_MOST},
+    )
+    queue.execute("ANALYZE workerctl.history")
+    return batch
 
 
 def with_follow_up(job: Any) -> dict[str, Any]:

@@ -28,9 +28,10 @@ CREATE FUNCTION workerctl.line_end(of_lane integer, of_user text, of_priority sm
        AND l.status = 'pending' AND l.rank < workerctl.later();
 $$;
 
--- Jobs for later that are due now take their rank among the due ones, up to 200 of each lane, and those come into sight that
--- waited for a rate; returns how many did. A user's stand up behind each other as if they were enqueued now, but for one that
--- was tried before. The agent asks every second, and a claim that finds nothing.
+-- Jobs for later that are due now take their rank among the due ones, up to 200 of each lane and 2,000 in all, for which a
+-- statement has time; and those come into sight that waited for a rate. Returns how many did. A user's stand up behind each
+-- other as if they were enqueued now, but for one that was tried before. The agent asks every second, and a claim that finds
+-- nothing.
 CREATE FUNCTION workerctl.bring_due() RETURNS bigint LANGUAGE plpgsql
 SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -42,7 +43,8 @@ DECLARE
                SELECT f.id FROM workerctl.live f
                 WHERE f.lane_id = a.id AND f.status = 'pending' AND NOT f.held AND f.deaths = 0
                   AND f.rank BETWEEN workerctl.later() AND workerctl.later_rank(now(), -100)
-                ORDER BY f.rank, f.id LIMIT 200 FOR UPDATE SKIP LOCKED) due);
+                ORDER BY f.rank, f.id LIMIT 200 FOR UPDATE SKIP LOCKED) due
+         LIMIT 2000);
 BEGIN
     IF due <> '{}' THEN
         UPDATE workerctl.live l

@@ -277,12 +277,14 @@ BEGIN
            array_agg(f.id) FILTER (WHERE f.children_total > 0) AS batches,
            max(f.child_index) AS last
       INTO next
-      FROM (SELECT h.id, h.child_index, h.status, h.children_total FROM workerctl.history h
-             WHERE h.parent_id = sweep.job_id AND h.child_index > sweep.after AND NOT taken
+      FROM ((SELECT h.id, h.child_index, h.status, h.children_total FROM workerctl.history h
+              WHERE h.parent_id = sweep.job_id AND h.child_index > sweep.after AND NOT taken
+              ORDER BY h.child_index LIMIT most)  -- of each, else all that are left are sorted
              UNION ALL
-            SELECT l.id, l.child_index, l.status, l.children_total FROM workerctl.live l
-             WHERE l.parent_id = sweep.job_id AND l.child_index > sweep.after AND NOT taken
-               AND l.status = 'waiting' AND l.cancel_asked_at IS NULL
+            (SELECT l.id, l.child_index, l.status, l.children_total FROM workerctl.live l
+              WHERE l.parent_id = sweep.job_id AND l.child_index > sweep.after AND NOT taken
+                AND l.status = 'waiting' AND l.cancel_asked_at IS NULL
+              ORDER BY l.child_index LIMIT most)
              ORDER BY child_index LIMIT most) f;
     INSERT INTO workerctl.sweep (job_id, asked_of, redo, at)
     SELECT b, sweep.asked_of, true, sweep.at FROM unnest(next.batches) AS b

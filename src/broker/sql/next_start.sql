@@ -16,7 +16,7 @@ SELECT extract(epoch FROM min(f.at) - clock_timestamp())::double precision
                               WHERE l.lane_id = a.id AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
                                 AND l.rank < workerctl.later()
                               ORDER BY l.rank, l.id LIMIT 1) due
-         WHERE NOT a.paused AND room.free <= 0
+         WHERE EXISTS (SELECT FROM workerctl.rates) AND NOT a.paused AND room.free <= 0  -- without any no lane is looked into
          GROUP BY a.id
         UNION ALL
         SELECT min(u.free_at) FROM workerctl.used_up u) f
