@@ -9,13 +9,14 @@ import psycopg
 
 from ..broker.connection import SLOW, TOO_LONG, Silence, connect, is_away
 from ..broker.dial import DIAL_SECONDS
-from ..broker.exchange import FIRST, Reply, Request, exchange, resume
+from ..broker.exchange import FIRST, NOBODY, Reply, Request, exchange, resume
 from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
 from ..broker.found import Database
 from ..contract import Unreachable
 from .journal import write_to_stderr
 
 RECONNECT_LIMIT_SECONDS = 5.0
+GIVEN_UP = "the fleet had given this worker up: others get its jobs, and it goes on as a new one\n"
 
 
 class Rejected(Exception):
@@ -67,11 +68,14 @@ class Link:
                 pooled=self._database.pooled,
                 within_seconds=DIAL_SECONDS,
             )
-            if self._worker_id is None:
+            resumed = NOBODY
+            if self._worker_id is not None:
+                resumed = resume(self._connection, self._worker_id, self._registration.incarnation)
+                if resumed.session is None:  # or its row was lost with a server: its id may be another's by now
+                    write_to_stderr(GIVEN_UP)
+            if resumed.session is None:
                 self._worker_id = register_worker(self._connection, self._registration, self._kinds)
                 resumed = FIRST  # nobody has spoken for this worker before
-            else:
-                resumed = resume(self._connection, self._worker_id, self._registration.incarnation)
         except (Unreachable, psycopg.Error) as error:
             self.lost(now, error)
             return None
@@ -108,7 +112,7 @@ class Link:
         self.too_slow = False
         self._warm = self._warm or request.warm
         if reply.gone:
-            write_to_stderr("the fleet had given this worker up: others get its jobs, and it goes on as a new one\n")
+            write_to_stderr(GIVEN_UP)
             self._worker_id = None
             self._disconnect()
         return reply
