@@ -142,7 +142,6 @@ class Resumed(msgspec.Struct, frozen=True):
 
 
 FIRST = Resumed(0, set())  # of a worker that has just been registered: `workerctl.worker.session` begins there
-NOBODY = Resumed(None, set())  # of one that the database does not know
 
 
 _encoder = msgspec.json.Encoder()

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 
+from workerctl import job
 from workerctl.broker.exchange import Request
 from workerctl.broker.fleet import KnownKind, Registration
 from workerctl.broker.found import Database
+from workerctl.broker.jobs import show_job
+from workerctl.broker.surroundings import Surroundings
 from workerctl.producer import enqueue
+from workerctl.settings import load
+from workerctl.worker.identity import Identity
 from workerctl.worker.link import Link
+from workerctl.worker.seats import Seats
+
+
+@job("settled.once")
+def settle_me(payload: dict[str, int]) -> None:
+    pass
 
 
 def link_of(database_url: str, incarnation: str) -> Link:
@@ -41,3 +55,29 @@ def test_a_worker_whose_row_was_lost_in_a_failover_takes_no_other_ones_place(
     assert {job_id for _, job_id in rows} == job_ids
     for link in links.values():
         link.leave()
+
+
+def test_a_pooled_worker_finds_what_a_failover_behind_its_pooler_took_back(
+    queue: psycopg.Connection[Any], database_url: str, tmp_path: Path
+) -> None:
+    settings = load(None, None, {}, tmp_path).settings
+    settings = msgspec.structs.replace(settings, jobs=msgspec.structs.replace(settings.jobs, lease_seconds=1.0))
+    around = Surroundings(settings, tmp_path, "n", "host", Database(database_url, database_url, pooled=True))
+    seats = Seats(Identity(1, "n.1", "default", 1, None), around)
+    seats.turn(time.monotonic())
+    dialled = seats.link.dialled
+    with queue.transaction():  # as it is once the server has lost the settlement, but not the claim
+        job_id = enqueue("settled.once", conn=queue)
+        queue.execute(
+            "UPDATE workerctl.live SET status = 'running', attempt = 1, started_at = now(),"
+            " worker_id = (SELECT id FROM workerctl.worker) WHERE id = %s",
+            [job_id],
+        )
+    deadline = time.monotonic() + 10
+    while show_job(queue, job_id)["status"] != "succeeded":
+        assert time.monotonic() < deadline, show_job(queue, job_id)
+        seats.turn(time.monotonic())
+    assert show_job(queue, job_id)["attempt"] == 2
+    assert seats.link.dialled == dialled, "nobody told it"
+    seats.leave()
+    seats.runner.close()
