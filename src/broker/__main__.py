@@ -11,7 +11,7 @@ from setproctitle import setproctitle
 from ..contract import Channel, Unreachable, WorkerctlError
 from .connection import connect, is_away, refused, unreachable
 from .fleet import Connection, NodeTaken, renew_this_node
-from .migrate import migrate
+from .migrate import be_patient, migrate
 from .surroundings import Surroundings, surroundings
 
 PAUSE_SECONDS = 0.25
@@ -67,6 +67,7 @@ def _take_node(connection: Connection, around: Surroundings) -> None:
     while True:
         try:
             with connection.transaction():
+                be_patient(connection)
                 renew_this_node(connection, around)
             return
         except NodeTaken as error:

@@ -59,10 +59,13 @@ def migrate(connection: psycopg.Connection[Any], folder: Traversable | None = No
 
     Raises Unusable where the schema has left this code behind, or holds another text of a migration than it knows.
     """
-    if not any(migration.phase == "pre" for migration in pending(connection, folder)):
+    with connection.transaction():
+        be_patient(connection)
+        missing = pending(connection, folder)
+    if not any(migration.phase == "pre" for migration in missing):
         return []  # without the lock, for which those who register would have to wait, and we for them
     with connection.transaction():
-        _be_patient(connection)
+        be_patient(connection)
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         missing = pending(connection, folder)
         if len(missing) == len(migrations(folder)):
@@ -82,7 +85,7 @@ def migrate(connection: psycopg.Connection[Any], folder: Traversable | None = No
 def finish_migrations(connection: psycopg.Connection[Any], folder: Traversable | None = None) -> list[str]:
     """Apply what of the phase `post` is missing, up to the first that an older node or worker keeps waiting."""
     with connection.transaction():
-        _be_patient(connection)
+        be_patient(connection)
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         missing = pending(connection, folder)
         oldest = connection.execute(statement("oldest_schema")).fetchone()
@@ -113,8 +116,8 @@ def pending(connection: psycopg.Connection[Any], folder: Traversable | None = No
     return list(known.values())
 
 
-def _be_patient(connection: psycopg.Connection[Any]) -> None:
-    """Whatever limits the role or the database has: how long a migration takes depends on the tables that it finds."""
+def be_patient(connection: psycopg.Connection[Any]) -> None:
+    """For this transaction, whatever limits the role or the database has: what a migration takes depends on the tables."""
     limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
     if connection.info.server_version >= 170000:
         limits.append("transaction_timeout")

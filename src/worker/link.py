@@ -9,13 +9,14 @@ import psycopg
 
 from ..broker.connection import SLOW, TOO_LONG, Silence, connect, is_away
 from ..broker.dial import DIAL_SECONDS
-from ..broker.exchange import FIRST, Reply, Request, exchange, resume
+from ..broker.exchange import FIRST, Reply, Request, Resumed, exchange, resume
 from ..broker.fleet import KnownKind, Registration, register_worker, release_worker
 from ..broker.found import Database
 from ..contract import Unreachable
 from .journal import write_to_stderr
 
 RECONNECT_LIMIT_SECONDS = 5.0
+GIVEN_UP = "the fleet had given this worker up: others get its jobs, and it goes on as a new one\n"
 
 
 class Rejected(Exception):
@@ -39,6 +40,9 @@ class Link:
         self._warm = False  # the server has planned this connection's statements
         self._failures = 0  # since the queue answered last
         self.retry_at = 0.0  # monotonic; not before this
+        self.ask_at = float(
+            "inf"
+        )  # for the claims again: behind a pooler a server may be replaced, and nobody hears it
         self.too_slow = False  # the last request was not done in time,
         self.waited_for_others = False  # because of a lock, or nobody knows why
 
@@ -57,28 +61,39 @@ class Link:
         return self._connection.fileno()
 
     def try_connect(self, now: float) -> set[tuple[int, int]] | None:
-        """Connect where it is time to; the claims that are this worker's, or None where there is no link yet."""
+        """Connect where it is time to; the claims that are this worker's, or None where there is no link yet.
+
+        Where there is one, they are asked for anew.
+        """
         if now < self.retry_at:
             return None
         try:
-            self._connection = connect(
-                self._database.url,
-                application="worker",
-                pooled=self._database.pooled,
-                within_seconds=DIAL_SECONDS,
-            )
-            if self._worker_id is None:
-                self._worker_id = register_worker(self._connection, self._registration, self._kinds)
-                resumed = FIRST  # nobody has spoken for this worker before
-            else:
-                resumed = resume(self._connection, self._worker_id, self._registration.incarnation)
+            if self._connection is None:
+                self._connection = connect(
+                    self._database.url,
+                    application="worker",
+                    pooled=self._database.pooled,
+                    within_seconds=DIAL_SECONDS,
+                )
+                self.dialled += 1
+                self._warm = False
+            resumed = self._resume(self._connection)
         except (Unreachable, psycopg.Error) as error:
             self.lost(now, error)
             return None
         self._session = resumed.session
-        self.dialled += 1
-        self._warm = False
+        if self._database.pooled:
+            self.ask_at = now + self._registration.lease_seconds
         return resumed.claims
+
+    def _resume(self, connection: psycopg.Connection[Any]) -> Resumed:
+        if self._worker_id is not None:
+            resumed = resume(connection, self._worker_id, self._registration.incarnation)
+            if resumed.session is not None:
+                return resumed
+            write_to_stderr(GIVEN_UP)  # or its row was lost with a server: its id may be another's by now
+        self._worker_id = register_worker(connection, self._registration, self._kinds)
+        return FIRST  # nobody has spoken for this worker before
 
     def exchange(
         self,
@@ -108,7 +123,7 @@ class Link:
         self.too_slow = False
         self._warm = self._warm or request.warm
         if reply.gone:
-            write_to_stderr("the fleet had given this worker up: others get its jobs, and it goes on as a new one\n")
+            write_to_stderr(GIVEN_UP)
             self._worker_id = None
             self._disconnect()
         return reply

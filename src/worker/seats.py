@@ -86,7 +86,7 @@ class Seats:
         """The monotonic instant at which `turn` has something to do."""
         if not self.link.up:
             return min(self.link.retry_at, self._overdue_at)
-        dues = [self._renew_at, self._overdue_at, self.apart.due_at]
+        dues = [self._renew_at, self._overdue_at, self.apart.due_at, self.link.ask_at]
         if self.free:
             dues.append(now if self._woken else self._look_at)
         if self.runner.has_waiting:
@@ -105,7 +105,7 @@ class Seats:
         self._take_note()
         if self.runner.has_waiting and now >= self._heard_at + FLUSH_SECONDS:
             self.hand.put_back_runs(self.runner.take_waiting())  # not so quick after all: a sibling may have a seat
-        if not self.link.up:
+        if not self.link.up or now >= self.link.ask_at:
             self._connect(now)
             return  # that there is a link is said before the queue is asked for work
         if now >= self.apart.due_at and not self._went_on(self.apart.try_aside(now)):

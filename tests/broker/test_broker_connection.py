@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import threading
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,12 +16,16 @@ import msgspec
 import psycopg
 import pytest
 
+from workerctl.broker.__main__ import _take_node
 from workerctl.broker.connection import answer, connect, unreachable
 from workerctl.broker.exchange import Reply, Request, exchange
 from workerctl.broker.fleet import KnownKind, Registration, register_worker
+from workerctl.broker.found import Database
 from workerctl.broker.migrate import migrate
+from workerctl.broker.surroundings import Surroundings
 from workerctl.contract import Unusable
 from workerctl.producer import enqueue
+from workerctl.settings import load
 
 
 def test_a_frozen_server_is_given_up_and_the_connection_closed(database_url: str) -> None:
@@ -165,6 +171,25 @@ def test_small_time_limits_of_the_role_or_database_are_overruled_and_hurry_no_mi
         assert connection.execute("SHOW statement_timeout").fetchone() == ("10ms",), "else this shows nothing"
     with connect(database_url, application="test") as connection:
         assert {limit: connection.execute(f"SHOW {limit}").fetchone()[0] for limit in ours} == ours  # type: ignore[index]
+
+
+def test_small_time_limits_keep_no_node_from_coming_in(
+    queue: psycopg.Connection[Any], database_url: str, tmp_path: Path
+) -> None:
+    around = Surroundings(load(None, None, {}, tmp_path).settings, tmp_path, "n", "host", Database(database_url, "", False))
+    with connect(database_url, application="test", bounded=False) as connection:
+        connection.execute("SET statement_timeout = '10ms'; SET lock_timeout = '10ms'")
+        comes_in = threading.Thread(target=_take_node, args=(connection, around))
+        with queue.transaction():
+            queue.execute("LOCK TABLE workerctl.live")
+            comes_in.start()
+            waiting = "SELECT clock_timestamp() - query_start > interval '50 ms' FROM pg_stat_activity WHERE pid = %s"
+            deadline = time.monotonic() + 10
+            while queue.execute(waiting, [connection.info.backend_pid]).fetchone() != (True,):
+                assert comes_in.is_alive() and time.monotonic() < deadline
+                time.sleep(0.01)
+        comes_in.join()
+    assert queue.execute("SELECT id FROM workerctl.node").fetchall() == [("n",)]
 
 
 def test_no_plan_of_ours_is_compiled(queue: psycopg.Connection[Any]) -> None:
