@@ -118,13 +118,16 @@ def _is_of_full_kind(detail: Row) -> bool:
 
 
 def _seat_of_key_seconds(detail: Row) -> float | None:
-    """Behind those that wait for a seat of its key; 0 where its keys have seats."""
-    full = [limit["most"] for limit in detail["limits"] if "{" in limit["name"] or ":" in limit["name"]]
-    if not full and not detail["held"]:
-        return 0.0
+    """Behind those that wait for a seat of one of its keys, whether or not a claim has met them yet."""
     run_seconds = detail["runs"].get(detail["kind"])
-    before = detail["held_before"] or 0
-    return None if not full or run_seconds is None else float((before + 1) * run_seconds / min(full))
+    longest = 0.0
+    for key in detail["keys"]:
+        late = key["before"] + key["used"] - key["most"] + 1
+        if late > 0 and run_seconds is None:
+            return None
+        if late > 0:
+            longest = max(longest, late * run_seconds / key["most"])
+    return longest
 
 
 def _free_at(left: Sequence[float], seats: int) -> list[float]:

@@ -22,7 +22,15 @@ def wait(
     first, *others = lanes
     hand = [{"kind": kind, "seconds": since} for kind, sinces in (in_hand or {}).items() for since in sinces]
     detail = {"kind": first["kind"], "lanes": [first | {"own": True}, *others], "seats": seats, "in_hand": hand}
-    plain = {"limits": [], "rates": [], "held": False, "held_before": None, "suspect": False, "ripe_in_seconds": 0}
+    plain = {
+        "limits": [],
+        "keys": [],
+        "rates": [],
+        "held": False,
+        "held_before": None,
+        "suspect": False,
+        "ripe_in_seconds": 0,
+    }
     return about_seconds(DUE, plain | detail | {"runs": {"a": 10.0, "b": 1.0, "long": 3600.0}} | more)
 
 
@@ -70,9 +78,15 @@ def test_a_rate_gives_its_free_starts_at_once_and_all_of_them_once_a_period(befo
 
 
 def test_who_waits_for_a_seat_of_a_key_waits_for_those_before_it_there() -> None:
-    key = {"limits": [{"name": "user:{user_id}", "most": 2}], "held": True}
-    assert wait(lane("a", 900), seats=4, held_before=5, **key) == 30
-    assert wait(lane("a", 0), seats=4, **(key | {"held": False})) == 5
+    def at(before: int, used: int = 2) -> dict[str, Any]:
+        return {"keys": [{"most": 2, "used": used, "before": before}]}
+
+    assert wait(lane("a", 900), seats=4, held=True, held_before=5, **at(5)) == 30
+    assert wait(lane("a", 0), seats=4, **at(0)) == 5
+    assert wait(lane("a", 8), seats=400, **at(8)) == 45  # a claim has not met it yet
+    assert wait(lane("a", 8), seats=400, **at(8, used=0)) == 35
+    assert wait(lane("a", 1), seats=400, **at(1, used=0)) < 1
+    assert wait(lane("a", 8), seats=400, **at(8), runs={}) is None
 
 
 def test_a_run_that_takes_longer_than_usual_is_taken_for_a_long_one() -> None:

@@ -144,6 +144,43 @@ def test_depth_tells_due_later_retries_held_running_and_waiting(queue: Queue, ne
     cancel_jobs(queue, [parent])
 
 
+def test_thousands_for_later_are_not_due(queue: Queue) -> None:
+    tomorrow = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+    enqueue_many([{"kind": "a", "run_at": tomorrow}] * 3000, conn=queue)
+    due = enqueue_many([("a", None)] * 3, conn=queue)
+    queue.execute("UPDATE workerctl.live SET failures = 1 WHERE id = %s", [due[1]])
+    queue.execute(
+        "UPDATE workerctl.live SET deaths = 1, failures = 1, run_at = now() - interval '1 h' WHERE id = %s", [due[0]]
+    )
+    [whole] = queues(queue)
+    assert (whole["due"], whole["later"], whole["retries"], whole["guessed"]) == (3, 3000, 2, False)
+    assert whole["oldest_due_seconds"] == pytest.approx(3600, abs=60)
+    enqueue_many([{"kind": "a", "run_at": tomorrow}] * 6000, conn=queue)
+    [whole] = queues(queue)
+    assert (whole["due"], whole["later"], whole["guessed"]) == (3, 9000, True)
+
+
+def test_the_job_that_waits_longest_is_found_behind_those_that_go_before_it(queue: Queue) -> None:
+    old = enqueue("a", conn=queue)
+    queue.execute("UPDATE workerctl.live SET run_at = now() - interval '2 h' WHERE id = %s", [old])
+    enqueue_many([{"kind": "a", "priority": 100}] * 500, conn=queue)
+    assert queues(queue)[0]["oldest_due_seconds"] == pytest.approx(7200, abs=60)
+
+
+def test_more_held_jobs_than_are_looked_at_are_guessed(queue: Queue) -> None:
+    job = enqueue("a", conn=queue)
+    queue.execute(
+        "INSERT INTO workerctl.live (lane_id, rank, held, limit_names, limit_keys)"
+        " SELECT l.lane_id, n, true, '{u}', '{u}' FROM workerctl.live l, generate_series(1, 30000) n WHERE l.id = %s",
+        [job],
+    )
+    queue.execute("INSERT INTO workerctl.hold SELECT 'u', l.rank, l.id FROM workerctl.live l WHERE l.held")
+    queue.execute("ANALYZE workerctl.hold")
+    found = row(queue)
+    assert 0.8 < found["held"] / 30000 < 1.2
+    assert (found["pending"], found["guessed"]) == (found["held"] + 1, True)
+
+
 def test_depth_of_a_deep_lane_is_guessed_and_costs_little(queue: Queue) -> None:
     enqueue_many([("a", None), ("b", None)], conn=queue)
     queue.execute(

@@ -10,7 +10,7 @@ import pytest
 
 from workerctl.broker.exchange import RunStats
 from workerctl.broker.jobs import show_job
-from workerctl.broker.limits import configure_limits
+from workerctl.broker.limits import configure_limits, list_seats
 from workerctl.producer import enqueue, enqueue_many
 
 Queue = psycopg.Connection[Any]
@@ -62,6 +62,18 @@ def test_of_seats_whose_runs_nobody_has_seen_end_no_time_is_promised(
     assert show_job(queue, job)["waits_seconds"] == pytest.approx(300, abs=5)
 
 
+def test_a_seat_that_was_taken_this_moment_is_held_for_no_time_and_not_for_less(queue: Queue, new_worker: Any) -> None:
+    configure_limits(queue, {"a": 1}, {}, {})
+    jobs = enqueue_many([("a", None)] * 2, conn=queue)
+    worker = new_worker()
+    with queue.transaction():  # whose time stands
+        queue.execute("SELECT now()")
+        worker.claims(1)
+        assert list_seats(queue)[0]["seconds"] >= 0
+        [limit] = show_job(queue, jobs[1])["waits_for"]["limits"]
+        assert limit["holders"][0]["seconds"] >= 0
+
+
 def test_a_key_limit_names_the_key_and_the_place_among_those_that_wait_for_it(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"user:{user_id}": 1}, {}, {})
     jobs = enqueue_many([{"kind": "a", "user_id": "u7"}] * 4, conn=queue)
@@ -72,6 +84,17 @@ def test_a_key_limit_names_the_key_and_the_place_among_those_that_wait_for_it(qu
     assert f"waiting for a seat of user:u7 (1 of 1 taken: held by job {jobs[0]}" in said
     assert said.endswith("; 2 before it; about 3 min"), said
     assert show_job(queue, jobs[3])["waits_seconds"] == pytest.approx(180)
+
+
+def test_behind_others_of_its_key_a_job_waits_for_their_seats_before_a_claim_has_met_it(
+    queue: Queue, new_worker: Any
+) -> None:
+    configure_limits(queue, {"user:{user_id}": 2}, {}, {})
+    worker = new_worker(seats=100)
+    jobs = enqueue_many([{"kind": "a", "user_id": "u7"}] * 40, conn=queue)
+    went(worker, 10, 60.0)
+    assert show_job(queue, jobs[39])["waits_seconds"] == pytest.approx(19 * 60)
+    assert show_job(queue, jobs[1])["waits_seconds"] < 1
 
 
 def test_a_rate_says_until_when(queue: Queue, new_worker: Any) -> None:

@@ -108,32 +108,42 @@ BEGIN
     RETURN greatest(found, guessed);
 END $$;
 
--- How much waits in one lane, but for what is held. Up to `most` are counted, more are guessed (`guessed`); of those that are
--- for later or were tried before, the last 1,000 by rank are looked at, where both are to be found.
+-- How much waits in one lane, but for what is held. Up to `most` are looked at and counted; of more (`guessed`) the number is
+-- guessed, and of those that were tried before the first `most` and the last 1,000 by rank are looked at, where they are to be found.
 CREATE FUNCTION workerctl.lane_depth(
     of_lane integer, most bigint, OUT pending bigint, OUT guessed boolean, OUT later bigint, OUT retries bigint,
     OUT oldest_due_at timestamptz
 ) LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    those text := format(
+        'SELECT FROM workerctl.live WHERE lane_id = %s AND status = ''pending'' AND NOT held AND deaths = 0', of_lane);
+    last_rank bigint;
+    suspects record;
 BEGIN
-    SELECT count(*) INTO pending
-      FROM (SELECT FROM workerctl.live l
+    SELECT count(*), count(*) FILTER (WHERE f.run_at > now()), count(*) FILTER (WHERE f.failures > 0),
+           min(f.run_at) FILTER (WHERE f.run_at <= now()), max(f.rank)
+      INTO pending, later, retries, oldest_due_at, last_rank
+      FROM (SELECT l.run_at, l.failures, l.rank FROM workerctl.live l
              WHERE l.lane_id = of_lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-             LIMIT most + 1) f;
+             ORDER BY l.rank, l.id LIMIT most + 1) f;
     guessed := pending > most;
     IF guessed THEN
-        pending := workerctl.about_rows(format(
-            'SELECT FROM workerctl.live WHERE lane_id = %s AND status = ''pending'' AND NOT held AND deaths = 0', of_lane), most);
+        pending := workerctl.about_rows(those, most);
+        later := least(pending, workerctl.about_rows(
+            those || format(' AND rank > %s', workerctl.later_rank(now(), -100)), most));
+        SELECT retries + count(*) INTO retries
+          FROM (SELECT l.failures FROM workerctl.live l
+                 WHERE l.lane_id = of_lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.rank > last_rank
+                 ORDER BY l.rank DESC, l.id DESC LIMIT 1000) f
+         WHERE f.failures > 0;
     END IF;
-    SELECT count(*) FILTER (WHERE f.run_at > now()), count(*) FILTER (WHERE f.failures > 0) INTO later, retries
+    SELECT count(*) AS jobs, count(*) FILTER (WHERE f.run_at > now()) AS later, count(*) FILTER (WHERE f.failures > 0) AS retries,
+           min(f.run_at) FILTER (WHERE f.run_at <= now()) AS oldest_due_at
+      INTO suspects
       FROM (SELECT l.run_at, l.failures FROM workerctl.live l
-             WHERE l.lane_id = of_lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0
-             ORDER BY l.rank DESC, l.id DESC LIMIT least(1000, most)) f;
-    SELECT min(f.run_at) INTO oldest_due_at
-      FROM (SELECT l.run_at FROM workerctl.live l
-             WHERE l.lane_id = of_lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.run_at <= now()
-               AND l.rank < workerctl.later()
-             ORDER BY l.rank, l.id LIMIT 100) f;
-    SELECT pending + count(*) INTO pending
-      FROM (SELECT FROM workerctl.live l
              WHERE l.status = 'pending' AND NOT l.held AND l.deaths > 0 AND l.lane_id = of_lane LIMIT 20000) f;
+    pending := pending + suspects.jobs;
+    later := later + suspects.later;
+    retries := retries + suspects.retries;
+    oldest_due_at := least(oldest_due_at, suspects.oldest_due_at);
 END $$;

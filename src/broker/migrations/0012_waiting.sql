@@ -68,8 +68,8 @@ CREATE FUNCTION workerctl.line_before(job workerctl.live, lane workerctl.lane) R
                              GROUP BY a.kind, l.worker_id, CASE WHEN a.batch = 1 THEN l.id END) f));
 $$;
 
--- Why a pending job has not begun, as far as its rows tell: which of its limits are full and who sits there, what is left of
--- its rates and how many stand before it at each, and the line that it stands in. NULL for any other job.
+-- Why a pending job has not begun, as far as its rows tell: which of its limits are full and who sits there, how many stand
+-- before it at each of its keys, what is left of its rates and how many stand before it at each, and the line that it stands in. NULL for any other job.
 CREATE FUNCTION workerctl.why_waiting(of_job bigint) RETURNS jsonb LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     job workerctl.live;
@@ -77,6 +77,7 @@ DECLARE
     names text[];
     keys text[];
     full_limits jsonb;
+    its_keys jsonb;
     its_rates jsonb;
     line jsonb;
     held_before bigint;
@@ -91,7 +92,7 @@ BEGIN
     SELECT jsonb_agg(jsonb_build_object('name', f.name, 'key', f.key, 'most', f.most, 'used', f.used, 'holders', (
                SELECT jsonb_agg(jsonb_build_object('job_id', h.id, 'worker', h.worker, 'seconds', h.seconds))
                  FROM (SELECT l.id, coalesce(w.host || ' ' || w.pool || '/' || w.slot, 'nobody') AS worker,
-                              extract(epoch FROM now() - l.started_at)::double precision AS seconds
+                              extract(epoch FROM clock_timestamp() - l.started_at)::double precision AS seconds
                          FROM workerctl.seat s
                          JOIN workerctl.live l ON l.id = s.job_id AND l.status = 'running'
                          LEFT JOIN workerctl.worker w ON w.id = l.worker_id
@@ -106,6 +107,13 @@ BEGIN
           INTO held_before
           FROM workerctl.hold mine WHERE mine.job_id = of_job AND mine.rank = job.rank AND mine.key = ANY (keys) LIMIT 1;
     END IF;
+    SELECT jsonb_agg(jsonb_build_object('most', f.most, 'used', workerctl.seats_taken(f.key), 'before', coalesce(
+               held_before, workerctl.before_of_key(job, f.key)
+                            + (SELECT count(*) FROM (SELECT FROM workerctl.hold h
+                                                      WHERE h.key = f.key AND (h.rank, h.job_id) < (job.rank, job.id) LIMIT 20000) b))))
+      INTO its_keys
+      FROM (SELECT DISTINCT m.most, k.key
+              FROM unnest(job.limit_names, job.limit_keys) AS k(name, key) JOIN workerctl.limits m USING (name)) f;
     SELECT jsonb_agg(jsonb_build_object(
                'name', r.name, 'key', r.key, 'most', r.most, 'period_seconds', extract(epoch FROM r.period)::double precision,
                'free', greatest(0, r.most - s.starts), 'seconds', extract(epoch FROM s.until - now())::double precision,
@@ -121,8 +129,8 @@ BEGIN
                     ORDER BY s.at DESC LIMIT r.most) f) s;
     line := workerctl.line_before(job, lane);
     RETURN line || jsonb_build_object(
-        'kind', lane.kind, 'limits', coalesce(full_limits, '[]'), 'rates', coalesce(its_rates, '[]'),
-        'held', job.held, 'held_before', held_before, 'suspect', job.deaths > 0, 'batch', lane.batch,
+        'kind', lane.kind, 'limits', coalesce(full_limits, '[]'), 'keys', coalesce(its_keys, '[]'),
+        'rates', coalesce(its_rates, '[]'), 'held', job.held, 'held_before', held_before, 'suspect', job.deaths > 0, 'batch', lane.batch,
         'runs', workerctl.usual_runs(ARRAY(SELECT lane.kind UNION SELECT jsonb_path_query(line, '$.*[*].kind') #>> '{}')),
         'ripe_in_seconds', CASE WHEN lane.batch_wait > 0 AND job.run_at <= now() THEN workerctl.ripe_in(lane) ELSE 0 END);
 END $$;
