@@ -40,9 +40,7 @@ class Link:
         self._warm = False  # the server has planned this connection's statements
         self._failures = 0  # since the queue answered last
         self.retry_at = 0.0  # monotonic; not before this
-        self.ask_at = float(
-            "inf"
-        )  # for the claims again: behind a pooler a server may be replaced, and nobody hears it
+        self.ask_at = float("inf")  # for its claims, behind a pooler: nobody hears of a server that is replaced there
         self.too_slow = False  # the last request was not done in time,
         self.waited_for_others = False  # because of a lock, or nobody knows why
 

@@ -241,7 +241,6 @@ def test_no_hot_statement_reads_a_table_through(plans: Plans) -> None:
     look("sum of calls", lambda: queue.execute(statement("sum_spend")))
     look("spend of an hour", lambda: spend(queue, "user", 3600))
     look("calls without an end", lambda: unresolved_calls(queue, 3600))
-    look("next start", lambda: next_start_seconds(queue))
     look("tidy", lambda: tidy_limits(queue))
     queue.execute(
         "INSERT INTO workerctl.schedule (name, cron, timezone, kind) VALUES ('t', '@every 1h', 'UTC', 'a');"
