@@ -176,7 +176,9 @@ def test_small_time_limits_of_the_role_or_database_are_overruled_and_hurry_no_mi
 def test_small_time_limits_keep_no_node_from_coming_in(
     queue: psycopg.Connection[Any], database_url: str, tmp_path: Path
 ) -> None:
-    around = Surroundings(load(None, None, {}, tmp_path).settings, tmp_path, "n", "host", Database(database_url, "", False))
+    around = Surroundings(
+        load(None, None, {}, tmp_path).settings, tmp_path, "n", "host", Database(database_url, "", False)
+    )
     with connect(database_url, application="test", bounded=False) as connection:
         connection.execute("SET statement_timeout = '10ms'; SET lock_timeout = '10ms'")
         comes_in = threading.Thread(target=_take_node, args=(connection, around))
