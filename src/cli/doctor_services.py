@@ -27,7 +27,9 @@ REFUSALS = {  # what the server says -> what to do; where it says so in another 
     "No space left|Disk quota": (
         "free the database's disk; nothing acknowledged is lost, and the queue goes on by itself"
     ),
-    "read-only transaction|session is read-only|during recovery": "that is a standby, or set read-only: DATABASE_URL must lead to the primary server",
+    "read-only transaction|session is read-only|during recovery": (
+        "that is a standby, or set read-only: DATABASE_URL must lead to the primary server"
+    ),
     "starting up|shutting down|not yet accepting|recovery mode|server_login_retry": (
         "wait for the server; workers come back by themselves"
     ),
