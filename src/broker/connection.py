@@ -44,10 +44,10 @@ UNSTORABLE = (  # whatever the connection: wrong in itself, or too large for wha
 )
 STATEMENT_TIMEOUT_MS = 5000
 # Whatever the role or the database has: who counts under a lock must see what was committed before it had that lock,
-# and psycopg reads times in ISO alone.
+# psycopg reads times in ISO alone, and seconds are no whole ones.
 _SETTINGS = (
     r"-c default_transaction_isolation=read\ committed -c datestyle=ISO -c lock_timeout=4500 -c idle_session_timeout=0"
-    r" -c idle_in_transaction_session_timeout=60000 -c jit=off"
+    r" -c idle_in_transaction_session_timeout=60000 -c jit=off -c extra_float_digits=1"
 )
 OWNER_ADVICE = "use the role that owns the schema workerctl, or CREATE SCHEMA workerctl AUTHORIZATION this one"
 _SQL = Path(__file__).with_name("sql")

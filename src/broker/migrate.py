@@ -117,7 +117,7 @@ def pending(connection: psycopg.Connection[Any], folder: Traversable | None = No
 
 
 def be_patient(connection: psycopg.Connection[Any]) -> None:
-    """In this transaction, whatever limits role or database have: what a migration takes depends on the tables."""
+    """In this transaction, whatever limits the role or the database has: migrations take as long as the tables ask."""
     limits = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
     if connection.info.server_version >= 170000:
         limits.append("transaction_timeout")

@@ -31,6 +31,10 @@ SELECT current_setting('max_connections')::integer - current_setting('superuser_
        (SELECT count(*) FROM pg_stat_activity
          WHERE backend_type = 'client backend' AND application_name NOT LIKE 'workerctl%')::integer
 """
+MAY_MIGRATE = """
+SELECT CASE WHEN to_regnamespace('workerctl') IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+            ELSE has_schema_privilege('workerctl', 'CREATE') END
+"""
 WRITE = "CREATE TEMP TABLE workerctl_doctor ON COMMIT DROP AS SELECT n FROM generate_series(1, 5000) AS n"  # 23 pages
 
 
@@ -80,7 +84,9 @@ def ask_storage(found: Loaded) -> StorageState:
 def _answers(database: Database) -> dict[str, Any]:
     with connect(database.url, application="doctor", pooled=database.pooled) as connection:
         before = time.time()
-        [now] = _row(connection, "SELECT extract(epoch FROM clock_timestamp())::double precision")
+        [now] = _row(
+            connection, "SELECT extract(epoch FROM clock_timestamp())"
+        )  # no float: extra_float_digits rounds it
         after = time.time()
         [version] = _row(connection, "SHOW server_version")
         [number] = _row(connection, "SELECT current_setting('server_version_num')::integer")
@@ -98,7 +104,7 @@ def _answers(database: Database) -> dict[str, Any]:
         "max_connections": allowed,
         "used_connections": used,
         "oldest": None if oldest is None else Snapshot(*oldest),
-        "skew_seconds": now - (before + after) / 2,
+        "skew_seconds": float(now) - (before + after) / 2,
         "round_trip_seconds": after - before,
         "pending": missing,
         "schema_problem": schema_problem,
@@ -122,9 +128,11 @@ def _write_problem(connection: psycopg.Connection[Any]) -> str:
 
 def _schema(connection: psycopg.Connection[Any]) -> tuple[tuple[str, ...], str]:
     try:
-        return tuple(migration.name for migration in pending(connection) if migration.phase == "pre"), ""
+        missing = tuple(migration.name for migration in pending(connection) if migration.phase == "pre")
     except Unusable as error:
         return (), str(error)
+    [allowed] = _row(connection, MAY_MIGRATE)
+    return missing, "" if allowed or not missing else f"the role {connection.info.user} may not make it"
 
 
 def _ring_seconds(connection: psycopg.Connection[Any]) -> float | None:

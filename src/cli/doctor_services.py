@@ -27,7 +27,9 @@ REFUSALS = {  # what the server says -> what to do; where it says so in another 
     "No space left|Disk quota": (
         "free the database's disk; nothing acknowledged is lost, and the queue goes on by itself"
     ),
-    "read-only transaction": "that is a standby, or set read-only: DATABASE_URL must lead to the primary server",
+    "read-only transaction|session is read-only|during recovery": (
+        "that is a standby, or set read-only: DATABASE_URL must lead to the primary server"
+    ),
     "starting up|shutting down|not yet accepting|recovery mode|server_login_retry": (
         "wait for the server; workers come back by themselves"
     ),
@@ -89,7 +91,8 @@ def _judge_listening(database: DatabaseState) -> Iterator[Finding]:
 
 def _judge_schema(database: DatabaseState) -> Iterator[Finding]:
     if database.schema_problem:
-        yield Finding("error", "schema", database.schema_problem)
+        advice = OWNER_ADVICE if database.pending else ""
+        yield Finding("error", "schema", database.schema_problem, advice)
     elif database.pending:
         advice = "type `workerctl migrate`; `workerctl start` does the same"
         yield Finding("warning", "schema", f"missing: {', '.join(database.pending)}", advice)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -130,6 +131,22 @@ def test_a_database_that_takes_nothing_in_is_an_error(doctor, database_url):
     [finding] = [each for each in judge_database(state) if each.level == "error"]
     assert finding.text.startswith("it takes nothing in: cannot execute CREATE TABLE AS in a read-only transaction")
     assert "primary server" in finding.advice
+
+
+def test_how_a_role_rounds_numbers_puts_no_clock_wrong(doctor, database_url):
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET extra_float_digits = -15")
+    for url in (database_url, f"{database_url}&pgbouncer=true"):
+        assert abs(ask_database(load(None, None, {"DATABASE_URL": url}, Path("/"))).skew_seconds) < 60
+
+
+def test_a_role_that_may_make_no_schema_is_not_sent_to_migrate(database_url, embedded_server):
+    with embedded_server.connect(superuser=True) as root:
+        root.execute(f"ALTER DATABASE {urlsplit(database_url).path[1:]} OWNER TO postgres")
+    state = ask_database(load(None, None, {"DATABASE_URL": database_url}, Path("/")))
+    [finding] = [each for each in judge_database(state) if each.level == "error"]
+    assert (finding.subject, finding.text) == ("schema", "the role workerctl may not make it")
+    assert "CREATE SCHEMA workerctl AUTHORIZATION" in finding.advice
 
 
 def test_more_workers_than_the_connection_limit_are_an_error(doctor, database_url):

@@ -163,6 +163,8 @@ def test_a_database_that_does_not_answer_is_the_only_finding_about_it():
         ("refuses: the database system is starting up", "wait for the server"),
         ('refuses: password authentication failed for user "u"', "password"),
         ("does not answer: connection timeout expired", "the network"),
+        ("does not answer: session is read-only", "the primary server"),
+        ("answered: cannot execute LISTEN during recovery", "the primary server"),
     ],
 )
 def test_a_refusal_of_the_database_comes_with_what_to_do_about_it(reason, advice):
