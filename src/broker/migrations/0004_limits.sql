@@ -331,9 +331,10 @@ DECLARE
     looked integer := 0;
 BEGIN
     IF after = '' THEN
+        DELETE FROM workerctl.start s USING workerctl.rates r WHERE r.name = s.key AND s.at < now() - r.period;
         DELETE FROM workerctl.start s  -- a key that is no rate's name was rendered for one of a template
-         WHERE s.at < now() - coalesce((SELECT r.period FROM workerctl.rates r WHERE r.name = s.key),
-                                       (SELECT max(r.period) FROM workerctl.rates r WHERE r.name LIKE '%{%'), '0');
+         WHERE s.at < now() - coalesce((SELECT max(r.period) FROM workerctl.rates r WHERE r.name LIKE '%{%'), '0')
+           AND s.key <> ALL (ARRAY(SELECT r.name FROM workerctl.rates r));
         DELETE FROM workerctl.seat s
          WHERE NOT EXISTS (SELECT FROM workerctl.live l WHERE l.id = s.job_id AND l.status = 'running');
     END IF;

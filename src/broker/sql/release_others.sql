@@ -1,4 +1,4 @@
--- Gives back what every worker of this node holds that its supervisor does not list alive. Workers that registered
+-- Gives back what every worker of this node holds that its supervisor lists neither alive nor lost. Workers that registered
 -- after the agent began to ask are not judged: they are younger than the list.
 SELECT workerctl.release_workers(
            ARRAY(SELECT id FROM workerctl.worker
