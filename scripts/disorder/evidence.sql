@@ -7,7 +7,7 @@ CREATE TABLE chaos.handed (
     job_id    bigint NOT NULL,
     attempt   integer NOT NULL,
     worker_id bigint NOT NULL,
-    at        timestamptz NOT NULL DEFAULT clock_timestamp()
+    at        timestamptz NOT NULL DEFAULT now()  -- when its worker spoke, as the lease has it: a server may stop on the way
 );
 
 CREATE TABLE chaos.let_go (

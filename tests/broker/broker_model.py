@@ -216,16 +216,15 @@ class Model:
         return 1
 
     def adopt_cancelled(self, batch: Job, rows: dict[int, tuple[Any, ...]]) -> None:
-        """A retry of this batch came as far as it came before a cancel: all below it has ended or was asked to, and
-        above it every child is counted. Which of them had come back is taken from the rows.
+        """A retry of this root batch came as far as it came before a cancel: all below it has ended or was asked to.
+        Which of them had come back is taken from the rows.
         """
-        below = [job for job in self.jobs.values() if batch.id in (job.id, *self._ancestors(job))]
-        for job in [*below, *(self.jobs[number] for number in self._ancestors(batch))]:
+        family = [job for job in self.jobs.values() if batch.id in (job.id, *self._ancestors(job))]
+        for job in family:
             _, _, job.status, job.attempt, job.failures, job.deaths, job.holder, _, job.cancel, *_ = rows[job.id]
             job.lone_deaths = job.lone_deaths if job.deaths else 0
-        for job in below:
             assert job.status not in LIVE or (job.status != "pending" and job.cancel), f"not cancelled: {job}"
-        for job in self.jobs.values():
+        for job in family:
             if job.total:
                 children = (child.status for child in self.jobs.values() if child.parent == job.id)
                 job.ended = Counter(status for status in children if status not in LIVE)
