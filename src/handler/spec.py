@@ -133,7 +133,8 @@ def _check_text(spec: dict[str, Any]) -> None:
     try:
         text = _encoder.encode(spec)
     except UnicodeEncodeError as error:
-        raise Refused(f"{kind!a}: half a character (a lone surrogate) is in it, which is no text") from error
+        named = kind.encode(errors="backslashreplace").decode()
+        raise Refused(f"{named}: half a character (a lone surrogate) is in it, which is no text") from error
     except ValueError as error:  # a number of thousands of digits
         raise InvalidPayload(f"{kind}: payload is not JSON: {error}") from None
     if b"null" in text and holds_no_number(content):

@@ -124,6 +124,19 @@ def test_a_poisoned_job_counts_as_dead(queue: Queue, new_worker: Any) -> None:
     assert row(queue)["1m"]["dead"] == 1
 
 
+def test_a_batch_that_dies_with_its_children_counts_as_dead(queue: Queue, new_worker: Any) -> None:
+    top = enqueue("a", conn=queue)
+    worker = new_worker(("a", "b", "c"))
+    worker.claims(1)
+    worker.says(parents=[Parent(top, 1, [{"kind": "b", "payload": {}}])])
+    [(inner, _)] = worker.claims(1)
+    worker.says(parents=[Parent(inner, 1, [{"kind": "c", "payload": {}}] * 2)])
+    children = worker.claims(2)
+    worker.says(ended=[Ended(child, 1, "dead") for child, _ in children])  # what a worker runs it counts itself
+    assert [row(queue, kind)["1m"]["dead"] for kind in "abc"] == [1, 1, 0]
+    assert queues(queue)[0]["dead_1d"] == 2
+
+
 def test_depth_tells_due_later_retries_held_running_and_waiting(queue: Queue, new_worker: Any) -> None:
     configure_limits(queue, {"u:{user_id}": 1}, {}, {})
     worker = new_worker()

@@ -173,6 +173,9 @@ BEGIN
      WHERE p.id = ANY (complete)
        AND NOT EXISTS (SELECT FROM workerctl.sweep s WHERE s.job_id = p.id AND s.redo);  -- more of its children come back
     IF finished.outcomes IS NOT NULL THEN
+        IF finished.outcomes @? '$[*] ? (@.status == "dead")' THEN
+            PERFORM workerctl.count_ends(jsonb_path_query_array(finished.outcomes, '$[*] ? (@.status == "dead")'));
+        END IF;
         PERFORM workerctl.finish(finished.outcomes);
     END IF;
     IF finished.next_jobs IS NOT NULL THEN

@@ -65,12 +65,7 @@ BEGIN
       FROM workerctl.live l
      WHERE l.id = ANY (returned) AND (l.lone_deaths >= 3 OR l.cancel_asked_at IS NOT NULL);
     IF poison IS NOT NULL THEN
-        INSERT INTO workerctl.run_stats (queue, kind, succeeded, failed, dead, cancelled, wait_seconds, run_seconds, waits, runs)
-        SELECT a.queue, a.kind, 0, 0, count(*) FILTER (WHERE p.status = 'dead'), count(*) FILTER (WHERE p.status <> 'dead'),
-               0, 0, '{}', '{}'
-          FROM jsonb_to_recordset(poison) AS p(id bigint, status text)
-          JOIN workerctl.live l ON l.id = p.id JOIN workerctl.lane a ON a.id = l.lane_id
-         GROUP BY a.queue, a.kind;
+        PERFORM workerctl.count_ends(poison);
         PERFORM workerctl.finish(poison);
     END IF;
     DELETE FROM workerctl.worker w WHERE w.id = ANY (gone);

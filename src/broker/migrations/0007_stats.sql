@@ -28,6 +28,17 @@ CREATE FUNCTION workerctl.count_runs(stats jsonb) RETURNS void LANGUAGE sql AS $
                     wait_seconds double precision, run_seconds double precision, waits jsonb, runs jsonb);
 $$;
 
+-- Jobs that are about to die, or be cancelled, without a worker that would count them: poison, and batches none of whose
+-- children succeeded. `outcomes` is an array of {id, status}.
+CREATE FUNCTION workerctl.count_ends(outcomes jsonb) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO workerctl.run_stats (queue, kind, succeeded, failed, dead, cancelled, wait_seconds, run_seconds, waits, runs)
+    SELECT a.queue, a.kind, 0, 0, count(*) FILTER (WHERE o.status = 'dead'), count(*) FILTER (WHERE o.status <> 'dead'),
+           0, 0, '{}', '{}'
+      FROM jsonb_to_recordset(outcomes) AS o(id bigint, status text)
+      JOIN workerctl.live l ON l.id = o.id JOIN workerctl.lane a ON a.id = l.lane_id
+     GROUP BY a.queue, a.kind;
+$$;
+
 -- Add spans of one length up to longer ones, each of which is made once, when all of it is older than `age`: row by row as
 -- they come of age they would never become fewer.
 CREATE FUNCTION workerctl.add_up_spans(
@@ -128,9 +139,8 @@ BEGIN
              ORDER BY l.rank, l.id LIMIT most + 1) f;
     guessed := pending > most;
     IF guessed THEN
-        pending := workerctl.about_rows(those, most);
-        later := least(pending, workerctl.about_rows(
-            those || format(' AND rank > %s', workerctl.later_rank(now(), -100)), most));
+        later := workerctl.about_rows(those || format(' AND rank > %s', workerctl.later_rank(now(), -100)), most);
+        pending := later + workerctl.about_rows(those || format(' AND rank <= %s', workerctl.later_rank(now(), -100)), most);
         SELECT retries + count(*) INTO retries
           FROM (SELECT l.failures FROM workerctl.live l
                  WHERE l.lane_id = of_lane AND l.status = 'pending' AND NOT l.held AND l.deaths = 0 AND l.rank > last_rank
