@@ -170,6 +170,7 @@ class Agent:
                 with contextlib.suppress(psycopg.Error):
                     connection.close()
         self._queries = self._listener = None
+        self._primary.doubt()
         self._deaf_at = float("inf")
         self._reconnect_at = now + pause * (0.5 + random.random())
 

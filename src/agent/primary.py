@@ -58,6 +58,7 @@ class Primary:
         self._tidied_to = ""  # the key at which the next look for free seats begins
         self._swept = 0  # jobs of a cancel or retry that somebody left behind
         self._configured = False
+        self._begun = False  # the term, on a server that still has what was written in it
         self._refused: dict[str, str] = {}  # duties that the database refuses -> why, as it was said
         self._until = 0.0  # monotonic; the lease is ours before that, whatever became of the database
         self.term: int | None = None
@@ -66,12 +67,17 @@ class Primary:
         """Take or keep the lease; returns whether that changed. A new term is ours once its first duties are done."""
         until = time.monotonic() + LEASE_SECONDS
         term = hold_primary(connection, agent=self._agent, node_id=self._node_id, lease_seconds=LEASE_SECONDS)
-        if term is not None and term != self.term:
+        if term is not None and (term != self.term or not self._begun):
             self._last_due = self._known_schedules(connection)
             self._configured = False
             self._configure(connection)
+            self._begun = True
         before, self.term, self._until = self.term, term, until
         return (before is None) != (self.term is None)
+
+    def doubt(self) -> None:
+        """The connection is lost, and in a failover what was written last: the next renewal begins the term anew."""
+        self._begun = False
 
     def lapse(self, now: float) -> bool:
         """Whether the lease ends now, because nobody could be asked to renew it: another's may have begun."""

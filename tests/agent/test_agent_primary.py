@@ -6,11 +6,13 @@ import datetime as dt
 import time
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
 from workerctl.agent.primary import LEASE_SECONDS, Primary
 from workerctl.broker.connection import connect
+from workerctl.broker.limits import list_limits
 from workerctl.settings import JobsSettings, ScheduleSettings, Settings
 from workerctl.settings.providers import BudgetSettings
 
@@ -159,3 +161,17 @@ def test_calls_are_kept_for_as_long_as_a_budget_counts_them(queue: Any) -> None:
     primary.renew(queue)
     primary.work(queue, 1.0)
     assert queue.execute("SELECT job_id FROM workerctl.spend").fetchall() == [(20,)]
+
+
+def test_what_a_failover_lost_of_the_term_is_made_again_though_the_term_goes_on(queue: Any) -> None:
+    primary = Primary(msgspec.structs.replace(SECONDLY, limits={"beat": 3}), "n1/1", "n1")
+    primary.renew(queue)
+    queue.execute(
+        "DELETE FROM workerctl.limits; DELETE FROM workerctl.schedule"
+    )  # as a standby that was a second behind
+    primary.renew(queue)
+    assert list_limits(queue) == [], "each renewal asks for nothing but the lease"
+    primary.doubt()
+    primary.renew(queue)
+    assert [row["name"] for row in list_limits(queue)] == ["beat"]
+    assert ("beat",) in queue.execute("SELECT name FROM workerctl.schedule").fetchall()
