@@ -57,11 +57,10 @@ QUERIES = {
                 SELECT job_id, attempt, worker_id, 0, 1 FROM chaos.let_go) e
           JOIN (SELECT id FROM workerctl.history) h ON h.id = job_id
          GROUP BY job_id, attempt, worker_id HAVING sum(handed) <> 1 OR sum(ended) <> 1""",
-    # claims seconds apart within half a lease: a single one may have waited in a frozen server, its worker asleep since
+    # seconds apart within half a lease: one alone may have waited in a frozen server, and its worker slept since
     "the lease of a worker that speaks does not end": """
         SELECT g.worker_id || ' claimed until ' || max(h.at) || ', its lease ended ' || g.lease_until
-          FROM chaos.given_up g
-          JOIN chaos.handed h ON h.worker_id = g.worker_id AND h.at > g.lease_until - interval '8 s'
+          FROM chaos.given_up g JOIN chaos.handed h USING (worker_id) WHERE h.at > g.lease_until - interval '8 s'
          GROUP BY g.worker_id, g.lease_until HAVING max(h.at) - min(h.at) > interval '2 s'""",
     "one job for a tick": """
         SELECT coalesce(t.due_at::text, 'no tick') || ' ' || count(*) FROM workerctl.tick t

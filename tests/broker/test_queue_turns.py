@@ -103,6 +103,31 @@ def test_what_is_redone_of_a_large_batch_takes_its_turns(queue: Queue, new_worke
     assert {job for job, _ in worker.claims(4)} >= set(late)
 
 
+def test_a_late_comer_waits_for_a_round_where_more_users_than_seats_wait(queue: Queue, new_worker: Any) -> None:
+    one, other = new_worker(), new_worker()
+    users = [f"用户{n}" for n in range(6)]
+    for user in users:
+        jobs(queue, user, 1)
+    ran_for(queue, one, 8.0)
+    assert queue.execute("SELECT turn_ms FROM workerctl.lane").fetchall() == [(24_000,)], "six users, two seats"
+    one.claims(6)
+    for user in users:
+        jobs(queue, user, 10)
+    time_passes(queue, 97)
+    assert len(other.claims(24)) == 24  # 96 s of 2 seats
+    late = jobs(queue, "small", 2)
+    assert late[0] in {job for job, _ in other.claims(7)}
+
+
+def test_of_many_users_a_thousand_are_counted(queue: Queue, new_worker: Any) -> None:
+    new_worker()
+    enqueue_many([{"kind": "a", "user_id": f"u{n}"} for n in range(1200)], conn=queue)
+    enqueue_many([{"kind": "a"}] * 3, conn=queue)
+    [(lane,)] = queue.execute("SELECT id FROM workerctl.lane").fetchall()
+    assert queue.execute("SELECT workerctl.users_waiting(%s, 1000)", [lane]).fetchall() == [(1000,)]
+    assert queue.execute("SELECT workerctl.users_waiting(%s, 2000)", [lane]).fetchall() == [(1200,)]
+
+
 def test_turns_survive_an_hour_without_a_run(queue: Queue, new_worker: Any) -> None:
     worker = new_worker()
     jobs(queue, "big", 1)

@@ -69,9 +69,28 @@ CREATE FUNCTION workerctl.add_up_spans(
       FROM counted c LEFT JOIN histogram h USING (begun, queue, kind);
 $$;
 
--- How far one user's jobs stand apart in a lane: as long as its runs took within the hour, or as a rate of its kind or keys
--- leaves between two starts; a second at least, an hour at the most. If they stood closer, all that a user enqueued at once would
--- soon stand before whoever comes new.
+-- How many users have due jobs in a lane, up to `most`: one look into the index for each.
+CREATE FUNCTION workerctl.users_waiting(of_lane integer, most integer) RETURNS bigint LANGUAGE sql STABLE
+SET enable_seqscan = off SET jit = off AS $$
+    WITH RECURSIVE walk AS (
+        (SELECT l.user_id, 1 AS users FROM workerctl.live l
+          WHERE l.lane_id = of_lane AND l.status = 'pending' AND l.user_id IS NOT NULL AND l.rank < workerctl.later()
+          ORDER BY l.user_id LIMIT 1)
+        UNION ALL
+        SELECT next.user_id, w.users + 1
+          FROM walk w
+         CROSS JOIN LATERAL (
+               SELECT l.user_id FROM workerctl.live l
+                WHERE l.lane_id = of_lane AND l.status = 'pending' AND l.user_id > w.user_id AND l.rank < workerctl.later()
+                ORDER BY l.user_id LIMIT 1) next
+         WHERE w.users < most
+    )
+    SELECT count(*) FROM walk;
+$$;
+
+-- How far one user's jobs stand apart in a lane: as long as it takes until all who wait there have had a turn, by what its runs
+-- took within the hour, its seats and its rate; as a rate of its keys leaves between two starts; a second at least, an hour at
+-- the most. If they stood closer, all that a user enqueued at once would soon stand before whoever comes new.
 CREATE FUNCTION workerctl.set_turns(clock timestamptz DEFAULT now()) RETURNS void LANGUAGE sql AS $$
     WITH run AS (
         SELECT s.queue, s.kind, sum(s.run_seconds) / sum(s.succeeded + s.failed + s.dead + s.cancelled) AS seconds
@@ -79,12 +98,19 @@ CREATE FUNCTION workerctl.set_turns(clock timestamptz DEFAULT now()) RETURNS voi
          WHERE s.span IN (1, 10, 60, 300, 3600) AND s.at > clock - interval '1 hour'
          GROUP BY s.queue, s.kind HAVING sum(s.succeeded + s.failed + s.dead + s.cancelled) > 0
     ), turn AS (
-        SELECT a.id, greatest(1000, least(3600000, greatest(coalesce(1000 * r.seconds / a.batch, a.turn_ms), rated.ms)))::integer AS ms
+        SELECT a.id, greatest(1000, least(3600000, greatest(
+                         coalesce(1000 * r.seconds / a.batch * greatest(1, users.waiting / seats.most::double precision), a.turn_ms),
+                         rated.by_kind * greatest(1, users.waiting), rated.by_key)))::integer AS ms
           FROM workerctl.lane a
           LEFT JOIN run r USING (queue, kind)
-         CROSS JOIN LATERAL (SELECT max(1000 * extract(epoch FROM m.period) / m.most) AS ms
-                               FROM workerctl.rates m
-                              WHERE m.name IN (a.kind, split_part(a.kind, '.', 1)) OR a.keyed AND m.name LIKE '%{%') rated
+         CROSS JOIN LATERAL (SELECT workerctl.users_waiting(a.id, 1000) AS waiting) users
+         CROSS JOIN LATERAL (SELECT greatest(1, least(sum(w.seats), (SELECT min(m.most) FROM workerctl.limits m
+                                                                     WHERE m.name IN (a.kind, split_part(a.kind, '.', 1))))) AS most
+                               FROM workerctl.worker w WHERE a.kind = ANY (w.kinds)) seats
+         CROSS JOIN LATERAL (SELECT max(f.ms) FILTER (WHERE f.name NOT LIKE '%{%') AS by_kind,
+                                    max(f.ms) FILTER (WHERE f.name LIKE '%{%') AS by_key
+                               FROM (SELECT m.name, 1000 * extract(epoch FROM m.period) / m.most AS ms FROM workerctl.rates m
+                                      WHERE m.name IN (a.kind, split_part(a.kind, '.', 1)) OR a.keyed AND m.name LIKE '%{%') f) rated
     )
     UPDATE workerctl.lane a SET turn_ms = t.ms FROM turn t WHERE a.id = t.id AND abs(a.turn_ms - t.ms) > 0.2 * a.turn_ms;
 $$;
