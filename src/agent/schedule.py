@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from ..settings.units import cron_fields, every_seconds
 GRACE_SECONDS = 300.0  # the latest due time that is late by less was not missed, and neither were those
 FAILOVER_SECONDS = 60.0  # that are late by less than this: another primary takes its time
 MOST_AT_ONCE = 1000  # of missed = "all"; what is older is given up
+TWO_HOURS_SECONDS = 7200
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 Missed = Literal["skip", "once", "all"]
@@ -64,7 +66,12 @@ def _next_of_cron(cron: str, zone: ZoneInfo, after: dt.datetime) -> dt.datetime:
     if len(fields) == 6 and fields[0].isdecimal():  # CronSim keeps to Debian's rules only without seconds
         second = dt.timedelta(seconds=int(fields.pop(0)))
     times = (due.astimezone(dt.UTC) + second for due in CronSim(" ".join(fields), (after - second).astimezone(zone)))
-    return next(due for due in times if due > after)  # within the hour that comes twice it begins with its first
+    for due in itertools.islice(times, TWO_HOURS_SECONDS):  # within the hour that comes twice it begins with its first
+        if due > after:
+            return due
+    return _next_of_cron(
+        cron, zone, after + dt.timedelta(minutes=15)
+    )  # it goes round within that hour, as in Pacific/Chatham
 
 
 def _was_missed(due: dt.datetime, now: dt.datetime, *, is_latest: bool) -> bool:

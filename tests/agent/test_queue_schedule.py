@@ -77,6 +77,11 @@ def test_a_change_of_half_an_hour_leaves_out_no_due_time(start: str, hour: int) 
     assert made == [at for at in quarters if at.astimezone(zone).hour == hour]
 
 
+def test_a_change_that_the_library_goes_round_in_has_an_end() -> None:
+    task, after = Task("t", "*/20 15,45 3 * * *", "Pacific/Chatham"), dt.datetime(2026, 4, 4, 13, 47, 7, tzinfo=dt.UTC)
+    assert next_due(task, after) == dt.datetime(2026, 4, 4, 14, 30, tzinfo=dt.UTC)  # 3:15 of the hour that comes twice
+
+
 @pytest.mark.parametrize("cron", ["30 2 * * *", "0 30 2 * * *", "59 30 2 * * *"])
 def test_a_task_of_the_night_is_made_once_a_day_whether_or_not_it_names_its_second(cron: str) -> None:
     zone = ZoneInfo("Europe/Berlin")
