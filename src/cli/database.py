@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -142,31 +143,40 @@ def schedule_list(as_json: JsonFlag = False) -> None:
 
     Example: workerctl schedule list
     """
-    import datetime as dt
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    from ..agent.schedule import Task, next_due
     from ..broker.fleet import database_now
     from ..broker.overview import duties, schedules
-    from ..settings.units import duration_text
-    from .plain import seconds, table
 
     with database() as connection:
         rows = schedules(connection)
         built_in = duties(connection)
         now = database_now(connection)
     for row in rows:
-        zone: dt.tzinfo = dt.UTC
-        try:
-            zone = ZoneInfo(row["timezone"])
-            row["next_due_at"] = next_due(Task(row["name"], row["cron"], row["timezone"]), now).astimezone(zone)
-        except (ValueError, OSError, ZoneInfoNotFoundError):  # known where the task was made, and not on this machine
-            row["next_due_at"] = None
-        row["last_tick_at"] = row["last_tick_at"] and row["last_tick_at"].astimezone(zone)
-        row["paused"] = row.pop("paused_at") is not None
+        _tell_times(row, now)
     if as_json:
         print_json(rows + [duty | {"built_in": True} for duty in built_in])
         return
+    sys.stdout.write(f"{_tasks_table(rows)}\n\n{_duties_table(built_in, now)}\n")
+
+
+def _tell_times(row: dict[str, Any], now: dt.datetime) -> None:
+    """When it is due next, and was last, by the task's clock; where its zone is not known here, by UTC, and no next."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    from ..agent.schedule import Task, next_due
+
+    zone: dt.tzinfo = dt.UTC
+    try:
+        zone = ZoneInfo(row["timezone"])
+        row["next_due_at"] = next_due(Task(row["name"], row["cron"], row["timezone"]), now).astimezone(zone)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        row["next_due_at"] = None
+    row["last_tick_at"] = row["last_tick_at"] and row["last_tick_at"].astimezone(zone)
+    row["paused"] = row.pop("paused_at") is not None
+
+
+def _tasks_table(rows: list[dict[str, Any]]) -> str:
+    from .plain import seconds, table
+
     cells = [
         [row["name"], row["cron"], row["timezone"], row["kind"],
          f"{row['last_tick_at']:%Y-%m-%d %H:%M}" if row["last_tick_at"] else "never", str(row["last_job_id"] or "-"),
@@ -176,13 +186,19 @@ def schedule_list(as_json: JsonFlag = False) -> None:
     ]  # fmt: skip
     header = ("name", "cron", "time zone", "kind", "last", "job", "status", "took", "next")
     spare = tuple(header.index(name) for name in ("took", "job", "cron", "status", "time zone", "kind", "last"))
-    sys.stdout.write(table(header, cells, spare=spare) + "\n")
+    return table(header, cells, spare=spare)
+
+
+def _duties_table(rows: list[dict[str, Any]], now: dt.datetime) -> str:
+    from ..settings.units import duration_text
+    from .plain import seconds, table
+
     cells = [
-        [duty["name"], f"@every {duration_text(duty['every_seconds'])}",
-         f"{seconds((now - duty['last_run_at']).total_seconds())} ago", seconds(duty["last_seconds"])]
-        for duty in built_in
+        [row["name"], f"@every {duration_text(row['every_seconds'])}",
+         f"{seconds((now - row['last_run_at']).total_seconds())} ago", seconds(row["last_seconds"])]
+        for row in rows
     ]  # fmt: skip
-    sys.stdout.write("\n" + table(("built in", "every", "last", "took"), cells, right=frozenset({2, 3})) + "\n")
+    return table(("built in", "every", "last", "took"), cells, right=frozenset({2, 3}))
 
 
 def schedule_run(name: TaskArgument) -> None:

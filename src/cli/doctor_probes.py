@@ -86,7 +86,7 @@ def _answers(database: Database) -> dict[str, Any]:
         before = time.time()
         [now] = _row(
             connection, "SELECT extract(epoch FROM clock_timestamp())"
-        )  # no float: extra_float_digits rounds it
+        )  # a float could be rounded by a setting
         after = time.time()
         [version] = _row(connection, "SHOW server_version")
         [number] = _row(connection, "SELECT current_setting('server_version_num')::integer")
